@@ -27,8 +27,7 @@ from orchestration_project.services.alerts.rules.notification import (
 )
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.settings.chosen import known_domains
-from orchestration_project.tables.catalogue import known_tables
-from orchestration_project.tables.schema import asset_of
+from orchestration_project.tables.catalogue import asset_of, known_tables
 from tests import programs
 
 SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)

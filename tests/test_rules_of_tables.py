@@ -7,7 +7,7 @@ from orchestration_project.definitions import defs
 from orchestration_project.engine.contracts.formulas import NOT_DECLARED, serialize_rules
 from orchestration_project.services.evidence.absences import explain_absence
 from orchestration_project.services.explanation import RULES_FILE, read_rules
-from orchestration_project.tables.schema import METADATA, asset_of
+from orchestration_project.tables.catalogue import METADATA, asset_of
 
 
 def test_the_command_and_the_archive_have_the_same_rules():

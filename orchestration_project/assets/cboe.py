@@ -27,7 +27,7 @@ from orchestration_project.services.metadata import (
 )
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.settings.sources import source_values
-from orchestration_project.tables.schema import asset_of
+from orchestration_project.tables.schema import asset_of_table
 
 SETTINGS = load_shared_settings()
 ZONE = WEEKS.calendar.zone
@@ -52,7 +52,7 @@ PARTITIONS = build_partitions(
 
 _WEEKLY_LINEAGE = {
     name: [
-        dg.TableColumnDep(dg.AssetKey(asset_of(source.table.name).split("/")), source.key)
+        dg.TableColumnDep(dg.AssetKey(asset_of_table(source.table).split("/")), source.key)
         for source in sources
     ]
     for name, sources in MADE_OF[off_exchange_share_weekly.name].items()

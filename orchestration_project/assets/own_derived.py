@@ -12,7 +12,7 @@ from orchestration_project.registry import AnyJob
 from orchestration_project.resources.own_derived import derive_outdated
 from orchestration_project.services.metadata import build_schema
 from orchestration_project.settings.project import own_domain
-from orchestration_project.tables.schema import asset_of
+from orchestration_project.tables.catalogue import asset_of
 
 
 @dataclass(frozen=True)

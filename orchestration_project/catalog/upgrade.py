@@ -22,8 +22,7 @@ from orchestration_project.settings.chosen import (
     known_datasets,
     stored_file,
 )
-from orchestration_project.tables import catalogue  # noqa: F401 - declares all tables
-from orchestration_project.tables.schema import METADATA
+from orchestration_project.tables.catalogue import METADATA
 from orchestration_project.tables.spine import outbox, work_items
 
 

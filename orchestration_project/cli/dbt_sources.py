@@ -63,7 +63,7 @@ def _iterate_tables(domain: "Domain") -> "Iterator[Mapping[str, Any]]":
     import dagster as dg
 
     from orchestration_project.engine.warehouse.target import KNOWN_FROM
-    from orchestration_project.tables.schema import METADATA, table_of
+    from orchestration_project.tables.catalogue import METADATA, table_of
 
     for assets in domain.definitions.assets:
         if not isinstance(assets, dg.AssetsDefinition):

@@ -22,7 +22,7 @@ from orchestration_project.services.plans import (
     refuse_moved,
 )
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.schema import METADATA
+from orchestration_project.tables.catalogue import METADATA
 from orchestration_project.tables.spine import landings
 
 

@@ -166,7 +166,7 @@ def _report_events(warehouse: "Warehouse", old: str, new: str) -> "Sequence[str]
     from orchestration_project.engine.warehouse.own_renames import read_old_asset
     from orchestration_project.instance.renamed_assets import report_renamed
     from orchestration_project.instance.storage import open_instance
-    from orchestration_project.tables.schema import asset_of
+    from orchestration_project.tables.catalogue import asset_of
 
     with warehouse.reading() as connection:
         old_asset = read_old_asset(connection, old, new)

@@ -58,7 +58,7 @@ from orchestration_project.engine.warehouse.target import (
 )
 from orchestration_project.settings import Settings
 from orchestration_project.settings.checks import CheckLimits
-from orchestration_project.tables.schema import asset_of
+from orchestration_project.tables.schema import asset_of_table
 
 if TYPE_CHECKING:  # commands read when datasets are due, and import no Dagster
     import dagster as dg
@@ -289,7 +289,7 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
     @property
     def noun(self) -> str:
         """The asset's name within its domain."""
-        return asset_of(self.table.name).split("/")[1]
+        return asset_of_table(self.table).split("/")[1]
 
     @property
     def key(self) -> "dg.AssetKey":
@@ -427,7 +427,7 @@ class Dataset(LoadSpec[None, pl.DataFrame]):
         """The assets of the tables that a load derives in its transaction."""
         import dagster as dg
 
-        return {table: dg.AssetKey(asset_of(table.name).split("/")) for table in self.transforms}
+        return {table: dg.AssetKey(asset_of_table(table).split("/")) for table in self.transforms}
 
     @property
     def asset_keys(self) -> "Sequence[dg.AssetKey]":

@@ -19,7 +19,8 @@ from orchestration_project.engine.warehouse.target import KNOWN_FROM
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.settings import domains_on, load_shared_settings, project_folder
 from orchestration_project.settings.project import own_domain
-from orchestration_project.tables.schema import HISTORY, INTERNAL, METADATA, asset_of
+from orchestration_project.tables.catalogue import METADATA, asset_of
+from orchestration_project.tables.schema import HISTORY, INTERNAL
 
 WHOLE = "all"
 """Key of a table that is recomputed as a whole."""

@@ -26,8 +26,8 @@ from orchestration_project.settings import project_folder
 from orchestration_project.settings.chosen import beginnings_of, packaged_domains
 from orchestration_project.settings.own_files import import_own, own_function
 from orchestration_project.settings.project import own_domain, own_files
-from orchestration_project.tables import catalogue  # noqa: F401 - declares our own tables first
-from orchestration_project.tables.schema import METADATA, Field
+from orchestration_project.tables.catalogue import METADATA
+from orchestration_project.tables.schema import Field
 
 
 class Declaration(NamedTuple):

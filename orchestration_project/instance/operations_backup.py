@@ -29,7 +29,7 @@ from orchestration_project.resources.operations.postgresql_dumps import Postgres
 from orchestration_project.resources.operations.sqlite_dumps import SqliteFiles
 from orchestration_project.settings import Settings
 from orchestration_project.settings.chosen import read_stored
-from orchestration_project.tables.schema import METADATA
+from orchestration_project.tables.catalogue import METADATA
 from orchestration_project.tables.spine import declared_tables
 
 DAGSTER_FILES = ("history/runs.db", "history/runs/*.db", "schedules/*.db")

@@ -8,3 +8,15 @@ VERSION_TABLE = "orchestration_project_version"
 
 NEWEST_VERSION = max(file.name for file in VERSIONS.glob("v[0-9]*_*.py"))[1:5]
 """Version that all scripts together lead to, by their files' names: none is run."""
+
+COMPARED_DATABASES = ("postgresql", "sqlite")
+"""Databases that return types, keys and indexes as they were declared."""
+
+SCHEMA_HASH = FOLDER / "schema.sha256"
+"""File with a version and the hash of the tables and views that the package declares for it."""
+
+
+def read_schema_hash() -> str | None:
+    """Return the recorded hash of the declarations; None: it is that of another version."""
+    version, sha256 = SCHEMA_HASH.read_text().split()
+    return sha256 if version == NEWEST_VERSION else None

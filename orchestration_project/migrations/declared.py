@@ -14,12 +14,10 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.migrations import COMPARED_DATABASES
 from orchestration_project.migrations.frozen import TYPES, Column, Index, Schema, Table, View
 
 POSTGRESQL, SQLITE = postgresql.dialect(), sqlite.dialect()
-
-COMPARED_DATABASES = ("postgresql", "sqlite")
-"""Databases that return types, keys and indexes as they were declared."""
 
 MICROSECONDS = "(6)"
 """Digits of a second that PostgreSQL returns with a type, and has by default."""

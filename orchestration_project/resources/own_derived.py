@@ -51,7 +51,7 @@ from orchestration_project.errors import ConfigurationError, ContractError, Orch
 from orchestration_project.settings.project import own_domain
 from orchestration_project.tables.catalogue import Part, Relation
 from orchestration_project.tables.conditions import write_condition
-from orchestration_project.tables.schema import HISTORY, PUBLICATION, Query, asset_of
+from orchestration_project.tables.schema import HISTORY, PUBLICATION, Query, asset_of_table
 from orchestration_project.tables.spine import fences
 
 if TYPE_CHECKING:
@@ -381,7 +381,7 @@ def derive_outdated(
     load = DerivedLoad(
         [derived_table_of(declaration)],
         warehouse,
-        where={"asset": asset_of(table.name)},
+        where={"asset": asset_of_table(table)},
         run_id=run_id,
     )
     written, seconds = dict[str, int](), 0.0

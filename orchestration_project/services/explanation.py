@@ -58,8 +58,8 @@ from orchestration_project.engine.packs import Blob
 from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.redaction import redacted
 from orchestration_project.settings import PACKAGE_FOLDER
-from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
-from orchestration_project.tables.schema import HISTORY, METADATA, USD_SCALE, Quantity, key_names
+from orchestration_project.tables.catalogue import METADATA
+from orchestration_project.tables.schema import HISTORY, USD_SCALE, Quantity, key_names
 from orchestration_project.tables.spine import blobs, captures, deliveries, landings, load_chain
 
 ONE = 10**USD_SCALE

@@ -15,7 +15,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import select_quarantined
 from orchestration_project.engine.warehouse.frames import Scope, decode_scope
 from orchestration_project.settings import Settings
-from orchestration_project.tables.schema import asset_of
+from orchestration_project.tables.catalogue import asset_of
 from orchestration_project.tables.spine import audits, deliveries
 
 if TYPE_CHECKING:

@@ -15,9 +15,14 @@ from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.registry import Registry
 from orchestration_project.services.exports import read_all_exports
 from orchestration_project.settings import Settings
-from orchestration_project.tables.catalogue import known_tables, table_with_history
+from orchestration_project.tables.catalogue import (
+    asset_of,
+    known_tables,
+    table_of,
+    table_with_history,
+)
 from orchestration_project.tables.queries.row_diff import CHANGE, row_diff
-from orchestration_project.tables.schema import HISTORY, asset_of, key_names, table_of
+from orchestration_project.tables.schema import HISTORY, key_names
 from orchestration_project.tables.spine import landings
 from orchestration_project.tables.views import VIEWS
 

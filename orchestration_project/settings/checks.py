@@ -13,70 +13,112 @@ from orchestration_project.settings.yaml import read_yaml, syntax_problem, value
 
 
 class _Limits(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Completeness(_Limits):
     """When is_complete quarantines a delivery: too small to be a whole partition."""
 
-    min_key_ratio: float = Field(default=0.8, ge=0, le=1)
-    """Minimum ratio (0-1) of the loaded keys that a delivery has; one may always lack."""
+    min_key_ratio: float = Field(
+        default=0.8,
+        ge=0,
+        le=1,
+        description="Minimum ratio (0-1) of the loaded keys that a delivery has; one may always "
+        "lack.",
+    )
 
-    min_key_count: int = Field(default=5, ge=1)
-    """Minimum number of loaded keys; with fewer, a delivery is not checked."""
+    min_key_count: int = Field(
+        default=5,
+        ge=1,
+        description="Minimum number of loaded keys; with fewer, a delivery is not checked.",
+    )
 
-    neighbour_count: int = Field(default=20, ge=1, le=1_000)
-    """Number of the nearest partitions with which a first delivery is compared."""
+    neighbour_count: int = Field(
+        default=20,
+        ge=1,
+        le=1_000,
+        description="Number of the nearest partitions with which a first delivery is compared.",
+    )
 
-    min_neighbour_count: int = Field(default=5, ge=1)
-    """Minimum number of loaded ones; with fewer, a first delivery is not checked."""
+    min_neighbour_count: int = Field(
+        default=5,
+        ge=1,
+        description="Minimum number of loaded ones; with fewer, a first delivery is not checked.",
+    )
 
-    sigma: float = Field(default=4.0, gt=0)
-    """Tolerated standard deviations of the nearest partitions' sizes."""
+    sigma: float = Field(
+        default=4.0,
+        gt=0,
+        description="Tolerated standard deviations of the nearest partitions' sizes.",
+    )
 
-    min_factor: float = Field(default=1.5, ge=1)
-    """Minimum factor by which a first delivery may be smaller than usual."""
+    min_factor: float = Field(
+        default=1.5,
+        ge=1,
+        description="Minimum factor by which a first delivery may be smaller than usual.",
+    )
 
-    max_factor: float = Field(default=4.0, ge=1)
-    """Maximum factor by which a first delivery may be smaller than usual."""
+    max_factor: float = Field(
+        default=4.0,
+        ge=1,
+        description="Maximum factor by which a first delivery may be smaller than usual.",
+    )
 
 
 class DatasetLimits(_Limits):
     """Limits of a dataset."""
 
-    completeness: Completeness | None = None
-    """Limits of is_complete of the dataset; each that is left out is that of all datasets."""
+    completeness: Completeness | None = Field(
+        default=None,
+        description="Limits of is_complete of the dataset; each that is left out is that of all "
+        "datasets.",
+    )
 
 
 class Outliers(_Limits):
     """Band around the median of earlier weeks outside of which a week's size warns."""
 
-    weeks: int = Field(default=12, ge=1, le=MOST_WEEKS)
-    """Number of earlier weeks, by date, that define the band."""
+    weeks: int = Field(
+        default=12,
+        ge=1,
+        le=MOST_WEEKS,
+        description="Number of earlier weeks, by date, that define the band.",
+    )
 
-    min_weeks: int = Field(default=4, ge=1)
-    """Minimum number of loaded earlier weeks; with fewer, the size is not checked."""
+    min_weeks: int = Field(
+        default=4,
+        ge=1,
+        description="Minimum number of loaded earlier weeks; with fewer, the size is not checked.",
+    )
 
-    sigma: float = Field(default=4.0, gt=0)
-    """Half-width of the band in standard deviations."""
+    sigma: float = Field(
+        default=4.0, gt=0, description="Half-width of the band in standard deviations."
+    )
 
-    min_factor: float = Field(default=1.5, ge=1)
-    """Minimum factor of the band, up and down."""
+    min_factor: float = Field(
+        default=1.5, ge=1, description="Minimum factor of the band, up and down."
+    )
 
-    max_factor: float = Field(default=2.0, ge=1, lt=2.5)
-    """Maximum factor of the band, up and down."""
+    max_factor: float = Field(
+        default=2.0, ge=1, lt=2.5, description="Maximum factor of the band, up and down."
+    )
 
 
 class LargeVenues(_Limits):
     """Venues whose absence from a week warns."""
 
-    min_ratio: float = Field(default=0.02, gt=0, le=1)
-    """Minimum ratio (0-1) of a venue's shares to those of its tier."""
+    min_ratio: float = Field(
+        default=0.02,
+        gt=0,
+        le=1,
+        description="Minimum ratio (0-1) of a venue's shares to those of its tier.",
+    )
 
-    weeks: int = Field(default=4, ge=1)
-    """Number of latest weeks in each of which a venue has that ratio."""
+    weeks: int = Field(
+        default=4,
+        ge=1,
+        description="Number of latest weeks in each of which a venue has that ratio.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -92,11 +134,18 @@ class WeeklyLimits(DatasetLimits):
     outliers: Outliers = Outliers()
     large_venues: LargeVenues = LargeVenues()
 
-    max_row_shares: int = Field(default=100_000_000_000, ge=1)
-    """Shares in one row above which has_no_implausible_share_quantity warns."""
+    max_row_shares: int = Field(
+        default=100_000_000_000,
+        ge=1,
+        description="Shares in one row above which has_no_implausible_share_quantity warns.",
+    )
 
-    restatement_notice_ratio: float = Field(default=0.001, ge=0, le=2)
-    """Moved shares over a week's shares above which a restatement is a notice."""
+    restatement_notice_ratio: float = Field(
+        default=0.001,
+        ge=0,
+        le=2,
+        description="Moved shares over a week's shares above which a restatement is a notice.",
+    )
 
     @model_validator(mode="after")
     def _within_weeks(self) -> Self:
@@ -111,11 +160,19 @@ class WeeklyLimits(DatasetLimits):
 class ValueLimits(_Limits):
     """Limits of the traded value by symbol and week."""
 
-    min_price_coverage: float = Field(default=0.1, ge=0, le=1)
-    """Minimum share (0-1) of a week's shares whose symbols have prices."""
+    min_price_coverage: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Minimum share (0-1) of a week's shares whose symbols have prices.",
+    )
 
-    max_notional_factor: float = Field(default=1.25, gt=1)
-    """Factor, up and down, by which the estimated value may differ from FINRA's in a week."""
+    max_notional_factor: float = Field(
+        default=1.25,
+        gt=1,
+        description="Factor, up and down, by which the estimated value may differ from FINRA's in "
+        "a week.",
+    )
 
 
 class PriceCheckLimits(DatasetLimits):
@@ -125,21 +182,32 @@ class PriceCheckLimits(DatasetLimits):
     never loaded are compared with the calendar alone, as a symbol may be newly listed.
     """
 
-    jump_ratio: float = Field(default=0.4, gt=0)
-    """Change of the close between sessions above which a day without dividend or split warns."""
+    jump_ratio: float = Field(
+        default=0.4,
+        gt=0,
+        description="Change of the close between sessions above which a day without dividend or "
+        "split warns.",
+    )
 
-    stale_sessions: int = Field(default=3, ge=0)
-    """Maximum number of sessions that a symbol's latest price may lag behind."""
+    stale_sessions: int = Field(
+        default=3,
+        ge=0,
+        description="Maximum number of sessions that a symbol's latest price may lag behind.",
+    )
 
-    disagreement_ratio: float = Field(default=0.01, gt=0)
-    """Difference of a day's returns between two sources above which a check warns."""
+    disagreement_ratio: float = Field(
+        default=0.01,
+        gt=0,
+        description="Difference of a day's returns between two sources above which a check warns.",
+    )
 
 
 class CheckLimits(_Limits):
     """Limits of asset checks, by dataset; each that is left out has its default."""
 
-    completeness: Completeness = Completeness()
-    """Limits of is_complete, of all datasets."""
+    completeness: Completeness = Field(
+        default=Completeness(), description="Limits of is_complete, of all datasets."
+    )
 
     finra_otc_weekly: WeeklyLimits = WeeklyLimits()
     finra_symbol_week_value: ValueLimits = ValueLimits()

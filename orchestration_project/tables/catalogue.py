@@ -24,13 +24,16 @@ from orchestration_project.tables.conditions import (
 )
 from orchestration_project.tables.key_groups import KEY_GROUPS, groups_of
 from orchestration_project.tables.schema import (
+    ASSET,
     FROM_SENDERS,
     HISTORY,
     INTERNAL,
     METADATA,
     Query,
+    asset_of_table,
     is_personal,
     key_names,
+    usual_asset,
 )
 from orchestration_project.tables.views import VIEWS
 
@@ -164,6 +167,19 @@ def known_tables() -> Mapping[str, Table]:
 def internal_tables() -> Mapping[str, Table]:
     """Return the tables that are for this project's own work alone, by name."""
     return {table.name: table for table in tables() if table.info.get(INTERNAL)}
+
+
+def asset_of(table_name: str) -> str:
+    """Return the asset that a table is, by the table's name."""
+    declared = METADATA.tables.get(table_name)
+    return usual_asset(table_name) if declared is None else asset_of_table(declared)
+
+
+def table_of(asset: str) -> str:
+    """Return the table that an asset is, by its name."""
+    usual = asset.replace("/", "_")
+    named = {value.info.get(ASSET): name for name, value in METADATA.tables.items()}
+    return named.get(asset, usual)
 
 
 def relation(name: str) -> Relation:

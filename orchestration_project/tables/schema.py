@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from sqlalchemy import (
+    TEXT,
     BigInteger,
     Boolean,
     Column,
@@ -26,7 +27,6 @@ from sqlalchemy import (
     Table,
     Text,
 )
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -171,7 +171,7 @@ class Quantity(TypeDecorator[Decimal]):
         return None if value is None else as_quantity(int(value))
 
 
-BYTEWISE_TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+BYTEWISE_TEXT = Text().with_variant(TEXT(collation="C"), "postgresql")
 
 
 def text(
@@ -344,18 +344,14 @@ def _build_endings() -> list[Column[Any]]:
     ]
 
 
-def asset_of(table_name: str) -> str:
+def asset_of_table(declared: Table) -> str:
     """Return the asset that a table is: ``finra_otc_weekly`` is ``finra/otc_weekly``."""
-    usual = table_name.replace("_", "/", 1)
-    declared = METADATA.tables.get(table_name)
-    return usual if declared is None else declared.info.get(ASSET, usual)
+    return declared.info.get(ASSET, usual_asset(declared.name))
 
 
-def table_of(asset: str) -> str:
-    """Return the table that an asset is, by its name."""
-    usual = asset.replace("/", "_")
-    named = {value.info.get(ASSET): name for name, value in METADATA.tables.items()}
-    return named.get(asset, usual)
+def usual_asset(table_name: str) -> str:
+    """Return the asset that a table is unless its declaration names another one."""
+    return table_name.replace("_", "/", 1)
 
 
 def key_names(declared: Table) -> list[str]:

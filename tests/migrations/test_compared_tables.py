@@ -17,8 +17,9 @@ from sqlalchemy import (
 )
 
 from orchestration_project.domains.prices import tables as prices
-from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse import Warehouse, migrating
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.migrations import NEWEST_VERSION, SCHEMA_HASH, read_schema_hash
 from orchestration_project.tables import spine
 from orchestration_project.tables.operations_deployment import operations_hosts
 from orchestration_project.tables.schema import METADATA
@@ -48,6 +49,29 @@ def refusal(warehouse: Warehouse) -> ConfigurationError:
 @pytest.mark.slow_after_first
 def test_tables_that_all_versions_make_are_the_declared_ones(migrated):
     assert migrated.compare_tables() == []
+
+
+def test_the_recorded_hash_is_that_of_the_declared_tables():
+    assert read_schema_hash() == migrating.hash_packaged_schema(), "make migration NAME=…"
+    assert SCHEMA_HASH.read_text().split()[0] == NEWEST_VERSION
+
+
+@pytest.mark.parametrize("version", [NEWEST_VERSION, "0001"])
+def test_the_hash_of_another_version_is_not_taken(version, tmp_path, monkeypatch):
+    recorded = tmp_path / "schema.sha256"
+    recorded.write_text(f"{version} 12ab\n")
+    monkeypatch.setattr("orchestration_project.migrations.SCHEMA_HASH", recorded)
+    monkeypatch.setattr(migrating, "CATALOGUE", "not_imported")
+    taken = migrating.hash_declared_schema()[migrating.SCHEMA_LABEL]
+    assert taken == ("12ab" if version == NEWEST_VERSION else migrating.hash_packaged_schema())
+
+
+def test_a_process_that_declares_all_tables_takes_their_hash(tmp_path, monkeypatch):
+    recorded = tmp_path / "schema.sha256"
+    recorded.write_text(f"{NEWEST_VERSION} 12ab\n")
+    monkeypatch.setattr("orchestration_project.migrations.SCHEMA_HASH", recorded)
+    taken = migrating.hash_declared_schema()[migrating.SCHEMA_LABEL]
+    assert taken == migrating.hash_packaged_schema()
 
 
 @pytest.mark.slow_after_first

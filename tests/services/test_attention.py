@@ -29,8 +29,8 @@ from orchestration_project.services.attention.rules import (
     find_failure_start,
     has_partition,
 )
+from orchestration_project.tables.catalogue import asset_of
 from orchestration_project.tables.operations_runs import operations_runs
-from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import balances, fences
 from tests.prepared import Prepared
 from tests.programs import DEMO

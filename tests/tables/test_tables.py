@@ -12,14 +12,12 @@ from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.tables import weekly as finra
 from orchestration_project.engine.contracts.values import derive_schema
-from orchestration_project.tables.catalogue import TABLE_MODULES
+from orchestration_project.tables.catalogue import TABLE_MODULES, asset_of, table_of
 from orchestration_project.tables.schema import (
     METADATA,
     SQLITE_TIMESTAMP,
     UtcTimestamp,
-    asset_of,
     key_names,
-    table_of,
 )
 
 HISTORY = "_history"

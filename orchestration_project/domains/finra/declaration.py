@@ -18,7 +18,7 @@ from orchestration_project.engine.own.declarations import Dataset
 from orchestration_project.engine.own.packaged import build_fields
 from orchestration_project.engine.own.partitions import Calendar, Daily, Partitions
 from orchestration_project.engine.own.sources import http_source, offsets
-from orchestration_project.tables.schema import HISTORY, Field, asset_of, key_names
+from orchestration_project.tables.schema import HISTORY, Field, asset_of_table, key_names
 
 FIXED_INCOME, OTC_MARKET = "fixedIncomeMarket", "otcMarket"
 """Groups of datasets: the first answers to clients with a credential alone."""
@@ -89,7 +89,7 @@ class FinraDataset:
     @property
     def noun(self) -> str:
         """Its name among the assets of this domain."""
-        return asset_of(self.table.name).split("/")[1]
+        return asset_of_table(self.table).split("/")[1]
 
     @property
     def history(self) -> Table:

@@ -19,8 +19,6 @@ from orchestration_project.settings.yaml import (
     syntax_problem,
     value_problems,
 )
-from orchestration_project.tables.catalogue import internal_tables, relation
-from orchestration_project.tables.queries.changes import CHANGE
 from orchestration_project.tables.schema import HISTORY
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
@@ -382,6 +380,10 @@ def _check_folder(export: Export) -> list[tuple[str, str]]:
 
 
 def _check_table(export: Export) -> list[tuple[str, str]]:
+    # these declare all tables: a file without exports is read without them
+    from orchestration_project.tables.catalogue import internal_tables, relation
+    from orchestration_project.tables.queries.changes import CHANGE
+
     try:
         source = relation(export.table)
     except ConfigurationError as error:

@@ -30,7 +30,6 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from orchestration_project.engine.contracts import lazy_polars as pl
@@ -278,6 +277,8 @@ def _iterate_scopes(keys: pl.DataFrame) -> Iterable[Scope]:
 
 def _unpack_arrays(keys: pl.DataFrame, table: Table) -> Sequence[ColumnElement[Any]]:
     """Return the keys as columns that PostgreSQL makes of an array each; a reader may do so too."""
+    from sqlalchemy.dialects import postgresql
+
     types = (table.c[name].type for name in keys.columns)
     arrays = (
         literal(keys[name].to_list(), postgresql.ARRAY(Text() if isinstance(kind, Text) else kind))
@@ -398,6 +399,8 @@ def insert_absent(
         statement = _insert_json(table, tuple(ordered[0]))
         inserted = connection.execute(statement, {"rows": _serialize_rows(ordered)})
     elif connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
         statement = sqlite.insert(table).on_conflict_do_nothing()
         inserted = connection.execute(statement.returning(*table.primary_key.columns), ordered)
     else:
@@ -414,6 +417,8 @@ def _insert_json(table: Table, names: tuple[str, ...]) -> Executable:
     Its text is the same for any number of rows, so that drivers and server read it once; and
     psycopg writes arrays of text slowly, by a regular expression for each element.
     """
+    from sqlalchemy.dialects import postgresql
+
     columns = [column(name, table.c[name].type) for name in names]
     given_cast = cast(bindparam("rows", type_=Text()), JSON)
     rows = func.json_to_recordset(given_cast).table_valued(*columns)

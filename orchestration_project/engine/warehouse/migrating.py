@@ -2,8 +2,10 @@
 
 import io
 import json
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
@@ -23,17 +25,15 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse.connecting import find_sql_state
 from orchestration_project.engine.warehouse.declared_tables import declare_described, describe
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
-from orchestration_project.migrations.declared import (
+from orchestration_project.migrations import (
     COMPARED_DATABASES,
-    compare_schema,
-    schema_sha256,
+    NEWEST_VERSION,
+    VERSION_TABLE,
+    read_schema_hash,
 )
 from orchestration_project.settings.project import own_domain
-from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
 from orchestration_project.tables.schema import HISTORY, METADATA, OWN, RECORDED
 from orchestration_project.tables.spine import database_labels, declared_tables, table_renames
-from orchestration_project.tables.views import VIEWS
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -54,6 +54,9 @@ BEGIN = {"postgresql": ["BEGIN;"], "sqlite": ["BEGIN IMMEDIATE;"]}
 """Statement that begins a transaction; other databases begin one implicitly."""
 
 _recorded = declared_tables.c
+
+CATALOGUE = "orchestration_project.tables.catalogue"
+"""Module that declares all tables and views of the package; its import takes CPU time."""
 
 LOCK = 0x6F72636865737472
 """PostgreSQL's advisory lock that one migrating process holds."""
@@ -248,17 +251,24 @@ def hash_declared_schema() -> Mapping[str, str]:
 
     Tables that a project declares have a hash of their own: another project, or none, may use the
     same database. A process may declare them after it opened a database, so no answer is kept.
+    For the package's tables, a process that has not imported them takes the recorded hash.
     """
-    tables = {table.name: table for table in list_own_tables()}
-    hashes = {SCHEMA_LABEL: _hash_packaged_schema()}
-    return hashes | (
-        {f"{SCHEMA_LABEL} of {own_domain()}": schema_sha256(tables, {})} if tables else {}
-    )
+    own_tables = {table.name: table for table in list_own_tables()}
+    recorded = None if CATALOGUE in sys.modules else read_schema_hash()
+    hashes = {SCHEMA_LABEL: recorded or hash_packaged_schema()}
+    if not own_tables:
+        return hashes
+    from orchestration_project.migrations.declared import schema_sha256
+
+    return hashes | {f"{SCHEMA_LABEL} of {own_domain()}": schema_sha256(own_tables, {})}
 
 
 @cache
-def _hash_packaged_schema() -> str:
-    return schema_sha256(list_packaged_tables(), VIEWS)
+def hash_packaged_schema() -> str:
+    """Return the hash of the tables and views that the package declares."""
+    from orchestration_project.migrations.declared import schema_sha256
+
+    return schema_sha256(list_packaged_tables(), _import_catalogue().VIEWS)
 
 
 def refuse_other_tables(connection: Connection) -> Sequence[str]:
@@ -275,7 +285,11 @@ def refuse_other_tables(connection: Connection) -> Sequence[str]:
 
 
 def _refuse_other_packaged_tables(connection: Connection) -> Sequence[str]:
-    comparison = compare_schema(connection, _find_schema(connection), list_packaged_tables(), VIEWS)
+    from orchestration_project.migrations.declared import compare_schema
+
+    comparison = compare_schema(
+        connection, _find_schema(connection), list_packaged_tables(), _import_catalogue().VIEWS
+    )
     if comparison.differences:
         raise ConfigurationError(
             "the tables are not those that this program declares",
@@ -298,6 +312,8 @@ def _refuse_other_own_tables(connection: Connection) -> None:
     tables = {table.name: table for table in list_own_tables()}
     if not tables:
         return
+    from orchestration_project.migrations.declared import compare_schema
+
     refuse_former_names(connection, tables)
     comparison = compare_schema(connection, _find_schema(connection), tables, {})
     differences = [*comparison.differences, *find_undeclared_columns(connection)]
@@ -355,13 +371,12 @@ def _find_schema(connection: Connection) -> str | None:
 
 def _name_unknown_tables(connection: Connection) -> str:
     """Return the tables that a newer version has added, as the end of a sentence."""
-    prefixes = {name.partition("_")[0] for name in METADATA.tables}
+    tables = _import_catalogue().METADATA.tables
+    prefixes = {name.partition("_")[0] for name in tables}
     unknown = sorted(
         name
         for name in inspect(connection).get_table_names(schema=_find_schema(connection))
-        if name not in METADATA.tables
-        and name != VERSION_TABLE
-        and name.partition("_")[0] in prefixes
+        if name not in tables and name != VERSION_TABLE and name.partition("_")[0] in prefixes
     )
     return f", with {format_names(unknown)} that this version does not know" if unknown else ""
 
@@ -411,7 +426,15 @@ def list_own_tables() -> Sequence[Table]:
 
 def list_packaged_tables() -> Mapping[str, Table]:
     """Return the tables that the package declares, by name."""
-    return {name: value for name, value in METADATA.tables.items() if not value.info.get(OWN)}
+    tables = _import_catalogue().METADATA.tables
+    return {name: value for name, value in tables.items() if not value.info.get(OWN)}
+
+
+def _import_catalogue() -> ModuleType:
+    """Declare all tables and views of the package, and return the module that has them."""
+    from orchestration_project.tables import catalogue
+
+    return catalogue
 
 
 def _is_read(table: Table) -> bool:
@@ -455,6 +478,8 @@ def declare_recorded(connection: Connection) -> None:
     for each in list(METADATA.tables.values()):
         if _is_read(each) and each.info[RECORDED] != rows.get(each.name):
             METADATA.remove(each)
+    if rows.keys() - METADATA.tables.keys():
+        _import_catalogue()  # a recorded table may have the name of one of the package
     missing = {name: text for name, text in rows.items() if name not in METADATA.tables}
     descriptions = {name: declare_described(name, text) for name, text in missing.items()}
     for name, declared in descriptions.items():

@@ -53,13 +53,8 @@ from orchestration_project.engine.warehouse.own_schema import (
 from orchestration_project.engine.warehouse.own_schema import apply_changes as apply_additive
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations.declared import compare_schema
-from orchestration_project.tables.schema import (
-    HISTORY,
-    METADATA,
-    USD_SCALE,
-    asset_of,
-    key_names,
-)
+from orchestration_project.tables.catalogue import METADATA
+from orchestration_project.tables.schema import HISTORY, USD_SCALE, asset_of_table, key_names
 from orchestration_project.tables.spine import declared_tables
 
 COPY_DAYS = 90
@@ -263,7 +258,7 @@ def _change(
 ) -> TableChange:
     """Return the change of a table without its steps; the copies belong to no metadata of ours."""
     metadata = MetaData()
-    domain = asset_of(table.name).partition("/")[0]
+    domain = asset_of_table(table).partition("/")[0]
     tables: list[Table] = []
     for item, name in ((history, f"{copy_name}_history"), (table, copy_name)):
         described = json.loads(recorded[item.name])

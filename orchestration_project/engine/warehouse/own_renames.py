@@ -36,8 +36,9 @@ from orchestration_project.engine.warehouse.migrating import (
 from orchestration_project.engine.warehouse.own_changes import explain_missing_rights
 from orchestration_project.engine.warehouse.own_schema import LOCK_TIMEOUT
 from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
+from orchestration_project.tables.catalogue import asset_of
 from orchestration_project.tables.operations_edits import operations_pauses
-from orchestration_project.tables.schema import ASSET, HISTORY, asset_of
+from orchestration_project.tables.schema import ASSET, HISTORY
 from orchestration_project.tables.spine import (
     captures,
     declared_tables,

@@ -7,7 +7,6 @@ from sqlalchemy import Connection, Inspector, Table, inspect, text
 from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
 
 from orchestration_project.engine.warehouse.migrating import list_own_tables
-from orchestration_project.migrations.declared import compare_schema
 from orchestration_project.tables.schema import METADATA, OWN
 
 LOCK_TIMEOUT = "30s"
@@ -57,6 +56,8 @@ def _find_changes(
 
 def find_other_differences(connection: Connection, schema: str | None) -> Sequence[str]:
     """Return how existing tables differ from their declarations by more than missing columns."""
+    from orchestration_project.migrations.declared import compare_schema
+
     ended = {change.difference for change in find_additive_changes(connection, schema)}
     tables = {table.name: table for table in list_own_tables()}
     differences = compare_schema(connection, schema, tables, {}).differences

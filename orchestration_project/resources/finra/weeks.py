@@ -25,7 +25,7 @@ from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import read_quarantined_keys
 from orchestration_project.settings import Settings
-from orchestration_project.tables.schema import asset_of
+from orchestration_project.tables.schema import asset_of_table
 
 A_YEAR = 52 * WEEK
 """Weeks that FINRA keeps in its current dataset."""
@@ -109,7 +109,7 @@ def oldest_unlanded(
     if not missing:
         return None
     return OldestMissing(
-        asset_of(finra_otc_weekly.name),
+        asset_of_table(finra_otc_weekly),
         missing[0].partition.key,
         due_at(missing[0].due, timedelta(hours=settings.finra_freshness_grace_hours)),
         missing_count=len(missing),

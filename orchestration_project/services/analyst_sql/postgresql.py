@@ -26,8 +26,9 @@ from orchestration_project.services.analyst_sql import (
     refuse_slow_query,
     select_as_of,
 )
+from orchestration_project.tables.catalogue import METADATA
 from orchestration_project.tables.conditions import is_secret
-from orchestration_project.tables.schema import METADATA, is_personal
+from orchestration_project.tables.schema import is_personal
 
 OPTIONS = "-c default_transaction_read_only=on -c lock_timeout=2s -c statement_timeout={}ms"
 ROLE_REMEDY = "make a role with SELECT on tables of data only, as docs/how-to/query-by-sql.md shows"

@@ -15,8 +15,8 @@ from orchestration_project.services.attention.rules import (
     advise,
     find_failure_start,
 )
+from orchestration_project.tables.catalogue import asset_of
 from orchestration_project.tables.operations_runs import operations_runs, operations_steps
-from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import deliveries
 
 if TYPE_CHECKING:

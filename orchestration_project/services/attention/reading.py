@@ -44,7 +44,7 @@ from orchestration_project.services.status import (
     read_quarantined,
 )
 from orchestration_project.settings import Settings
-from orchestration_project.tables.schema import asset_of
+from orchestration_project.tables.catalogue import asset_of
 from orchestration_project.tables.spine import upload_refusals, work_items
 
 MAX_ENTRIES_PER_KIND = 1_000

@@ -30,8 +30,9 @@ from orchestration_project.services.cleanup.rules import (
     find_removable_blobs,
     find_removable_files,
 )
+from orchestration_project.tables.catalogue import METADATA
 from orchestration_project.tables.operations_artifacts import operations_removals
-from orchestration_project.tables.schema import HISTORY, METADATA
+from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from orchestration_project.engine.dagster_private.storage import connect_to_storage
 from orchestration_project.services.erasure.rules import Subject
-from orchestration_project.tables.schema import METADATA
+from orchestration_project.tables.catalogue import METADATA
 
 
 def erase_in_dagster(

@@ -22,11 +22,12 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
 from orchestration_project.services.erasure.rules import Subject, check_identifiers
 from orchestration_project.settings import Settings
+from orchestration_project.tables.catalogue import METADATA
 from orchestration_project.tables.erasures import (
     operations_erasure_requests,
     operations_erasures,
 )
-from orchestration_project.tables.schema import ASSET, CAPTURED, METADATA, RECORDED, SUBJECT
+from orchestration_project.tables.schema import ASSET, CAPTURED, RECORDED, SUBJECT
 
 REQUEST_DAYS = 7
 """Days after which a request that nothing was erased for is deleted."""

@@ -37,13 +37,13 @@ from orchestration_project.services.ledger.rules.standings import (
     Subject,
 )
 from orchestration_project.services.status import count_quarantined
+from orchestration_project.tables.catalogue import asset_of
 from orchestration_project.tables.operations_runs import (
     PENDING,
     operations_control_tower,
     operations_runs,
     operations_steps,
 )
-from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import fences
 
 A_DAY = timedelta(days=1)

@@ -9,10 +9,11 @@ from orchestration_project.engine.contracts.repair import LostCapture, explain_l
 from orchestration_project.engine.recovery import RecordedCapture
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.repair.damage import OPEN, DamagedArtifact, read_captures
+from orchestration_project.tables.catalogue import METADATA
 from orchestration_project.tables.operations_artifacts import (
     operations_damaged_artifacts as damaged,
 )
-from orchestration_project.tables.schema import HISTORY, METADATA
+from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import captures, deliveries, rejects
 
 

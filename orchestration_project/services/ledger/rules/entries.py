@@ -12,7 +12,7 @@ from orchestration_project.engine.contracts.failures import classify_step, run_c
 from orchestration_project.engine.contracts.partitioning import LoadOutcome, load_outcome
 from orchestration_project.engine.tracing.traceparent import HIDDEN_PREFIX, read_tag
 from orchestration_project.errors import cut
-from orchestration_project.tables.schema import table_of
+from orchestration_project.tables.catalogue import table_of
 
 Row = dict[str, Any]
 

@@ -51,18 +51,18 @@ BURN_ALERTS = (BurnAlert("1h", "5m", 14.4), BurnAlert("6h", "30m", 6.0))
 
 
 class _Objective(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,59}$", description="Name, in lower case.")
+
+    target: float = Field(gt=0, lt=1, description="Share (0-1) of good events that is promised.")
+
+    min_events: int = Field(
+        default=4,
+        ge=1,
+        description="Minimum number of events of a burn rate's longer window; with fewer, no "
+        "alert is raised.",
     )
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,59}$")
-    """Name, in lower case."""
-
-    target: float = Field(gt=0, lt=1)
-    """Share (0-1) of good events that is promised."""
-
-    min_events: int = Field(default=4, ge=1)
-    """Minimum number of events of a burn rate's longer window; with fewer, no alert is raised."""
 
     @property
     def domain_name(self) -> str:
@@ -75,11 +75,13 @@ class Freshness(_Objective):
 
     indicator: Literal["freshness"]
 
-    domain: str
-    """Domain with deadlines."""
+    domain: str = Field(description="Domain with deadlines.")
 
-    max_late_hours: float = Field(default=0, ge=0)
-    """Hours after the deadline in which a missing partition is still good."""
+    max_late_hours: float = Field(
+        default=0,
+        ge=0,
+        description="Hours after the deadline in which a missing partition is still good.",
+    )
 
 
 class Loads(_Objective):
@@ -87,8 +89,7 @@ class Loads(_Objective):
 
     indicator: Literal["loads"]
 
-    domain: str
-    """Domain of the runs."""
+    domain: str = Field(description="Domain of the runs.")
 
 
 class GatewayLatency(_Objective):
@@ -96,8 +97,11 @@ class GatewayLatency(_Objective):
 
     indicator: Literal["gateway_latency"]
 
-    max_seconds: float = Field(json_schema_extra={"enum": list(LATENCY_BUCKETS)})
-    """Time from the first byte of a request to the last of its answer, one of the histogram's."""
+    max_seconds: float = Field(
+        json_schema_extra={"enum": list(LATENCY_BUCKETS)},
+        description="Time from the first byte of a request to the last of its answer, one of the "
+        "histogram's.",
+    )
 
     @model_validator(mode="after")
     def _is_a_bucket(self) -> "GatewayLatency":
@@ -112,11 +116,13 @@ class WebhookToLoaded(_Objective):
 
     indicator: Literal["webhook_to_loaded"]
 
-    max_seconds: float = Field(gt=0)
-    """Time from the receipt to the end of the run that worked on it."""
+    max_seconds: float = Field(
+        gt=0, description="Time from the receipt to the end of the run that worked on it."
+    )
 
-    sources: tuple[str, ...] = Field(default=(), strict=False)
-    """Sources of webhooks.yaml; none: all."""
+    sources: tuple[str, ...] = Field(
+        default=(), strict=False, description="Sources of webhooks.yaml; none: all."
+    )
 
 
 class MirrorLag(_Objective):
@@ -124,11 +130,9 @@ class MirrorLag(_Objective):
 
     indicator: Literal["mirror_lag"]
 
-    domain: str
-    """Domain with a mirror."""
+    domain: str = Field(description="Domain with a mirror.")
 
-    max_seconds: float = Field(gt=0)
-    """Age of that message."""
+    max_seconds: float = Field(gt=0, description="Age of that message.")
 
 
 Objective: TypeAlias = Freshness | Loads | GatewayLatency | WebhookToLoaded | MirrorLag
