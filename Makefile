@@ -272,7 +272,7 @@ $(RELEASE_VENV)/bin/python: | $(VENV)/bin/python
 	@$(VENV)/bin/python -m venv $(RELEASE_VENV)
 
 $(RELEASE_VENV)/installed: requirements/release.lock | $(RELEASE_VENV)/bin/python
-	@echo "installing build, twine and pip-audit into $(RELEASE_VENV) …"
+	@echo "installing build, hatchling, twine and pip-audit into $(RELEASE_VENV) …"
 	@$(RELEASE_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
