@@ -146,7 +146,7 @@ docs: $(VENV)/installed-dev $(DOCS_VENV)/installed ## docs/reference from the co
 	@NO_COLOR=1 $(DOCS_VENV)/bin/zensical build --strict --clean
 	@echo "built; to read it: python3 -m http.server --directory site"
 
-check: $(VENV)/installed-dev ## lint, types, architecture, dependencies, prose, reference pages and bounds
+check: $(VENV)/installed-dev ## lint, types, architecture, dependencies, prose, reference pages, promised names and bounds
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types-of-package types-of-tests other-checks
@@ -173,6 +173,7 @@ other-checks:
 	@$(VENV)/bin/python .ci/test_style.py
 	@$(VENV)/bin/python .ci/bounds.py --ways
 	@$(VENV)/bin/python -m tools.reference_pages
+	@$(VENV)/bin/python -m tools.contracts
 	@$(VENV)/bin/python -m benchmarks.structure.sizes
 
 check-deploy: $(VENV)/installed $(DEPLOY_VENV)/installed ## Dockerfile, compose, Kubernetes and SBOM, offline, without an engine
@@ -271,7 +272,7 @@ $(RELEASE_VENV)/bin/python: | $(VENV)/bin/python
 	@$(VENV)/bin/python -m venv $(RELEASE_VENV)
 
 $(RELEASE_VENV)/installed: requirements/release.lock | $(RELEASE_VENV)/bin/python
-	@echo "installing build, twine and pip-audit into $(RELEASE_VENV) …"
+	@echo "installing build, hatchling, twine and pip-audit into $(RELEASE_VENV) …"
 	@$(RELEASE_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 

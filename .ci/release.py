@@ -28,6 +28,8 @@ PACKAGE = "orchestration_project"
 BUILDER = f"pkg:generic/{PACKAGE}#.ci/release.py"
 LOCKS = ("dev.lock", "docs.lock", "release.lock")
 """Locks of the environments whose programs build the artifacts."""
+WITH_LOCKED_BACKEND = ("--no-isolation",)
+"""Option of `build` that takes hatchling of `release.lock`, and not the newest one of the index."""
 LICENCE = ".dist-info/licenses/LICENSE"
 
 
@@ -43,9 +45,9 @@ def run(*command: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -
 
 def build(source: Path, folder: Path, commit: str, env: Mapping[str, str]) -> None:
     """Build all artifacts of a clean export of the commit into a folder."""
-    python = str(PROGRAMS / "python")
-    run(python, "-m", "build", "--outdir", str(folder), str(source), env=env)
-    run(python, "-m", "build", "--wheel", "--outdir", str(folder), str(source / "demo"), env=env)
+    builder = (str(PROGRAMS / "python"), "-m", "build", *WITH_LOCKED_BACKEND)
+    run(*builder, "--outdir", str(folder), str(source), env=env)
+    run(*builder, "--wheel", "--outdir", str(folder), str(source / "demo"), env=env)
     build_site(source, env)
     pack(source / "site", folder / "docs.tar.gz", int(env["SOURCE_DATE_EPOCH"]))
     sbom = run(sys.executable, "deploy/sbom.py", "--without-system", env=env, cwd=source)

@@ -14,13 +14,13 @@ from sqlalchemy import Column
 
 from orchestration_project.__main__ import root
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.cli.commands import LazyGroup
 from orchestration_project.definitions import defs
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.operation import Operation
 from orchestration_project.settings import settings_class
 from orchestration_project.tables.catalogue import METADATA
 from orchestration_project.tables.views import VIEWS
+from tools.reference_pages.cli import leaf_commands
 
 FILE = Path(__file__).parent / "definitions.txt"
 
@@ -121,20 +121,6 @@ def _commands() -> Iterator[str]:
             for param in command.params
         ]
         yield f"{' '.join(path)}: {' '.join(named)}".rstrip()
-
-
-def leaf_commands(
-    group: click.Group, path: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Yield every command that is not a group, aliases too, with the words that name it."""
-    context = click.Context(group)
-    names = group.entries if isinstance(group, LazyGroup) else group.list_commands(context)
-    for name in names:
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            yield from leaf_commands(command, (*path, name))
-        elif command is not None:
-            yield (*path, name), command
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@ import hashlib
 import platform
 import runpy
 import tarfile
+import tomllib
+
+from packaging.requirements import Requirement
 
 from orchestration_project.settings import PROJECT_ROOT
 
@@ -127,3 +130,16 @@ def test_the_provenance_names_artifacts_commit_command_python_and_locks_alone():
             "runDetails": {"builder": {"id": builder}},
         },
     }
+
+
+def test_the_lock_of_releases_pins_the_build_backend_of_both_distributions():
+    """`build --no-isolation` installs nothing: the lock must have what it needs."""
+    pinned = runpy.run_path(str(PROJECT_ROOT / ".ci/locks.py"))["pinned"]
+    lines = (PROJECT_ROOT / "requirements/release.lock").read_text().splitlines()
+    for name in ("pyproject.toml", "demo/pyproject.toml"):
+        system = tomllib.loads((PROJECT_ROOT / name).read_text())["build-system"]
+        [requirement] = map(Requirement, system["requires"])
+        assert system["build-backend"].partition(".")[0] == requirement.name == "hatchling"
+        for python in ("3.11", "3.12", "3.13"):
+            assert requirement.specifier.contains(pinned(lines, python)["hatchling"]), python
+    assert "--no-isolation" in RELEASE["WITH_LOCKED_BACKEND"]

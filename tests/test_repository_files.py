@@ -1,5 +1,6 @@
 """Files that people and editors expect beside the code: hooks, templates, types, decisions."""
 
+import json
 import re
 import runpy
 import tomllib
@@ -12,11 +13,12 @@ from orchestration_project.settings import PROJECT_ROOT
 PYPROJECT = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())
 DECISIONS = sorted((PROJECT_ROOT / "docs" / "decisions").glob("*.md"))
 MUTANTS = runpy.run_path(str(PROJECT_ROOT / ".ci" / "mutants.py"))
+LOCKS = runpy.run_path(str(PROJECT_ROOT / ".ci" / "locks.py"))
 COVERED = runpy.run_path(str(PROJECT_ROOT / ".ci" / "covered.py"))
 
 
 def test_hooks_before_a_commit_are_programs_of_the_checkout():
-    text = (PROJECT_ROOT / ".pre-commit-config.yaml").read_text()
+    text = (PROJECT_ROOT / ".ci" / "pre-commit.yaml").read_text()
     repositories = yaml.safe_load(text)["repos"]
     assert [repository["repo"] for repository in repositories] == ["local"]
     hooks = repositories[0]["hooks"]
@@ -27,6 +29,18 @@ def test_hooks_before_a_commit_are_programs_of_the_checkout():
         assert program.startswith(".venv/bin/")
         assert hook["language"] == "system"
         assert [script for script in scripts if not (PROJECT_ROOT / script).is_file()] == []
+
+
+def test_the_container_of_editors_installs_by_a_target_of_make_with_a_supported_python():
+    container = json.loads((PROJECT_ROOT / ".devcontainer/devcontainer.json").read_text())
+    program, target = container["postCreateCommand"].split()
+    makefile = (PROJECT_ROOT / "Makefile").read_text()
+    assert (program, target.partition("/")[0]) == ("make", ".venv")
+    assert f"\n{target.replace('.venv', '$(VENV)')}: " in makefile
+    [python] = re.findall(r"/python:(3\.\d+)-\w+$", container["image"])
+    assert python in LOCKS["PYTHONS"]
+    [port] = re.findall(r"(?m)^PORT \?= (\d+)$", makefile)
+    assert container["forwardPorts"] == [int(port)]
 
 
 def test_editors_and_the_linter_agree_on_the_length_of_a_line():

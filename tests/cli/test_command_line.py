@@ -21,7 +21,7 @@ from orchestration_project.services import export
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.settings.given import ENV_FILE
 from tests import databases, programs
-from tests.definition_surface import leaf_commands
+from tools.reference_pages.cli import leaf_commands
 
 LEAVES = [path for path, _ in leaf_commands(root)]
 

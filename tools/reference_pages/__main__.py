@@ -4,21 +4,16 @@ Run as `python -m tools.reference_pages`. Neither environment nor `.env` changes
 both are left out before the code is imported that reads them.
 """
 
-import os
 import sys
 import tempfile
+
+from tools.clean_environment import clean_environment
 
 
 def main() -> int:
     """Write the pages, or name those that are outdated, and what they lack; return 1 if any is."""
-    from orchestration_project.settings import settings_class
-
-    settings_class().model_config["env_file"] = None
     with tempfile.TemporaryDirectory() as folder:
-        for name in list(os.environ):
-            if name not in ("HOME", "LANG", "PATH", "TMPDIR"):
-                del os.environ[name]
-        os.environ |= {"STATE_DIR": folder, "DOMAINS": "all", "FINRA_DATASETS": "all"}
+        clean_environment(folder)
         from tools.reference_pages import pages
 
         if "--write" in sys.argv:

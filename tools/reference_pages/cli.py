@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import click
 
 from orchestration_project.__main__ import root
-from orchestration_project.cli.commands import GLOBAL
+from orchestration_project.cli.commands import GLOBAL, LazyGroup
 from orchestration_project.cli.exit_statuses import MEANINGS
 from tools.reference_pages.markdown import code, page, section, table
 
@@ -49,6 +49,20 @@ def _sections(group: click.Group, context: click.Context) -> Iterator[str]:
         )
         if isinstance(command, click.Group):
             yield from _sections(command, inner)
+
+
+def leaf_commands(
+    group: click.Group, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield every command that is not a group, aliases too, with the words that name it."""
+    context = click.Context(group)
+    names = group.entries if isinstance(group, LazyGroup) else group.list_commands(context)
+    for name in names:
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from leaf_commands(command, (*path, name))
+        elif command is not None:
+            yield (*path, name), command
 
 
 def _help(option: click.Option) -> tuple[str, str] | None:

@@ -1,6 +1,8 @@
 """The page of metrics: each with its type and labels, and the parts of `/readyz`."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -16,12 +18,8 @@ from tools.reference_pages.markdown import code, codes, page, section, table
 
 
 def write() -> str:
-    """Return the page; families are read from an empty installation."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        dg.DagsterInstance.local_temp(folder) as instance,
-    ):
-        settings = load_settings().model_copy(update={"state_dir": Path(folder)})
+    """Return the page."""
+    with _open_installation() as (settings, instance):
         parts = probes_of(settings, instance)
         families = _families(settings, instance)
     ready = [(code(each.dependency), each.tried(), _effect(each.dependency)) for each in parts]
@@ -37,6 +35,22 @@ def write() -> str:
     )
 
 
+def read_families() -> list[Metric]:
+    """Return all metrics by name."""
+    with _open_installation() as (settings, instance):
+        return _families(settings, instance)
+
+
+@contextmanager
+def _open_installation() -> Iterator[tuple[Settings, dg.DagsterInstance]]:
+    """Open an empty installation."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        dg.DagsterInstance.local_temp(folder) as instance,
+    ):
+        yield load_settings().model_copy(update={"state_dir": Path(folder)}), instance
+
+
 def _families(settings: Settings, instance: dg.DagsterInstance) -> list[Metric]:
     with open_warehouse(settings) as warehouse:
         stored = list(
@@ -46,11 +60,24 @@ def _families(settings: Settings, instance: dg.DagsterInstance) -> list[Metric]:
 
 
 def _metric(family: Metric) -> tuple[str, ...]:
-    name = family.name + ("_total" if family.type == "counter" else "")
+    return (
+        code(full_name(family)),
+        family.type,
+        codes(label_names(family)),
+        family.documentation,
+    )
+
+
+def full_name(family: Metric) -> str:
+    """Return the name of a metric as Prometheus shows it."""
+    return family.name + ("_total" if family.type == "counter" else "")
+
+
+def label_names(family: Metric) -> tuple[str, ...]:
+    """Return the labels of a metric."""
     counted = {next(iter(each.describe())).name: each for each in (DELIVERIES, REQUESTS, SECONDS)}
     of = counted.get(family.name, family)
-    labels: tuple[str, ...] = getattr(of, "_labelnames", ())  # public only in samples, if any
-    return code(name), family.type, codes(labels), family.documentation
+    return getattr(of, "_labelnames", ())  # public only in samples, if any
 
 
 def _effect(dependency: str) -> str:

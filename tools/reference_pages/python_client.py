@@ -42,11 +42,16 @@ def write() -> str:
 
 
 def _methods(declared: type) -> list[str]:
-    return [
-        _function(name, each)
-        for name, each in vars(declared).items()
-        if inspect.isfunction(each) and not name.startswith("_")
-    ]
+    return [_function(name, method) for name, method in public_methods(declared).items()]
+
+
+def public_methods(declared: type) -> dict[str, Callable[..., Any]]:
+    """Return the public methods that a class itself declares, by name."""
+    return {
+        name: member
+        for name, member in vars(declared).items()
+        if inspect.isfunction(member) and not name.startswith("_")
+    }
 
 
 def _function(name: str, function: Callable[..., Any]) -> str:
@@ -63,7 +68,7 @@ def _signature(name: str, function: Callable[..., Any]) -> str:
         if each.name not in ("self", *(("transport", "sleep") if name == "Client" else ()))
     ]
     written = str(signature.replace(parameters=shown))
-    written = re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", written).replace("'", "")
+    written = shorten(written)
     if name == "Client":
         written = written.partition(" ->")[0]
     text = f"{name}{written}"
@@ -72,6 +77,11 @@ def _signature(name: str, function: Callable[..., Any]) -> str:
         name, _, inner = head.partition("(")
         text = f"{name}(\n    {_split(inner)},\n){tail}"
     return f"```python\n{text}\n```"
+
+
+def shorten(annotation: str) -> str:
+    """Return a signature or annotation without the modules of classes, and without quotes."""
+    return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", annotation).replace("'", "")
 
 
 def _split(inner: str) -> str:

@@ -1,0 +1,1 @@
+"""Promised names: others build on them; they are recorded and compared."""

@@ -1,0 +1,117 @@
+"""Comparison of two records, and of what breaks with the changelog."""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from tools.contracts.record import Members, Record
+
+COMMAND = "python -m tools.contracts --write"
+
+READ = ("API answers", "tables", "metrics")
+"""Sections of what others read: another form breaks them. What others give may have more forms."""
+
+RESULT = "(result)"
+"""Name of a member that others read in a section of what they give."""
+
+SPACED = ("API operations", "commands")
+"""Sections whose members are named after their owner and a space; in others, after a dot."""
+
+REQUIRED = "required"
+REMOVED, CHANGED, UNRELEASED = "Removed", "Changed", "Unreleased"
+"""Headings of the changelog: items of the first two in the third allow a break."""
+
+
+@dataclass(frozen=True)
+class Break:
+    """A name that is gone or changed incompatibly.
+
+    Attributes:
+        name: As the changelog has it in backticks, such as ``orchestrate run --weeks``.
+        problem: What happened to it.
+        heading: Heading of the changelog that it belongs under.
+    """
+
+    section: str
+    name: str
+    problem: str
+    heading: str
+
+    def describe(self) -> str:
+        """Return the problem with its remedies."""
+        return (
+            f'{self.section}: {self.name} {self.problem}; restore it, or add "- `{self.name}`: …" '
+            f"to {self.heading} of {UNRELEASED} in CHANGELOG.md and run `{COMMAND}`"
+        )
+
+
+def compare(recorded: Record, present: Record) -> Iterator[Break]:
+    """Yield what breaks programs that were written for the recorded names."""
+    for section, owners in recorded.items():
+        present_owners = present.get(section, {})
+        for owner, members in owners.items():
+            if owner in present_owners:
+                yield from compare_members(section, owner, members, present_owners[owner])
+            else:
+                yield Break(section, owner, "is gone", REMOVED)
+
+
+def compare_members(
+    section: str, owner: str, recorded: Members, present: Members
+) -> Iterator[Break]:
+    """Yield the members that break those who use the owner."""
+    separator = " " if section in SPACED else "."
+    for name, forms in recorded.items():
+        full_name = f"{owner}{separator}{name}"
+        if name not in present:
+            yield Break(section, full_name, "is gone", REMOVED)
+            continue
+        is_read = section in READ or name == RESULT
+        lost, gained = difference(forms, present[name], is_read=is_read)
+        if lost or gained:
+            parts = [f"lost {', '.join(lost)}" if lost else ""]
+            parts += [f"became {', '.join(gained)}" if gained else ""]
+            yield Break(section, full_name, " and ".join(filter(None, parts)), CHANGED)
+    if section not in READ:
+        for name in present.keys() - recorded.keys():
+            if REQUIRED in present[name].split(" | "):
+                full_name = f"{owner}{separator}{name}"
+                yield Break(section, full_name, "is new and required", CHANGED)
+
+
+def difference(
+    recorded: str, present: str, *, is_read: bool
+) -> tuple[Collection[str], Collection[str]]:
+    """Return the forms that were lost and gained, as far as they break a user."""
+    old, new = recorded.split(" | "), present.split(" | ")
+    lost = [form for form in old if form not in new and form != REQUIRED]
+    gained = [form for form in new if form not in old]
+    if is_read:
+        return (lost if gained else [], gained)
+    return lost, [form for form in gained if form == REQUIRED]
+
+
+def named_changes(changelog: str) -> Collection[tuple[str, str]]:
+    """Return heading and name of what the unreleased part removed or changed.
+
+    An item names it in backticks before its first colon, such as "- `orchestrate run --weeks`: …".
+    """
+    title, _, body = re.split(r"(?m)^## ", changelog)[1].partition("\n")
+    if title.strip() != UNRELEASED:
+        return set()
+    named: set[tuple[str, str]] = set()
+    for part in re.split(r"(?m)^### ", body):
+        heading, _, items = part.partition("\n")
+        for item in re.split(r"(?m)^- ", items):
+            head = re.split(r":\s", item, maxsplit=1)[0] if re.search(r":\s", item) else ""
+            names = re.findall(r"`([^`]+)`", head)
+            named |= {(heading.strip(), re.sub(r"\s+", " ", name)) for name in names}
+    return named
+
+
+def unnamed_breaks(recorded: Record, present: Record, changelog: str) -> Sequence[Break]:
+    """Return the breaks that the unreleased part of the changelog does not name."""
+    named = named_changes(changelog)
+    return [
+        found for found in compare(recorded, present) if (found.heading, found.name) not in named
+    ]
