@@ -16,7 +16,7 @@ SCHEMA_HASH = FOLDER / "schema.sha256"
 """File with a version and the hash of the tables and views that the package declares for it."""
 
 
-def read_schema_hash() -> str | None:
+def read_schema_hash(file: Path = SCHEMA_HASH) -> str | None:
     """Return the recorded hash of the declarations; None: it is that of another version."""
-    version, sha256 = SCHEMA_HASH.read_text().split()
+    version, sha256 = file.read_text().split()
     return sha256 if version == NEWEST_VERSION else None

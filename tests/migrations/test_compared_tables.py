@@ -57,20 +57,16 @@ def test_the_recorded_hash_is_that_of_the_declared_tables():
 
 
 @pytest.mark.parametrize("version", [NEWEST_VERSION, "0001"])
-def test_the_hash_of_another_version_is_not_taken(version, tmp_path, monkeypatch):
+def test_the_hash_of_another_version_is_not_taken(version, tmp_path):
     recorded = tmp_path / "schema.sha256"
     recorded.write_text(f"{version} 12ab\n")
-    monkeypatch.setattr("orchestration_project.migrations.SCHEMA_HASH", recorded)
-    monkeypatch.setattr(migrating, "CATALOGUE", "not_imported")
-    taken = migrating.hash_declared_schema()[migrating.SCHEMA_LABEL]
-    assert taken == ("12ab" if version == NEWEST_VERSION else migrating.hash_packaged_schema())
+    assert read_schema_hash(recorded) == ("12ab" if version == NEWEST_VERSION else None)
 
 
-def test_a_process_that_declares_all_tables_takes_their_hash(tmp_path, monkeypatch):
+def test_a_process_that_declares_all_tables_takes_their_hash(tmp_path):
     recorded = tmp_path / "schema.sha256"
     recorded.write_text(f"{NEWEST_VERSION} 12ab\n")
-    monkeypatch.setattr("orchestration_project.migrations.SCHEMA_HASH", recorded)
-    taken = migrating.hash_declared_schema()[migrating.SCHEMA_LABEL]
+    taken = migrating.hash_declared_schema(recorded)[migrating.SCHEMA_LABEL]
     assert taken == migrating.hash_packaged_schema()
 
 

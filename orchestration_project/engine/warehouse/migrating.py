@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import (
     COMPARED_DATABASES,
     NEWEST_VERSION,
+    SCHEMA_HASH,
     VERSION_TABLE,
     read_schema_hash,
 )
@@ -246,7 +248,7 @@ def compare_changed(connection: Connection) -> None:
         connection.execute(insert(database_labels), labels)
 
 
-def hash_declared_schema() -> Mapping[str, str]:
+def hash_declared_schema(recorded_in: Path = SCHEMA_HASH) -> Mapping[str, str]:
     """Return the hash of the declared tables and views, by its label.
 
     Tables that a project declares have a hash of their own: another project, or none, may use the
@@ -254,7 +256,7 @@ def hash_declared_schema() -> Mapping[str, str]:
     For the package's tables, a process that has not imported them takes the recorded hash.
     """
     own_tables = {table.name: table for table in list_own_tables()}
-    recorded = None if CATALOGUE in sys.modules else read_schema_hash()
+    recorded = None if CATALOGUE in sys.modules else read_schema_hash(recorded_in)
     hashes = {SCHEMA_LABEL: recorded or hash_packaged_schema()}
     if not own_tables:
         return hashes
