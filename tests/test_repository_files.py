@@ -37,7 +37,7 @@ def test_the_container_of_editors_installs_by_a_target_of_make_with_a_supported_
     makefile = (PROJECT_ROOT / "Makefile").read_text()
     assert (program, target.partition("/")[0]) == ("make", ".venv")
     assert f"\n{target.replace('.venv', '$(VENV)')}: " in makefile
-    [python] = re.findall(r"/python:(3\.\d+)-\w+$", container["image"])
+    [python] = re.findall(r"^python:(3\.\d+)-\w+$", container["image"])
     assert python in LOCKS["PYTHONS"]
     [port] = re.findall(r"(?m)^PORT \?= (\d+)$", makefile)
     assert container["forwardPorts"] == [int(port)]
