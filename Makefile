@@ -6,6 +6,9 @@ BENCH_VENV := .venv-bench
 DOCS_VENV := .venv-docs
 DEPLOY_VENV := .venv-deploy
 AIRFLOW_VENV := .venv-airflow
+LOWEST_VENV := .venv-lowest
+NEWEST_VENV := .venv-newest
+DAGSTER_VENV := .venv-dagster
 RELEASE_VENV := .venv-release
 RUN := $(VENV)/bin/orchestrate
 # Two for each core: half of a worker's time goes to waiting for programs that a test started.
@@ -20,7 +23,7 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: moved help run plan test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui dev stack test test-slow test-histories test-faults chaos soak bench pictures docs check types-of-package types-of-tests other-checks check-deploy check-wheel audit release image compose observe migrate migrated migration verify reset lock
+.PHONY: moved help run plan test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui dev stack test test-lowest test-newest test-dagster test-slow test-histories test-faults chaos soak bench pictures docs check types-of-package types-of-tests other-checks check-deploy check-wheel audit release image compose observe migrate migrated migration verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -107,6 +110,24 @@ test: $(VENV)/installed-dev ## the test suite
 
 test-changed: $(VENV)/installed-dev ## tests that the change since main can reach, about a minute; SECONDS=300
 	@$(TEST_ENVIRONMENT) $(TEST_FOLDER) SECONDS=$(SECONDS) $(VENV)/bin/python .ci/changed_tests.py $(ARGS)
+
+# Rules, a load of a FINRA week, exports, HTTP, documents, web sites and the gateway: a part of the suite on SQLite.
+VERSION_TESTS := $(addprefix tests/,contracts plots domains/test_finra_contract.py domains/test_documents_text.py \
+  domains/test_web_selectors.py resources/test_finra_weekly.py resources/test_http.py resources/test_export.py \
+  resources/test_warehouse_landing.py gateway/api/test_client.py gateway/test_login.py own/test_formats.py \
+  own/test_derived.py cli/test_command_line.py test_definitions.py)
+run_versions = $(TEST_ENVIRONMENT) $(TEST_FOLDER) $(1)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile \
+  -k 'not [postgresql and not -postgresql' $(2) $(VERSION_TESTS) $(ARGS)
+
+test-lowest: $(LOWEST_VENV)/installed ## a part of the tests with the lowest dependencies that pyproject.toml allows
+	@$(call run_versions,$(LOWEST_VENV))
+
+test-newest: $(NEWEST_VENV)/installed ## the same with the newest dependencies that it allows
+	@$(call run_versions,$(NEWEST_VENV))
+
+test-dagster: $(DAGSTER_VENV)/installed ## the same and tests of private names, with the newest Dagster, all else as locked
+	@$(DAGSTER_VENV)/bin/dagster --version
+	@$(call run_versions,$(DAGSTER_VENV),-W 'ignore:Found version mismatch' tests/test_dagster_private.py)
 
 coverage: $(VENV)/installed-measure ## statements and branches of the pure packages that their tests run; ARGS=--write
 	@$(TEST_ENVIRONMENT) $(TEST_FOLDER) $(VENV)/bin/python .ci/covered.py -n $(TEST_WORKERS) $(ARGS)
@@ -290,6 +311,24 @@ $(AIRFLOW_VENV)/bin/python: | $(VENV)/bin/python
 $(AIRFLOW_VENV)/installed: requirements/airflow.lock | $(AIRFLOW_VENV)/bin/python
 	@echo "installing Airflow into $(AIRFLOW_VENV) …"
 	@$(AIRFLOW_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+# What the package index allows by now, without a lock.
+$(LOWEST_VENV)/installed: RESOLUTION := lowest-direct
+$(NEWEST_VENV)/installed: RESOLUTION := highest
+$(LOWEST_VENV)/installed $(NEWEST_VENV)/installed: pyproject.toml demo/pyproject.toml | $(VENV)/installed-dev
+	@echo "installing into $(@D), with resolution $(RESOLUTION) …"
+	@$(VENV)/bin/uv venv --quiet --clear --python $(VENV)/bin/python $(@D)
+	@$(VENV)/bin/uv pip install --quiet --python $(@D)/bin/python --resolution $(RESOLUTION) -e '.[dev]' -e demo
+	@touch $@
+
+# Dagster's packages without what they ask for: they ask for each other's version, and few appear first.
+$(DAGSTER_VENV)/installed: requirements/dev.lock | $(VENV)/installed-dev
+	@echo "installing the newest Dagster into $(@D) …"
+	@$(VENV)/bin/uv venv --quiet --clear --python $(VENV)/bin/python $(@D)
+	@$(VENV)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps --require-hashes -r $<
+	@$(VENV)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps -e . -e demo
+	@$(VENV)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps --upgrade $$(grep -o '^dagster[a-z0-9-]*' $<)
 	@touch $@
 
 $(DEPLOY_VENV)/bin/python: | $(VENV)/bin/python

@@ -59,3 +59,18 @@ def test_the_table_has_the_pinned_dagster_and_the_tested_postgresql_and_kubernet
     named = {version.partition(".")[0] for version in re.findall(r"\b1\d(?:\.\d+)?\b", page[:500])}
     assert named == set(ROWS["PostgreSQL"].split(", "))
     assert f"-k {ROWS['Kubernetes']} " in (PROJECT_ROOT / "Makefile").read_text()
+
+
+def test_commands_of_the_table_run_tests_that_exist_in_ignored_environments():
+    makefile = (PROJECT_ROOT / "Makefile").read_text()
+    commands = re.findall(r"`make ([a-z-]+)`", PAGE.partition("## See also")[0])
+    assert {"test-lowest", "test-newest", "test-dagster"} <= set(commands)
+    assert [name for name in commands if f"\n{name}: " not in makefile] == []
+    environments = re.findall(r"^[A-Z_]*VENV := (\S+)$", makefile, re.MULTILINE)
+    assert {".venv-lowest", ".venv-newest", ".venv-dagster"} <= set(environments)
+    ignored = (PROJECT_ROOT / ".gitignore").read_text().splitlines()
+    assert [name for name in environments if name not in ignored] == []
+    listed = re.search(r"VERSION_TESTS := \$\(addprefix tests/,([^)]+)\)", makefile)
+    assert listed is not None
+    paths = [PROJECT_ROOT / "tests" / name for name in re.findall(r"[\w./]+", listed[1])]
+    assert [path for path in paths if not path.exists()] == []
