@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -103,6 +104,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)  # of what is to run
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is not drawn, and begin with what takes longest: the workers end together."""
+    counts = Counter(item.nodeid for item in items)
+    if repeated := [node_id for node_id, count in counts.items() if count > 1]:
+        raise pytest.UsageError(  # a worker of xdist would run one of them, and say nothing
+            f"invalid test IDs: expected each once, found again: {repeated[:5]}"
+        )
     left_out = _left_out(items, config)
     config.stash[LEFT_OUT] = len(left_out)
     config.hook.pytest_deselected(items=left_out)
