@@ -59,13 +59,18 @@ NOT_EXECUTED = {
     r"^PUBLIC_HOST=|^CODE_SERVERS=|^dagster(-webserver| dev)": "runs until it is ended",
     r"^orchestrate (worker|code-server)": "runs until it is ended; tests/slow starts it",
     r"^orchestrate alerts": "needs the daemon; a slow test has it",
-    r"^git clone|^git fetch": "needs the URL of a repository",
+    r"^git (clone|fetch|switch)|^make release": "needs a repository",
     r"\bsudo |^curl https://pipelines|^cd /opt|^journalctl": "changes or reads the system, as root",
     r"^timedatectl|^ss |^rabbitmq|^openssl|^psql|^chmod o= FILE|^ls -l": "inspects a machine",
     r"^curl |^key='X-API-Key": "needs the key and a running gateway; tests/gateway sends requests",
     r"^FINRA_SOURCE=|/var/backups/": "needs a vendor, or another folder of the machine",
     r"\barchive\.zip\b": "needs an archive that the reader exported; tests/oracle recomputes it",
-    r"\b(RUN_ID|KEY_ID|CAPTURE_ID|SYMBOL|DIR|ID|SESSION)\b|…|subject\.txt": "names a record",
+    r"\b(RUN_ID|KEY_ID|CAPTURE_ID|SYMBOL|DIR|ID|SESSION|ENTRY|CURSOR)\b|…|subject\.txt": (
+        "names a record"
+    ),
+    r"^rsync|aws s3|^for bucket|^done$|/mnt/copy|s3://bucket/heads|archive\.example": (
+        "needs a bucket, or another disk"
+    ),
     r"trace 4bf9|documents timeline|reports/|PUBLIC_URL": "names a record",
     r"lamps|letters\.yaml|trial\.yaml|rules\.yaml": "needs a file that the reader writes",
     r"finra_corporate_market_breadth|weather": "needs code that the reader writes",
@@ -78,6 +83,7 @@ NOT_EXECUTED = {
 
 
 OF_A_PROJECT = {
+    "docs/first-source.md": "tests/slow/test_first_source.py",
     "docs/how-to/add-a-source.md": "tests/slow/test_add_a_source.py",
     "docs/how-to/derive-a-table.md": "tests/slow/test_derive_a_table.py",
     "docs/how-to/use-a-dlt-source.md": "tests/slow/test_use_a_dlt_source.py",

@@ -1,7 +1,9 @@
 """Every shell block of the pages is executed by a test, or says why it is not."""
 
+import itertools
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,28 @@ def test_a_command_is_executed_or_has_one_reason_why_it_is_not():
     assert [pattern for pattern, commands in reasons.items() if not commands] == []
     executed = [command for command in SHELL if not pages.reason_not_executed(command)]
     assert len(executed) > 70, "tests/slow/test_the_pages.py executes them"
+
+
+WITHOUT_OUTPUT = {
+    "deploy-in-containers.md": "needs an engine of containers, or a cluster",
+    "use-another-database.md": "needs a server of Db2",
+    "verify-a-release.md": "needs an index of packages",
+}
+"""How-to pages that show no output, and why."""
+
+
+def shows_output(page: Path) -> bool:
+    """Whether a page has a command with its output, or a query with its rows."""
+    languages = [block.language for block in pages.blocks(page)]
+    pairs = set(itertools.pairwise(languages))
+    return "console" in languages or bool(pairs & {("sh", "text"), ("sql", "text"), ("sh", "json")})
+
+
+def test_each_how_to_begins_with_its_result_and_shows_an_output():
+    how_to = sorted(pages.DOCS.glob("how-to/*.md"))
+    beginnings = {page.name: page.read_text().split("\n\n")[1] for page in how_to}
+    assert [name for name, text in beginnings.items() if not text.startswith("At the end, ")] == []
+    assert [page.name for page in how_to if not shows_output(page)] == sorted(WITHOUT_OUTPUT)
 
 
 def test_only_known_pages_have_shell_blocks():

@@ -21,7 +21,7 @@ QUARANTINED = 1
 MAKE_FAILED = 2
 """The same of make, whatever the status of its command."""
 
-WITH_OUTPUTS = ("README.md", "docs/tutorial.md")
+WITH_OUTPUTS = re.compile(r"README\.md|docs/tutorial\.md|docs/how-to/[\w-]+\.md")
 """Pages whose blocks of text are outputs; in others, they are diagrams and examples."""
 
 
@@ -56,7 +56,7 @@ def problems_of(
             has_failed_partitions = status == MAKE_FAILED and "did not land" in output
             if not (status in (0, QUARANTINED) or has_failed_partitions) or "Traceback" in output:
                 yield f"{block.page}: status {status} of\n{script}{output[-1500:]}"
-        elif block.language == "text" and script and block.page in WITH_OUTPUTS:
+        elif block.language == "text" and script and WITH_OUTPUTS.fullmatch(block.page):
             yield from (
                 f"{block.page}: not printed: {line}\n{output[-1500:]}"
                 for line in missing(block.text, output)
