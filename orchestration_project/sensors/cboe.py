@@ -16,7 +16,6 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.cboe import WEEKLY
 from orchestration_project.sensors.definitions import (
     DueDerivations,
-    find_run_under_way,
     request_derivations,
     sensor,
 )
@@ -39,12 +38,6 @@ def cboe_on_landing(
     """Derive the weeks that are over and of which a day, or a tier of FINRA's, changed."""
     landed, outdated = find_outdated(warehouse, [WEEKLY])
     due = [week for week in outdated if PARTITIONS.has_partition_key(week)]
-    if not due:
-        return dg.SkipReason(
-            "Nothing to do: the shares off exchange of all past weeks are current."
-        )
-    if running := find_run_under_way(context.instance, off_exchange_weeks_job.name):
-        return dg.SkipReason(running)
     runs = build_requests(
         (WEEKLY.reach,),
         group_consecutive(due, PARTITIONS.get_partition_keys()),
@@ -52,6 +45,13 @@ def cboe_on_landing(
         database=warehouse.first_landed_at(market_volume_daily),
         day=clock.today(ZONE),
     )
-    name, now = "cboe_on_landing", clock.now()
-    derivation = DueDerivations(name, warehouse, market_volume_daily, due, now)
+    derivation = DueDerivations(
+        "cboe_on_landing",
+        warehouse,
+        market_volume_daily,
+        due,
+        clock.now(),
+        off_exchange_weeks_job.name,
+        current="the shares off exchange of all past weeks are current.",
+    )
     return request_derivations(context, runs, derivation)

@@ -385,7 +385,9 @@ class DueDerivations:
         table: Table that they are derived of.
         due: Their keys.
         now: When the tick is.
-        job_name: Job that derives them, where the sensor has several.
+        job_name: Job that derives them.
+        current: A sentence for a tick at which none is due.
+        left_out: A sentence about partitions that are out of date, and not due.
     """
 
     automation: str
@@ -393,14 +395,15 @@ class DueDerivations:
     table: Table
     due: Collection[str]
     now: datetime
-    job_name: str | None = None
+    job_name: str
+    current: str = ""
+    left_out: str = ""
 
 
 def decide_derivations(
     context: dg.SensorEvaluationContext,
     runs: Sequence[RecomputationRequest],
     derivation: DueDerivations,
-    left_out: str = "",
 ) -> TickPlan:
     """Return which of the runs a tick requests, logged and recorded.
 
@@ -408,8 +411,16 @@ def decide_derivations(
         UnbalancedError: The runs lack a partition that is due, or have it twice.
     """
     due, planned = derivation.due, [plan_run(run, derivation.job_name) for run in runs]
-    known_keys = read_known_keys(context.instance, planned)
-    plan = plan_derivations(due, planned, known_keys, left_out)
+    running = find_run_under_way(context.instance, derivation.job_name) if due else ""
+    known_keys = frozenset() if running else read_known_keys(context.instance, planned)
+    plan = plan_derivations(
+        due,
+        planned,
+        known_keys,
+        running=running,
+        current=derivation.current,
+        left_out=derivation.left_out,
+    )
     record_plan(
         derivation.warehouse,
         derivation.table.name,

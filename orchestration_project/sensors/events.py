@@ -1,5 +1,7 @@
 """When routed actions are taken."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from orchestration_project.assets.events.routing import apply_routing_job
@@ -55,19 +57,21 @@ def routing_sensor(registry: Registry) -> dg.SensorDefinition | None:
         warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.SensorResult | dg.SkipReason:
         """Request a run that takes due routed actions, and each run that a rule asks for."""
-        actions = registry.actions.values()
-        if not due_actions(warehouse, clock, [action.name for action in actions], limit=1):
-            return dg.SkipReason("No routed action is due.")
-        targets = RoutingTargets.of(settings, registry)
-        jobs = find_jobs(context, [item.name for item in runnable])
-        requests = RunRequester(warehouse, clock, targets, jobs).requests(context.instance)
-        own_names = [action.name for action in actions if not action.run]
-        apply_job = apply_routing_job.name
+        actions, apply_job = registry.actions.values(), apply_routing_job.name
+        names = [action.name for action in actions]
+        own_names = [action.name for action in actions if applying and not action.run]
+        requests: Sequence[dg.RunRequest] = []
+        if is_due := bool(due_actions(warehouse, clock, names, limit=1)):
+            targets = RoutingTargets.of(settings, registry)
+            jobs = find_jobs(context, [item.name for item in runnable])
+            requests = RunRequester(warehouse, clock, targets, jobs).requests(context.instance)
+        is_apply_due = is_due and bool(due_actions(warehouse, clock, own_names, limit=1))
         plan = plan_actions(
             list(map(read_request, requests)),
             apply_job,
-            is_apply_due=bool(applying and due_actions(warehouse, clock, own_names, limit=1)),
-            running=find_run_under_way(context.instance, apply_job),
+            is_due=is_due,
+            is_apply_due=is_apply_due,
+            running=find_run_under_way(context.instance, apply_job) if is_apply_due else "",
         )
         return build_answer(plan)
 

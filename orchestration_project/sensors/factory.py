@@ -175,15 +175,12 @@ def derived_sensor(made: DerivedAssets) -> dg.SensorDefinition:
     def on_change(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         warehouse, now = context.resources.warehouse, context.resources.clock.now()
         text = f"{made.declaration.rule_version} {loads_state(warehouse)} {now:%Y-%m-%d}"
-        if context.cursor == text:
-            return dg.SkipReason(
-                f"Nothing to do: no load since {table} was compared with its inputs."
-            )
-        due = outdated_versions(warehouse, made.declaration)
+        is_compared = context.cursor == text
+        due = {} if is_compared else outdated_versions(warehouse, made.declaration)
         outdated = OutdatedTable(name=table, state=text, today=now.date(), due=due)
         running = find_run_under_way(context.instance, made.job.name) if due else ""
-        known_keys = read_known_keys(context.instance, [outdated.build_run()])
-        plan = plan_own_derivation(outdated, running, known_keys)
+        known_keys = read_known_keys(context.instance, [outdated.build_run()] if due else [])
+        plan = plan_own_derivation(outdated, context.cursor, running, known_keys)
         record_plan(warehouse, table, name, listed=due.keys(), plan=plan, now=now)
         if plan.message:  # Dagster shows no reason of a tick that requests runs
             context.log.info(plan.message, extra={"event": "own_derivation_run_requested"})

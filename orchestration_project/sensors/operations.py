@@ -21,6 +21,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import Registry
 from orchestration_project.sensors.definitions import (
+    build_answer,
     build_result,
     cron_schedule,
     find_run_under_way,
@@ -233,11 +234,9 @@ def operations_on_due_export(
 ) -> dg.SensorResult | dg.SkipReason:
     """Start exports whose schedule is due, and those whose next attempt is."""
     now, declared = clock.now(), read_all_exports(registry, settings)
-    if not declared:
-        return dg.SkipReason("No export is declared.")
     since = datetime.fromisoformat(context.cursor) if context.cursor else now
     scheduled, retried = find_scheduled(declared, since, now), []
-    if not find_run_under_way(context.instance, export_job.name):
+    if declared and not find_run_under_way(context.instance, export_job.name):
         retried = find_due_exports(
             warehouse, clock, declared, partial(is_at_work, context.instance)
         )
@@ -246,7 +245,7 @@ def operations_on_due_export(
         PlannedRun(run_key=run_key, run_config=EXPORT_TABLES.run_config({"names": names}))
         for run_key, names in list_exports(exports)
     ]
-    return build_result(plan_exports(exports, runs, now))
+    return build_answer(plan_exports(exports, runs, now))
 
 
 operations_checks_hourly = cron_schedule(

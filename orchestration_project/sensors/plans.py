@@ -44,15 +44,19 @@ class OutdatedTable:
 
 
 def plan_own_derivation(
-    table: OutdatedTable, running: str, known_keys: Collection[str]
+    table: OutdatedTable, cursor: str | None, running: str, known_keys: Collection[str]
 ) -> TickPlan:
     """Return the run that derives a table; the cursor moves unless a run is under way.
 
     Args:
         table: The table.
+        cursor: State that it was last compared with; of the present one nothing is read.
         running: A sentence about a run of its job that is under way; empty: none is.
         known_keys: Run keys that a run has.
     """
+    if cursor == table.state:
+        reason = f"Nothing to do: no load since {table.name} was compared with its inputs."
+        return TickPlan(skip_reason=reason)
     if not table.due:
         reason = f"Nothing to do: {table.name} is current."
         return TickPlan(skip_reason=reason, cursor=table.state)
@@ -102,6 +106,8 @@ def list_exports(exports: DueExports) -> list[tuple[str | None, list[str]]]:
 
 def plan_exports(exports: DueExports, runs: Sequence[PlannedRun], now: datetime) -> TickPlan:
     """Return the runs of due exports; the cursor is the time up to which schedules are done."""
+    if not exports.declared_count:
+        return TickPlan(skip_reason="No export is declared.")
     reason = "" if runs else f"None of {exports.declared_count} exports is due."
     return TickPlan(requests=runs, skip_reason=reason, cursor=now.isoformat())
 

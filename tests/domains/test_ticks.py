@@ -1,8 +1,10 @@
 """Decisions of ticks: known answers, limits, runs under way and cursors, without Dagster."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +27,7 @@ from orchestration_project.domains.prices.ticks import (
     WaitingSymbol,
     WantedSymbols,
     find_reason_not_to_load,
+    list_months_before,
     plan_derivation,
     plan_evening,
     plan_new_symbols,
@@ -191,11 +194,24 @@ def test_ranges_that_were_requested_today_are_not_requested_again():
     assert tags(plan) == [("d", "d")]
     assert plan.places == {REQUESTED: ["d"], "asked_today": ["a", "b"]}
     assert plan.message == "Requested d to d."
-    again = plan_ranges(["a", "b", "d"], runs, ["1", "2"], " One is left out.")
+    again = plan_ranges(["a", "b", "d"], runs, ["1", "2"], left_out=" One is left out.")
     assert again.skip_reason == (
         "Not derived, and asked for today: a to b, d to d; a run that brings nothing is asked for "
         "again the day after. One is left out."
     )
+
+
+def test_nothing_is_derived_while_a_run_is_under_way_or_all_is_current():
+    run = plan_run(RecomputationRequest("a", "b", "1"), "gold")
+    assert (run.job_name, tags(TickPlan(requests=[run]))) == ("gold", [("a", "b")])
+    running, sentences = "The run 7 of gold is under way.", {"current": "all is current."}
+    assert plan_ranges(["a", "b"], [run], [], running=running, **sentences) == TickPlan(
+        skip_reason=running
+    )
+    idle = plan_ranges([], [], [], running=running, **sentences, left_out=" One is left out.")
+    assert idle == TickPlan(skip_reason="Nothing to do: all is current. One is left out.")
+    [due] = plan_ranges(["a", "b"], [run], [], **sentences).requests
+    assert due.run_key == "1"
 
 
 # -- FINRA's weeks
@@ -303,6 +319,13 @@ def test_a_refused_week_keeps_the_cursor_of_a_sweep():
     assert plan.skip_reason.endswith("FINRA says nothing of T1|2026-01-05.")
 
 
+def test_a_sweep_waits_for_the_first_loaded_week():
+    empty = replace(sweep({}), loaded={}, week_count=0, suspects=[])
+    assert plan_restatement(empty, [], [], 4) == TickPlan(
+        skip_reason="Nothing to do: no week was taken yet."
+    )
+
+
 def test_latest_and_restated_weeks_are_derived_as_ranges():
     weeks = [(MONDAY + timedelta(weeks=count)).isoformat() for count in range(6)]
     plan = plan_latest_weeks(weeks, weeks[:1], 2)
@@ -312,10 +335,29 @@ def test_latest_and_restated_weeks_are_derived_as_ranges():
     )
 
 
+CHART = PlannedRun(run_key="v1 (2026-03-02)")
+
+
 def test_a_chart_is_drawn_once_a_day():
-    run = PlannedRun(run_key="v1 (2026-03-02)")
-    assert plan_chart(run, "v1", []).requests == [run]
-    assert plan_chart(run, "v1", ["v1 (2026-03-02)"]).requests == ()
+    assert plan_chart(CHART, "v1", None, running="", known_keys=[]).requests == [CHART]
+    known_keys = ["v1 (2026-03-02)"]
+    assert plan_chart(CHART, "v1", None, running="", known_keys=known_keys).requests == ()
+
+
+@pytest.mark.parametrize(
+    ("version", "drawn", "running", "reason"),
+    [
+        (None, None, "It runs.", "Nothing to draw: no week is landed."),
+        ("v1", "v1", "It runs.", "Nothing to do: the picture shows the present gold (v1)."),
+        ("v1", "v0", "It runs.", "It runs."),
+        ("v1", "v0", "", ""),
+    ],
+    ids=["empty", "drawn", "running", "due"],
+)
+def test_a_chart_is_drawn_of_another_version_while_no_run_draws_it(version, drawn, running, reason):
+    plan = plan_chart(CHART, version, drawn, running=running, known_keys=[])
+    assert plan.skip_reason == reason
+    assert [*plan.requests] == ([] if reason else [CHART])
 
 
 # -- prices
@@ -327,10 +369,44 @@ def test_prices_wait_for_the_end_of_a_session():
     assert find_reason_not_to_load(TODAY, NOON + timedelta(hours=12)) == ""
 
 
+EVENING = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
+FEBRUARY = date(2026, 2, 1)
+
+
 def test_an_evening_takes_the_month_before_along():
-    assert keys(plan_evening(TODAY, includes_month_before=False)) == ["2026-03-01"]
-    plan = plan_evening(TODAY, includes_month_before=True)
+    plan = plan_evening(EVENING, [])
+    assert (keys(plan), plan.requests[0].run_key) == (["2026-03-01"], "prices_daily 2026-03-02")
+    plan = plan_evening(EVENING, [FEBRUARY])
     assert tags(plan) == [("2026-02-01", "2026-03-01")]
+    assert plan.requests[0].run_key == "prices_daily 2026-03-02"
+
+
+def test_no_evening_begins_before_a_session_is_over():
+    assert plan_evening(NOON, [FEBRUARY]) == TickPlan(
+        skip_reason="Too early: the session of 2026-03-02 closes at 2026-03-02 16:00:00-05:00."
+    )
+    sunday = EVENING - timedelta(days=1)
+    assert plan_evening(sunday, []) == TickPlan(
+        skip_reason="Nothing to do: the exchange does not trade on 2026-03-01."
+    )
+
+
+@pytest.mark.parametrize(
+    ("now", "oldest", "partitions", "months"),
+    [
+        (EVENING, FEBRUARY, ["2026-02-01"], [FEBRUARY]),
+        (EVENING, date(2025, 1, 1), ["2026-02-01"], [FEBRUARY]),
+        (EVENING, None, ["2026-02-01"], []),
+        (EVENING, date(2026, 3, 1), ["2026-02-01"], []),
+        (EVENING, FEBRUARY, ["2026-03-01"], []),
+        (NOON, FEBRUARY, ["2026-02-01"], []),
+    ],
+    ids=["oldest", "older", "none_loaded", "newer", "no_partition", "too_early"],
+)
+def test_the_month_before_is_compared_where_prices_of_it_were_requested(
+    now, oldest, partitions, months
+):
+    assert list_months_before(now, oldest, partitions) == months
 
 
 def test_one_run_spans_the_months_of_all_waiting_symbols():
@@ -350,6 +426,7 @@ def wanted(loaded=(), refused=()) -> WantedSymbols:
         wanted=["A", "B", "C"],
         loaded=loaded,
         refused_until=dict.fromkeys(refused, NOON),
+        oldest=date(2026, 1, 1),
         months=["2026-01-01", "2026-02-01"],
         today=TODAY,
     )
@@ -361,6 +438,18 @@ def test_new_symbols_are_requested_without_refused_ones():
     assert tags(plan) == [("2026-01-01", "2026-02-01")]
     assert plan_new_symbols(wanted(loaded="ABC"), []).requests == ()
     assert "from 2026-03-02 12:00" in plan_new_symbols(wanted(refused="ABC"), []).skip_reason
+
+
+def test_no_symbol_is_new_before_the_oldest_month_of_all():
+    plan = plan_new_symbols(replace(wanted(), oldest=None, months=[]), [])
+    assert plan == TickPlan(
+        skip_reason="Nothing to do: no price was ever asked for; launch prices_backfill."
+    )
+    later = replace(wanted(), months=[])
+    assert later.build_runs() == []
+    assert plan_new_symbols(later, []) == TickPlan(
+        skip_reason="Nothing to do: 2026-01-01, the oldest month of all, is yet to come."
+    )
 
 
 def test_a_derivation_of_prices_waits_for_the_run_under_way():
@@ -414,9 +503,12 @@ def test_messages_and_dead_letters_have_a_run_each_and_one_at_a_time():
 
 def test_the_job_of_actions_is_requested_unless_it_runs():
     run = PlannedRun(run_key="a", job_name="papers")
-    plan = plan_actions([run], "apply", is_apply_due=True, running="")
+    plan = plan_actions([run], "apply", is_due=True, is_apply_due=True, running="")
     assert [request.job_name for request in plan.requests] == ["papers", "apply"]
-    assert plan_actions([], "apply", is_apply_due=True, running="It runs.").skip_reason
+    busy = plan_actions([], "apply", is_due=True, is_apply_due=True, running="It runs.")
+    assert busy.skip_reason == "The runs that take what is due are under way."
+    idle = plan_actions([], "apply", is_due=False, is_apply_due=False, running="It runs.")
+    assert idle == TickPlan(skip_reason="No routed action is due.")
 
 
 def test_a_poll_of_two_systems_waits_for_the_one_before():
@@ -444,11 +536,23 @@ def test_a_site_is_crawled_within_its_partitions_while_its_flag_holds():
 def test_the_cursor_of_an_own_table_stays_while_a_run_is_under_way():
     table = OutdatedTable(name="crates", state="1 7 2026-03-02", today=TODAY, due={"a": "x"})
     run = table.build_run()
-    assert plan_own_derivation(table, "It runs.", []).cursor is None
-    assert plan_own_derivation(table, "", []).requests == [run]
-    assert plan_own_derivation(table, "", [str(run.run_key)]).requests == ()
+    assert plan_own_derivation(table, None, "It runs.", []).cursor is None
+    assert plan_own_derivation(table, None, "", []).requests == [run]
+    assert plan_own_derivation(table, None, "", [str(run.run_key)]).requests == ()
     for known_keys in ([], [str(run.run_key)]):
-        assert plan_own_derivation(table, "", known_keys).cursor == table.state
+        assert plan_own_derivation(table, None, "", known_keys).cursor == table.state
+
+
+def test_an_own_table_is_compared_once_for_each_state_of_its_inputs():
+    table = OutdatedTable(name="crates", state="1 7 2026-03-02", today=TODAY, due={})
+    current = plan_own_derivation(table, "1 6 2026-03-02", "", [])
+    assert (current.skip_reason, current.cursor) == (
+        "Nothing to do: crates is current.",
+        "1 7 2026-03-02",
+    )
+    assert plan_own_derivation(table, current.cursor, "", []) == TickPlan(
+        skip_reason="Nothing to do: no load since crates was compared with its inputs."
+    )
 
 
 def test_retried_exports_share_a_run_and_scheduled_ones_have_their_own():
@@ -459,6 +563,8 @@ def test_retried_exports_share_a_run_and_scheduled_ones_have_their_own():
     ]
     plan = plan_exports(exports, [], NOON)
     assert (plan.skip_reason, plan.cursor) == ("None of 3 exports is due.", NOON.isoformat())
+    none = plan_exports(DueExports(declared_count=0, scheduled={}), [], NOON)
+    assert none == TickPlan(skip_reason="No export is declared.")
 
 
 def test_reasons_of_the_platform_name_what_became_of_earlier_runs():

@@ -100,7 +100,7 @@ RequestDerivations = Callable[..., dg.SensorResult | dg.SkipReason]
 def request_weeks(warehouse, kept_instance) -> RequestDerivations:
     def request(*ranges: tuple[str, str]) -> dg.SensorResult | dg.SkipReason:
         runs = [RecomputationRequest(first, last, f"{first}...{last}") for first, last in ranges]
-        derivation = DueDerivations("on_weeks", warehouse, finra_otc_weekly, WEEKS, NOON)
+        derivation = DueDerivations("on_weeks", warehouse, finra_otc_weekly, WEEKS, NOON, "gold")
         return request_derivations(dg.build_sensor_context(kept_instance), runs, derivation)
 
     return request

@@ -490,16 +490,24 @@ def _render_action(planned: PlannedAction | RefusedAction) -> str:
 
 
 def plan_actions(
-    requests: Sequence[PlannedRun], apply_job: str, *, is_apply_due: bool, running: str
+    requests: Sequence[PlannedRun],
+    apply_job: str,
+    *,
+    is_due: bool,
+    is_apply_due: bool,
+    running: str,
 ) -> TickPlan:
     """Return the runs that take due actions.
 
     Args:
         requests: Runs that rules ask for.
         apply_job: Job that takes all other actions.
-        is_apply_due: Whether one of these is due.
+        is_due: Whether any action is due.
+        is_apply_due: Whether one of those of that job is.
         running: A sentence about a run of that job that is under way; empty: none is.
     """
+    if not is_due:
+        return TickPlan(skip_reason="No routed action is due.")
     runs = list(requests)
     if is_apply_due and not running:
         runs.append(PlannedRun(job_name=apply_job))

@@ -268,6 +268,8 @@ def plan_restatement(
         known_keys: Run keys of `Sweep.build_runs` that a run has.
         limit: How many runs to request at most.
     """
+    if not sweep.week_count:
+        return TickPlan(skip_reason="Nothing to do: no week was taken yet.")
     polled = f"{sweep.week_count} weeks that were taken, from {sweep.since} to {sweep.today}"
     if not sweep.changed and not sweep.refusals:
         reason = f"Nothing to do: FINRA changed none of the {polled}."
@@ -325,17 +327,30 @@ def plan_latest_weeks(
     )
 
 
-def find_reason_not_to_draw(version: str | None, drawn: str | None) -> str:
-    """Return why the chart is not due: nothing is loaded, or it shows that; empty: it is due."""
+def plan_chart(
+    run: PlannedRun,
+    version: str | None,
+    drawn: str | None,
+    *,
+    running: str,
+    known_keys: Collection[str],
+) -> TickPlan:
+    """Return the run that draws the chart, if it shows another version than the present one.
+
+    Args:
+        run: The run.
+        version: Version of the rows that the chart shows; None: nothing is loaded.
+        drawn: Version of the latest chart; None: none was drawn.
+        running: A sentence about a run that draws it; empty: none is under way.
+        known_keys: Run keys that a run has.
+    """
     if version is None:
-        return "Nothing to draw: no week is landed."
+        return TickPlan(skip_reason="Nothing to draw: no week is landed.")
     if version == drawn:
-        return f"Nothing to do: the picture shows the present gold ({version})."
-    return ""
-
-
-def plan_chart(run: PlannedRun, version: str | None, known_keys: Collection[str]) -> TickPlan:
-    """Return the run that draws the chart of a version, unless it was requested today."""
+        reason = f"Nothing to do: the picture shows the present gold ({version})."
+        return TickPlan(skip_reason=reason)
+    if running:
+        return TickPlan(skip_reason=running)
     if run.run_key in known_keys:
         return TickPlan(skip_reason=f"The picture of {version} was asked for today; {ONCE_A_DAY}")
     return TickPlan(requests=[run], message=f"Requested the chart of {version}.")

@@ -6,7 +6,13 @@ from datetime import date, datetime
 from functools import cached_property
 from typing import NamedTuple
 
-from orchestration_project.domains.prices.calendar import DAY, closes_at, is_session, month_of
+from orchestration_project.domains.prices.calendar import (
+    DAY,
+    NEW_YORK,
+    closes_at,
+    is_session,
+    month_of,
+)
 from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.engine.contracts.ticks import REQUESTED, PlannedRun, TickPlan, hash_keys
 
@@ -25,17 +31,36 @@ def find_reason_not_to_load(today: date, now: datetime) -> str:
     return ""
 
 
-def find_month_before(today: date) -> date:
-    """Return the first day of the month before that of a day."""
-    return month_of(month_of(today) - DAY)
+def list_months_before(
+    now: datetime, oldest: date | None, partitions: Collection[str]
+) -> list[date]:
+    """Return the month before, where the run of an evening may load it; or nothing.
+
+    Args:
+        now: When the tick is.
+        oldest: Oldest month for which a symbol was ever requested; None: none was.
+        partitions: Months that are partitions.
+    """
+    today = now.astimezone(NEW_YORK).date()
+    before = month_of(month_of(today) - DAY)
+    is_known = oldest is not None and oldest <= before and before.isoformat() in partitions
+    return [before] if is_known and not find_reason_not_to_load(today, now) else []
 
 
-def plan_evening(today: date, *, includes_month_before: bool) -> TickPlan:
-    """Return the run that loads the present month, and the month before if that is not whole."""
+def plan_evening(now: datetime, unfinished: Sequence[date]) -> TickPlan:
+    """Return the run that loads the present month, once the day has prices.
+
+    Args:
+        now: When the tick is.
+        unfinished: Those of `list_months_before` that are not whole: the run loads them, too.
+    """
+    today = now.astimezone(NEW_YORK).date()
+    if reason := find_reason_not_to_load(today, now):
+        return TickPlan(skip_reason=reason)
     run_key, month = f"prices_daily {today}", month_of(today).isoformat()
-    if not includes_month_before:
+    if not unfinished:
         return TickPlan(requests=[PlannedRun(run_key=run_key, partition_key=month)])
-    tags = {RANGE_START: find_month_before(today).isoformat(), RANGE_END: month}
+    tags = {RANGE_START: min(unfinished).isoformat(), RANGE_END: month}
     return TickPlan(requests=[PlannedRun(run_key=run_key, tags=tags)])
 
 
@@ -77,20 +102,6 @@ def plan_waiting(waiting: Sequence[WaitingSymbol]) -> TickPlan:
 # -- symbols that are new --------------------------------------------------------------------------
 
 
-def find_reason_not_to_compare(oldest: date | None, months: Sequence[str]) -> str:
-    """Return why no symbol counts as new; empty: some may.
-
-    Args:
-        oldest: Oldest month for which a symbol was ever requested.
-        months: Months from then on that are partitions.
-    """
-    if oldest is None:
-        return "Nothing to do: no price was ever asked for; launch prices_backfill."
-    if not months:  # the project's clock was set back
-        return f"Nothing to do: {oldest}, the oldest month of all, is yet to come."
-    return ""
-
-
 @dataclass(frozen=True, kw_only=True)
 class WantedSymbols:
     """Symbols whose prices are wanted.
@@ -99,13 +110,15 @@ class WantedSymbols:
         wanted: All of them.
         loaded: Symbols that were requested for the oldest month.
         refused_until: Until when no run requests a symbol that was refused.
-        months: Months of a run for new ones, oldest first.
+        oldest: Oldest month for which a symbol was ever requested; None: none was.
+        months: Months from then on that are partitions, oldest first.
         today: Day of the tick.
     """
 
     wanted: Sequence[str]
     loaded: Collection[str]
     refused_until: Mapping[str, datetime]
+    oldest: date | None
     months: Sequence[str]
     today: date
 
@@ -119,17 +132,23 @@ class WantedSymbols:
         """Those of them that may be requested now."""
         return [symbol for symbol in self.missing if symbol not in self.refused_until]
 
-    def build_run(self) -> PlannedRun:
-        """Return the run that loads all months of the new ones."""
-        digest = hash_keys(sorted(self.new))
-        return PlannedRun(
-            run_key=f"prices_on_new_symbol {digest} {self.today}",
-            tags={RANGE_START: self.months[0], RANGE_END: self.months[-1]},
-        )
+    def build_runs(self) -> list[PlannedRun]:
+        """Return the run that loads all months of the new ones, if there are any."""
+        if not self.months or not self.new:
+            return []
+        run_key = f"prices_on_new_symbol {hash_keys(sorted(self.new))} {self.today}"
+        tags = {RANGE_START: self.months[0], RANGE_END: self.months[-1]}
+        return [PlannedRun(run_key=run_key, tags=tags)]
 
 
 def plan_new_symbols(symbols: WantedSymbols, known_keys: Collection[str]) -> TickPlan:
     """Return the run that loads new symbols; Dagster starts none for a run key that a run has."""
+    if symbols.oldest is None:
+        reason = "Nothing to do: no price was ever asked for; launch prices_backfill."
+        return TickPlan(skip_reason=reason)
+    if not symbols.months:  # the project's clock was set back
+        reason = f"Nothing to do: {symbols.oldest}, the oldest month of all, is yet to come."
+        return TickPlan(skip_reason=reason)
     if not symbols.missing:
         reason = f"Nothing to do: all {len(symbols.wanted)} wanted symbols were asked for."
         return TickPlan(skip_reason=reason)
@@ -137,7 +156,7 @@ def plan_new_symbols(symbols: WantedSymbols, known_keys: Collection[str]) -> Tic
         soonest = min(symbols.refused_until[symbol] for symbol in symbols.missing)
         reason = f"Nothing to do: a new symbol may be asked for from {soonest} on."
         return TickPlan(skip_reason=reason)
-    run = symbols.build_run()
+    [run] = symbols.build_runs()
     places = {
         "asked_today" if run.run_key in known_keys else REQUESTED: symbols.new,
         "refused": [symbol for symbol in symbols.missing if symbol in symbols.refused_until],

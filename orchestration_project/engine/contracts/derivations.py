@@ -64,8 +64,8 @@ def build_requests(
     return entries
 
 
-def plan_run(request: RecomputationRequest, job_name: str | None = None) -> PlannedRun:
-    """Return the run of a request; of the job ``job_name``, where a sensor has several."""
+def plan_run(request: RecomputationRequest, job_name: str) -> PlannedRun:
+    """Return the run of a request, by the job of this name."""
     return PlannedRun(
         run_key=request.run_key,
         job_name=job_name,
@@ -77,16 +77,25 @@ def plan_derivations(
     due: Collection[str],
     runs: Sequence[PlannedRun],
     known_keys: Collection[str],
+    *,
+    running: str = "",
+    current: str = "",
     left_out: str = "",
 ) -> TickPlan:
-    """Return which derivations a tick requests.
+    """Return which derivations a tick requests: none while a run is under way.
 
     Args:
         due: Keys of partitions that are out of date.
         runs: Runs over all of them.
         known_keys: Those of their run keys that a run has.
+        running: A sentence about a run that derives them; empty: none is under way.
+        current: A sentence for a tick at which nothing is due.
         left_out: A sentence about partitions that are out of date, and not due.
     """
+    if not due:
+        return TickPlan(skip_reason=f"Nothing to do: {current}{left_out}")
+    if running:
+        return TickPlan(skip_reason=running)
     chosen = choose_runs(runs, known_keys)
     places = {
         REQUESTED: _find_within(chosen.requested, due),

@@ -94,8 +94,6 @@ def finra_on_restatement(
     """
     loaded = warehouse.known_versions(tables.finra_otc_weekly)
     tier_weeks = _select_with_partition(map(parsed, loaded))
-    if not tier_weeks:
-        return dg.SkipReason("Nothing to do: no week was taken yet.")
     sweep = _read_sweep(context.cursor, clock, finra, warehouse, loaded, tier_weeks)
     running = _find_loading(context.instance, sweep.changed)
     known_keys = read_known_keys(context.instance, sweep.build_runs(running))
@@ -137,8 +135,10 @@ def _read_sweep(
     today = clock.today_in_new_york()
     database = f"{warehouse.first_landed_at(tables.finra_otc_weekly)}"
     day, _, text = (cursor or "").partition(DATABASE_SEPARATOR)
-    since = sweep_start(day if text in ("", database) else None, weeks, today=today)
-    suspects = finra.maybe_changed(weeks, since=since, until=today)
+    since, suspects = today, list[TierWeek]()
+    if weeks:
+        since = sweep_start(day if text in ("", database) else None, weeks, today=today)
+        suspects = finra.maybe_changed(weeks, since=since, until=today)
     versions, refusals = versions_of(finra, suspects)
     return Sweep(
         loaded=loaded,

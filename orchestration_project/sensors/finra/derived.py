@@ -18,11 +18,7 @@ from orchestration_project.domains.finra.recomputation import (
     week_ranges,
 )
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
-from orchestration_project.domains.finra.ticks import (
-    describe_unpartitioned,
-    find_reason_not_to_draw,
-    plan_chart,
-)
+from orchestration_project.domains.finra.ticks import describe_unpartitioned, plan_chart
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.derivations import build_requests
 from orchestration_project.engine.contracts.ticks import PlannedRun, TickPlan, combine_plans
@@ -73,12 +69,6 @@ def _plan_windows(
     landed, outdated = find_outdated(warehouse, WINDOWS)
     keys = list_week_keys()
     due = [key for key in outdated if key in keys]
-    left_out = describe_unpartitioned(len(outdated) - len(due))
-    if not due:
-        reason = f"Nothing to do: what {len(landed)} landed weeks derive is current.{left_out}"
-        return TickPlan(skip_reason=reason)
-    if running := find_run_under_way(context.instance, gold_job.name):
-        return TickPlan(skip_reason=running)
     runs = build_requests(
         (ROLLING, CONCENTRATION),
         tier_ranges(due),
@@ -86,9 +76,17 @@ def _plan_windows(
         database=warehouse.first_landed_at(finra_otc_weekly),
         day=clock.today_in_new_york(),
     )
-    name, now = "finra_on_landing", clock.now()
-    derivation = DueDerivations(name, warehouse, finra_otc_weekly, due, now, gold_job.name)
-    return decide_derivations(context, runs, derivation, left_out)
+    derivation = DueDerivations(
+        "finra_on_landing",
+        warehouse,
+        finra_otc_weekly,
+        due,
+        clock.now(),
+        gold_job.name,
+        current=f"what {len(landed)} landed weeks derive is current.",
+        left_out=describe_unpartitioned(len(outdated) - len(due)),
+    )
+    return decide_derivations(context, runs, derivation)
 
 
 def _plan_across_tiers(
@@ -96,16 +94,7 @@ def _plan_across_tiers(
 ) -> TickPlan:
     landed, outdated = find_outdated(warehouse, TIER_WEEKS)
     due = [week for week in outdated if WEEKS_OF_ALL_TIERS.has_partition_key(week)]
-    left_out = describe_unpartitioned(len(outdated) - len(due))
-    if not due:
-        week_count = len(CROSS_TIER.candidates(landed))
-        reason = (
-            f"Nothing to do: all tiers of {week_count} weeks are landed, and these are "
-            f"current.{left_out}"
-        )
-        return TickPlan(skip_reason=reason)
-    if running := find_run_under_way(context.instance, tier_week_job.name):
-        return TickPlan(skip_reason=running)
+    week_count = len(CROSS_TIER.candidates(landed))
     runs = build_requests(
         (CROSS_TIER,),
         week_ranges(due),
@@ -113,9 +102,17 @@ def _plan_across_tiers(
         database=warehouse.first_landed_at(finra_otc_weekly),
         day=clock.today_in_new_york(),
     )
-    name, now = "finra_on_landing across tiers", clock.now()
-    derivation = DueDerivations(name, warehouse, finra_otc_weekly, due, now, tier_week_job.name)
-    return decide_derivations(context, runs, derivation, left_out)
+    derivation = DueDerivations(
+        "finra_on_landing across tiers",
+        warehouse,
+        finra_otc_weekly,
+        due,
+        clock.now(),
+        tier_week_job.name,
+        current=f"all tiers of {week_count} weeks are landed, and these are current.",
+        left_out=describe_unpartitioned(len(outdated) - len(due)),
+    )
+    return decide_derivations(context, runs, derivation)
 
 
 SECONDS_BETWEEN_PICTURES = 300
@@ -134,15 +131,12 @@ def finra_on_gold(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.RunRequest | dg.SkipReason:
     """Draw the picture when what it shows changed."""
-    version = made_of(warehouse)
-    drawn = drawn_version(context.instance) if version else None
-    if reason := find_reason_not_to_draw(version, drawn):
-        return dg.SkipReason(reason)
-    if running := find_run_under_way(context.instance, daily_job.name):
-        return dg.SkipReason(running)
+    version, drawn = made_of(warehouse), drawn_version(context.instance)
+    running = find_run_under_way(context.instance, daily_job.name)
     chart = trade_activity.key.to_user_string()
     run = PlannedRun(run_key=f"{version} ({clock.today_in_new_york()})", assets=[chart])
-    plan = plan_chart(run, version, read_known_keys(context.instance, [run]))
+    known_keys = read_known_keys(context.instance, [run])
+    plan = plan_chart(run, version, drawn, running=running, known_keys=known_keys)
     if plan.message:  # Dagster shows no reason of a tick that requests runs
         context.log.info(plan.message, extra={"event": "chart_run_requested"})
     return build_run(plan)

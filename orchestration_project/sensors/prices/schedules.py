@@ -8,12 +8,11 @@ from orchestration_project.assets.prices import MONTHS, daily_job, prices_freshn
 from orchestration_project.domains.prices.settings import PricesSettings
 from orchestration_project.domains.prices.ticks import (
     WaitingSymbol,
-    find_month_before,
-    find_reason_not_to_load,
+    list_months_before,
     plan_evening,
     plan_waiting,
 )
-from orchestration_project.engine.connections.clock import NEW_YORK, Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.states import oldest_month, waiting
 from orchestration_project.resources.prices.universe import months_not_landed, wanted_symbols
@@ -45,17 +44,11 @@ def prices_daily_after_close(
     lagged on its last evening is nowhere else asked for again. What is landed costs no request.
     """
     now = clock.now()
-    today = now.astimezone(NEW_YORK).date()
-    if reason := find_reason_not_to_load(today, now):
-        return dg.SkipReason(reason)
-    before = find_month_before(today)
-    oldest = oldest_month(warehouse)
-    is_partition = MONTHS.has_partition_key(before.isoformat())
-    includes_month_before = oldest is not None and oldest <= before and is_partition
-    if includes_month_before:  # else no tick need rank all symbols by their volume
-        symbols = wanted_symbols(settings, warehouse)
-        includes_month_before = bool(months_not_landed(warehouse, symbols, [before], now))
-    return build_run(plan_evening(today, includes_month_before=includes_month_before))
+    before = list_months_before(now, oldest_month(warehouse), MONTHS.get_partition_keys())
+    # where there is none, no tick need rank all symbols by their volume
+    symbols = wanted_symbols(settings, warehouse) if before else []
+    unfinished = months_not_landed(warehouse, symbols, before, now)
+    return build_run(plan_evening(now, unfinished))
 
 
 @schedule(

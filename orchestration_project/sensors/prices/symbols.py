@@ -9,7 +9,6 @@ from orchestration_project.domains.prices.settings import PricesSettings
 from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.domains.prices.ticks import (
     WantedSymbols,
-    find_reason_not_to_compare,
     plan_derivation,
     plan_new_symbols,
 )
@@ -50,21 +49,21 @@ def prices_on_new_symbol(
     refused, or had no quota for, is asked for once that may help. What only waited in a run is
     asked for again the day after.
     """
-    wanted, oldest = wanted_symbols(settings, warehouse), oldest_month(warehouse)
+    wanted, oldest, now = wanted_symbols(settings, warehouse), oldest_month(warehouse), clock.now()
     keys = MONTHS.get_partition_keys() if oldest is not None else []
     months = [key for key in keys if key >= str(oldest)]
-    if reason := find_reason_not_to_compare(oldest, months):
-        return dg.SkipReason(reason)
-    first, now = date.fromisoformat(months[0]), clock.now()
-    loaded, source = set(symbols_of(warehouse, [first])), prices_source_name(settings)
+    first = date.fromisoformat(months[0]) if months else date.max
+    loaded = set(symbols_of(warehouse, [first]))
+    source = prices_source_name(settings) if months else ""
     symbols = WantedSymbols(
         wanted=wanted,
         loaded=loaded,
         refused_until=refused_until(warehouse, source, first, now) if {*wanted} - loaded else {},
+        oldest=oldest,
         months=months,
         today=clock.today_in_new_york(),
     )
-    known_keys = read_known_keys(context.instance, [symbols.build_run()] if symbols.new else [])
+    known_keys = read_known_keys(context.instance, symbols.build_runs())
     plan = plan_new_symbols(symbols, known_keys)
     if plan.message:  # Dagster shows no reason of a tick that requests runs
         context.log.info(plan.message, extra={"event": "symbol_run_requested"})
