@@ -17,7 +17,8 @@ from orchestration_project.sensors.schedules import SENSOR_NAME
 from orchestration_project.services.edits import Edit
 from orchestration_project.services.pauses import Pauses
 from orchestration_project.services.schedules.jobs import ScheduledJobs
-from orchestration_project.services.schedules.launching import DUE_TAG, launch_due
+from orchestration_project.services.schedules.launching import launch_due
+from orchestration_project.services.schedules.rules.launches import DUE_TAG
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from tests.resources.definitions import RESOURCES
 from tests.runs import part_of_daily

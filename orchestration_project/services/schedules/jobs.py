@@ -85,7 +85,7 @@ class ScheduledJobs:
             return [f"job not found: {schedule.job}"]
         problems = find_partition_problems(schedule, self.shape(schedule.job))
         try:
-            config = run_config_of(schedule)
+            config = self.run_config(schedule)
         except ConfigurationError as error:
             return [*problems, error.line]
         key = schedule.job, json.dumps(config, sort_keys=True)
@@ -93,6 +93,10 @@ class ScheduledJobs:
             self._problems[key] = self._config_problem(schedule.job, config)
         problem = self._problems[key]
         return problems if problem is None else [*problems, problem]
+
+    def run_config(self, schedule: Schedule) -> Mapping[str, Any]:
+        """Return the run config of a schedule's runs, as `run_config_of`."""
+        return run_config_of(schedule)
 
     def shape(self, name: str) -> JobShape:
         """Return how the runs of a job are partitioned."""
