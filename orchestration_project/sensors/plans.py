@@ -14,6 +14,7 @@ from orchestration_project.engine.contracts.ticks import (
     TickPlan,
     hash_keys,
 )
+from orchestration_project.engine.contracts.webhooks.queue import DispatchPlan
 
 MAX_REASON_LENGTH = 2000
 """Characters of the reason of a tick that disabled schedules."""
@@ -115,34 +116,17 @@ def plan_exports(exports: DueExports, runs: Sequence[PlannedRun], now: datetime)
 # -- deliveries of webhooks ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class InboxCounts:
-    """State of the inbox after a poll.
-
-    Attributes:
-        under_way_count: Runs that have not ended.
-        ended_run_count: Runs that ended since the last poll.
-        dead_count: Deliveries of these that are dead letters.
-        waits: Until when each delivery waits whose latest attempt failed.
-    """
-
-    under_way_count: int
-    ended_run_count: int
-    dead_count: int
-    waits: Sequence[datetime]
-
-
-def plan_deliveries(runs: Sequence[PlannedRun], counts: InboxCounts) -> TickPlan:
+def plan_deliveries(runs: Sequence[PlannedRun], dispatch: DispatchPlan) -> TickPlan:
     """Return the runs of due deliveries, or what became of earlier ones."""
     if runs:
         return TickPlan(requests=runs)
     waiting = ""
-    if counts.waits:
-        until = f"{min(counts.waits):%H:%M:%S}"
-        waiting = f"; {len(counts.waits)} wait after a failed run, the first until {until} UTC"
+    if dispatch.waits:
+        until = f"{min(dispatch.waits):%H:%M:%S}"
+        waiting = f"; {len(dispatch.waits)} wait after a failed run, the first until {until} UTC"
     return TickPlan(
-        skip_reason=f"No delivery is due; {counts.under_way_count} are under way{waiting}; "
-        f"{counts.ended_run_count} runs ended, {counts.dead_count} deliveries of them are dead "
+        skip_reason=f"No delivery is due; {dispatch.under_way_count} are under way{waiting}; "
+        f"{dispatch.ended_run_count} runs ended, {dispatch.dead_count} deliveries of them are dead "
         "letters."
     )
 

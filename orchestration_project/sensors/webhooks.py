@@ -10,7 +10,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
 from orchestration_project.sensors.definitions import build_answer, sensor
-from orchestration_project.sensors.plans import InboxCounts, plan_deliveries
+from orchestration_project.sensors.plans import plan_deliveries
 from orchestration_project.services.inbox.senders import read_declared_sources
 from orchestration_project.services.inbox.work import InboxQueue, plan_delivery
 from orchestration_project.settings import Settings, off_domain
@@ -55,7 +55,7 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
             if job_of_source[name] in definitions
         }
         claimed = {name for name in sources if registry.jobs[job_of_source[name]].claims_webhooks}
-        dispatch = InboxQueue(warehouse, clock).turn(context.instance, sources, claimed)
+        dispatch = InboxQueue(warehouse, clock).dispatch(context.instance, sources, claimed)
         runs = [
             plan_delivery(
                 row,
@@ -65,13 +65,7 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
             )
             for row in dispatch.due
         ]
-        counts = InboxCounts(
-            under_way_count=dispatch.under_way_count,
-            ended_run_count=dispatch.ended_run_count,
-            dead_count=dispatch.dead_count,
-            waits=dispatch.waits,
-        )
-        return build_answer(plan_deliveries(runs, counts))
+        return build_answer(plan_deliveries(runs, dispatch))
 
     return events_on_webhook
 

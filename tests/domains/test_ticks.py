@@ -51,9 +51,9 @@ from orchestration_project.engine.contracts.ticks import (
     plan_partition,
     plan_tick,
 )
+from orchestration_project.engine.contracts.webhooks.queue import DispatchPlan
 from orchestration_project.sensors.plans import (
     DueExports,
-    InboxCounts,
     OutdatedTable,
     list_exports,
     plan_deliveries,
@@ -568,8 +568,8 @@ def test_retried_exports_share_a_run_and_scheduled_ones_have_their_own():
 
 
 def test_reasons_of_the_platform_name_what_became_of_earlier_runs():
-    counts = InboxCounts(under_way_count=1, ended_run_count=2, dead_count=1, waits=[NOON])
-    assert plan_deliveries([], counts).skip_reason == (
+    dispatch = DispatchPlan(under_way_count=1, ended_run_count=2, dead_count=1, waits=[NOON])
+    assert plan_deliveries([], dispatch).skip_reason == (
         "No delivery is due; 1 are under way; 1 wait after a failed run, the first until 12:00:00 "
         "UTC; 2 runs ended, 1 deliveries of them are dead letters."
     )

@@ -11,11 +11,16 @@ from hypothesis import strategies as st
 
 from orchestration_project.engine.contracts.webhooks.queue import (
     RETRY_PAUSES,
+    RUNS_PER_TICK,
     AttemptRun,
+    DispatchPlan,
+    QueueState,
     Row,
     derive_change,
     fail_unclaimed,
     find_wait_end,
+    plan_batch_run,
+    plan_single_runs,
     select_due,
     select_first,
 )
@@ -200,3 +205,69 @@ def test_a_delivery_whose_run_failed_before_it_claimed_any_has_one_more_attempt(
     else:
         state, attempt_count, at = expected
         assert facts(row, change) == (state, attempt_count, "run", at)
+
+
+# -- a poll of the inbox
+
+
+def state_of(*rows: Row, in_order: bool = True, now: datetime = NOON) -> QueueState:
+    queues = {name: [row for row in rows if row.source == name] for name in ("git", "jira")}
+    return QueueState(queues=queues, in_order=dict.fromkeys(queues, in_order), now=now)
+
+
+def test_a_poll_plans_due_rows_and_counts_those_under_way_and_those_that_wait():
+    waiting = replace(FAILED, source="jira")
+    state = state_of(FIRST, SECOND, waiting)
+    runs = {FIRST.attempt: ran("STARTED")}
+    assert plan_single_runs(state, {}, []) == DispatchPlan([FIRST], waits=[NOON + MINUTE])
+    assert plan_single_runs(state, runs, []) == DispatchPlan(
+        [], under_way_count=1, waits=[NOON + MINUTE]
+    )
+
+
+def test_a_poll_changes_first_rows_by_their_runs_and_counts_what_ended():
+    running = replace(OTHER, state="leased", run_id="run")
+    state = state_of(FIRST, SECOND, running)
+    runs = {FIRST.attempt: ran("SUCCESS"), running.attempt: ran("STARTED")}
+    [(row, change)] = state.find_changes(runs)
+    assert (row, change.state) == (FIRST, "done")
+    dead = ItemChange("dead", NOON, "run", 1)
+    plan = plan_single_runs(state_of(SECOND), {}, [change, dead])
+    assert plan == DispatchPlan([SECOND], ended_run_count=2, dead_count=1, waits=[])
+
+
+def test_no_poll_considers_or_requests_more_rows_of_a_source_than_its_limit():
+    rows = [replace(FIRST, delivery_id=f"{number:03}") for number in range(RUNS_PER_TICK + 5)]
+    state = state_of(*rows, replace(OTHER, received_at=NOON), in_order=False)
+    assert len(state.first_rows) == RUNS_PER_TICK + 1
+    assert len(plan_single_runs(state, {}, []).due) == RUNS_PER_TICK
+    assert plan_single_runs(state_of(*rows), {}, []).due == rows[:1]
+
+
+def test_a_batch_is_requested_for_the_first_due_row_unless_a_run_is_under_way():
+    state = state_of(FIRST, SECOND)
+    assert plan_batch_run(state, 0, []) == DispatchPlan([FIRST], waits=[])
+    assert plan_batch_run(state, 2, []) == DispatchPlan((), under_way_count=2, waits=[])
+    waiting = state_of(FAILED, SECOND)
+    assert plan_batch_run(waiting, 0, []) == DispatchPlan([], waits=[NOON + MINUTE])
+    unordered = state_of(FAILED, SECOND, in_order=False)
+    assert plan_batch_run(unordered, 0, []).due == [SECOND]
+
+
+def test_a_batch_that_failed_before_it_claimed_counts_as_an_attempt_at_its_first_row():
+    state = state_of(FIRST, SECOND)
+    failure = ran("FAILURE", ended_at=NOON)
+    assert state.find_unclaimed({FIRST.attempt: ran("STARTED")}) == []
+    assert state.find_unclaimed({SECOND.attempt: failure}) == []
+    [(row, change)] = state.find_unclaimed({FIRST.attempt: failure})
+    assert facts(row, change) == ("failed", 1, "run", NOON)
+    last = replace(FIRST, attempt_count=2)
+    [(_, dead)] = state_of(last).find_unclaimed({last.attempt: failure})
+    plan = plan_batch_run(state_of(SECOND), 0, [change, dead])
+    assert plan == DispatchPlan([SECOND], ended_run_count=2, dead_count=1, waits=[])
+
+
+def test_plans_of_several_sources_add_up():
+    one = DispatchPlan([FIRST], 1, 1, 2, [NOON])
+    other = DispatchPlan((), 2, 0, 1, [NOON + MINUTE])
+    assert one + other == DispatchPlan([FIRST], 3, 1, 3, [NOON, NOON + MINUTE])

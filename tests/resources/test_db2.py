@@ -289,11 +289,11 @@ def take_webhooks(folder: Path) -> None:
         assert taken == ["stored", "changed"]
         assert Inbox(warehouse, Clock()).waiting_count(9) == 1
         work = InboxQueue(warehouse, Clock())
-        [row] = work.turn(instance, {"git": WebhookSource(scheme="github")}).due
+        [row] = work.dispatch(instance, {"git": WebhookSource(scheme="github")}).due
         tags = plan_delivery(row, "events_webhooks").tags
         job_of_it = defs.resolve_job_def("events_webhooks")
         instance.create_run_for_job(job_of_it, status=dg.DagsterRunStatus.FAILURE, tags=tags)
-        assert not work.turn(instance, {"git": WebhookSource(scheme="github")}).due
+        assert not work.dispatch(instance, {"git": WebhookSource(scheme="github")}).due
         assert work.put_back("git", None, attempts=1)
         content = work.content("git", "1")
         store = FolderStore(folder / "hooks")

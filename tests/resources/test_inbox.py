@@ -73,7 +73,7 @@ def test_the_runs_of_a_delivery_belong_to_the_trace_of_its_request(warehouse, ta
     taking.take([replace(FIRST, trace=trace)])
     git = WebhookSource(scheme="github", job="events_webhooks")
     with dg.instance_for_test() as instance:
-        [row] = InboxQueue(warehouse, clock).turn(instance, {"git": git}).due
+        [row] = InboxQueue(warehouse, clock).dispatch(instance, {"git": git}).due
     assert plan_delivery(row, "events_webhooks").tags.items() >= trace.as_tags().items()
     assert (
         ".dagster/traceparent"

@@ -12,13 +12,13 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, sele
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.ticks import PlannedRun
 from orchestration_project.engine.contracts.webhooks.queue import (
+    RUNS_PER_TICK,
     AttemptRun,
+    DispatchPlan,
+    QueueState,
     Row,
-    derive_change,
-    fail_unclaimed,
-    find_wait_end,
-    select_due,
-    select_first,
+    plan_batch_run,
+    plan_single_runs,
 )
 from orchestration_project.engine.contracts.webhooks.sources import WebhookSource
 from orchestration_project.engine.contracts.work_items import (
@@ -57,9 +57,6 @@ run."""
 
 WILL_RETRY_TAG = "dagster/will_retry"
 
-RUNS_PER_TICK = 25
-"""So that one source with a backlog leaves room in the queue for other runs."""
-
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 """Bodies that a run holds at a time, unless one alone is larger."""
 
@@ -78,44 +75,6 @@ class ClaimedDelivery(ClaimedItem):
     content: Content
 
 
-@dataclass(frozen=True)
-class DispatchPlan:
-    """Result of a poll of the inbox: the rows to run now, and new states of others.
-
-    Attributes:
-        due: Deliveries that runs are requested for; of a source whose runs claim many, the first.
-        ended_run_count: Runs that ended since the last poll, as far as deliveries depended on them.
-        dead_count: Deliveries of these runs that are dead.
-        under_way_count: Runs that have not ended.
-        waits: Until when each delivery waits whose latest attempt failed.
-    """
-
-    due: Sequence[Row] = ()
-    ended_run_count: int = 0
-    dead_count: int = 0
-    under_way_count: int = 0
-    waits: Sequence[datetime] = ()
-
-    def __add__(self, other: "DispatchPlan") -> "DispatchPlan":
-        return DispatchPlan(
-            [*self.due, *other.due],
-            self.ended_run_count + other.ended_run_count,
-            self.dead_count + other.dead_count,
-            self.under_way_count + other.under_way_count,
-            [*self.waits, *other.waits],
-        )
-
-
-@dataclass(frozen=True)
-class _QueueState:
-    """Rows that are to be worked on, the runs of their attempts, and until when others wait."""
-
-    rows: Sequence[Row]
-    runs: Mapping[str, AttemptRun]
-    waits: Sequence[datetime]
-    now: datetime
-
-
 class InboxQueue:
     """Reads and settles rows of the inbox."""
 
@@ -124,7 +83,7 @@ class InboxQueue:
         self._clock = clock
         self._items = open_delivery_items(warehouse, clock)
 
-    def turn(
+    def dispatch(
         self,
         instance: dg.DagsterInstance,
         sources: Mapping[str, WebhookSource],
@@ -139,64 +98,47 @@ class InboxQueue:
                 have a run per delivery.
         """
         single = {name: source for name, source in sources.items() if name not in claimed_by_runs}
-        plan = self._plan_single(instance, single)
+        plan = self._dispatch_single(instance, single)
         for name in sorted(sources.keys() & claimed_by_runs):
-            plan += self._plan_batch(instance, name, sources[name])
+            plan += self._dispatch_batch(instance, name, sources[name])
         return plan
 
-    def _plan_single(
+    def _dispatch_single(
         self, instance: dg.DagsterInstance, sources: Mapping[str, WebhookSource]
     ) -> DispatchPlan:
-        """Plan runs of one delivery each.
+        """Settle runs of one delivery each, and plan the next ones.
 
         Nothing says that a run was requested but the run: so a tick that is broken off anywhere
         requests it again, by the same key, and Dagster makes no second run of that.
         """
-        look = self._look(instance, sources)
-        changes = [
-            (row, change)
-            for row in look.rows
-            if (change := derive_change(row, look.runs.get(row.attempt), now=look.now))
-        ]
+        state = self._read_state(sources)
+        runs = _find_runs(instance, state.first_rows)
+        changes = state.find_changes(runs)
         self._settle(changes)
-        ended = [change.state for _, change in changes if change.state != "leased"]
+        ended = [change for _, change in changes if change.state != "leased"]
         if ended:
-            look = self._look(instance, sources)
-        in_order = {name: source.in_order for name, source in sources.items()}
-        ready = select_due(
-            look.rows, look.runs, in_order=in_order, most=RUNS_PER_TICK, now=look.now
-        )
-        under_way_count = sum(row.attempt in look.runs for row in look.rows)
-        return DispatchPlan(ready, len(ended), ended.count("dead"), under_way_count, look.waits)
+            state = self._read_state(sources)
+            runs = _find_runs(instance, state.first_rows)
+        return plan_single_runs(state, runs, ended)
 
-    def _plan_batch(
+    def _dispatch_batch(
         self, instance: dg.DagsterInstance, name: str, source: WebhookSource
     ) -> DispatchPlan:
-        """Plan a run that claims the deliveries of a source, unless one is under way.
+        """Settle the runs that claim the deliveries of a source, and plan the next one.
 
         A run that ended without a word left its leases; one that failed before it claimed anything
         counts as an attempt at the delivery that it was requested for.
         """
-        ended, states = self._end_leases(instance, name)
+        ended_count, states = self._end_leases(instance, name)
         runs_filter = dg.RunsFilter(tags={SOURCE_TAG: name}, statuses=ACTIVE_STATUSES)
         under_way_count = instance.get_runs_count(runs_filter)
-        first_due = self._first_due(name, source)
-        if first_due.due:
-            runs = _find_runs(instance, first_due.due)
-            change = fail_unclaimed(
-                first_due.due[0], runs.get(first_due.due[0].attempt), now=self._clock.now()
-            )
-            if change:
-                self._settle([(first_due.due[0], change)])
-                ended, states = ended + 1, [*states, change.state]
-                first_due = self._first_due(name, source)
-        return DispatchPlan(
-            () if under_way_count else first_due.due,
-            ended,
-            states.count("dead"),
-            under_way_count,
-            first_due.waits,
-        )
+        state = self._read_state({name: source})
+        changes = state.find_unclaimed(_find_runs(instance, state.first_due))
+        self._settle(changes)
+        if changes:
+            state = self._read_state({name: source})
+        plan = plan_batch_run(state, under_way_count, [change for _, change in changes])
+        return plan + DispatchPlan(ended_run_count=ended_count, dead_count=states.count("dead"))
 
     def _end_leases(
         self, instance: dg.DagsterInstance, name: str
@@ -212,15 +154,6 @@ class InboxQueue:
         ends = {record.dagster_run.run_id: _read_end(record) for record in records}
         ended = {holder: ends.get(holder) for holder in holders if holder not in alive}
         return len(ended), self._items.expire(build_topic(name), ended)
-
-    def _first_due(self, name: str, source: WebhookSource) -> DispatchPlan:
-        with self._warehouse.reading() as connection:
-            rows = _read_queue(connection, name)
-        now = self._clock.now()
-        found = select_due(rows, {}, in_order={name: source.in_order}, most=1, now=now)
-        return DispatchPlan(
-            found, waits=[each for row in rows if (each := find_wait_end(row, now))]
-        )
 
     def claim(
         self, topic: str, *, limit: int, run_id: str, until: datetime, in_order: bool
@@ -313,19 +246,14 @@ class InboxQueue:
         with self._warehouse.reading() as connection:
             return _build_rows(_find_replayable(connection, source, delivery_id))
 
-    def _look(
-        self, instance: dg.DagsterInstance, sources: Mapping[str, WebhookSource]
-    ) -> _QueueState:
-        """Look at the first rows of each source."""
+    def _read_state(self, sources: Mapping[str, WebhookSource]) -> QueueState:
         with self._warehouse.reading() as connection:
             queues = {name: _read_queue(connection, name) for name in sources}
-        now = self._clock.now()  # not before another daemon noted what was read
-        rows: list[Row] = []
-        for name, queue in queues.items():
-            in_order = sources[name].in_order
-            rows += select_first(queue, in_order=in_order, most=RUNS_PER_TICK, now=now)
-        waits = [find_wait_end(row, now) for queue in queues.values() for row in queue]
-        return _QueueState(rows, _find_runs(instance, rows), [wait for wait in waits if wait], now)
+        return QueueState(
+            queues=queues,
+            in_order={name: source.in_order for name, source in sources.items()},
+            now=self._clock.now(),  # not before another daemon noted what was read
+        )
 
     def _settle(self, changes: Sequence[tuple[Row, ItemChange]]) -> None:
         if not changes:

@@ -6,6 +6,7 @@ A delivery's attempts are counted for ever, so that each has a name of its own, 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 from orchestration_project.engine.contracts.work_items import (
     FAILED_STATES,
@@ -14,6 +15,9 @@ from orchestration_project.engine.contracts.work_items import (
     ItemState,
     pause_after,
 )
+
+RUNS_PER_TICK = 25
+"""So that one source with a backlog leaves room in the queue for other runs."""
 
 RETRY_PATIENCE = timedelta(minutes=10)
 """Time for which a run that Dagster will retry counts as in progress."""
@@ -161,3 +165,126 @@ def select_due(
         if not find_wait_end(row, now):
             due_rows.append(row)
     return due_rows[:most]
+
+
+# -- a poll of the inbox ---------------------------------------------------------------------------
+
+RowChanges = Sequence[tuple[Row, ItemChange]]
+"""Deliveries, each with its change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueState:
+    """Deliveries that are to be worked on, as a poll reads them.
+
+    Attributes:
+        queues: Oldest rows of each source, by its name.
+        in_order: Whether a row waits until the one before is done or dead, by source.
+        now: When they were read.
+    """
+
+    queues: Mapping[str, Sequence[Row]]
+    in_order: Mapping[str, bool]
+    now: datetime
+
+    @cached_property
+    def first_rows(self) -> list[Row]:
+        """Rows of each source that may have a run of their own."""
+        return [
+            row
+            for name, queue in self.queues.items()
+            for row in select_first(
+                queue, in_order=self.in_order[name], most=RUNS_PER_TICK, now=self.now
+            )
+        ]
+
+    @cached_property
+    def first_due(self) -> list[Row]:
+        """The first row of all that is due for a run that claims them; empty: none is."""
+        rows = [row for queue in self.queues.values() for row in queue]
+        return select_due(rows, {}, in_order=self.in_order, most=1, now=self.now)
+
+    @property
+    def waits(self) -> list[datetime]:
+        """Until when each row waits whose latest attempt failed."""
+        ends = [find_wait_end(row, self.now) for queue in self.queues.values() for row in queue]
+        return [end for end in ends if end is not None]
+
+    def find_changes(self, runs: Mapping[str, AttemptRun]) -> RowChanges:
+        """Return the changes of the first rows by the runs of their attempts."""
+        changes = [
+            (row, derive_change(row, runs.get(row.attempt), now=self.now))
+            for row in self.first_rows
+        ]
+        return [(row, change) for row, change in changes if change is not None]
+
+    def find_unclaimed(self, runs: Mapping[str, AttemptRun]) -> RowChanges:
+        """Return the change of the first due row if its run failed before it claimed any."""
+        changes = [
+            (row, fail_unclaimed(row, runs.get(row.attempt), now=self.now))
+            for row in self.first_due
+        ]
+        return [(row, change) for row, change in changes if change is not None]
+
+
+@dataclass(frozen=True)
+class DispatchPlan:
+    """Decision of a poll of the inbox, and what it settled.
+
+    Attributes:
+        due: Deliveries that runs are requested for; of a source whose runs claim many, the first.
+        ended_run_count: Runs that ended since the last poll, as far as deliveries depended on them.
+        dead_count: Deliveries of these runs that are dead.
+        under_way_count: Runs that have not ended.
+        waits: Until when each delivery waits whose latest attempt failed.
+    """
+
+    due: Sequence[Row] = ()
+    ended_run_count: int = 0
+    dead_count: int = 0
+    under_way_count: int = 0
+    waits: Sequence[datetime] = ()
+
+    def __add__(self, other: "DispatchPlan") -> "DispatchPlan":
+        return DispatchPlan(
+            [*self.due, *other.due],
+            self.ended_run_count + other.ended_run_count,
+            self.dead_count + other.dead_count,
+            self.under_way_count + other.under_way_count,
+            [*self.waits, *other.waits],
+        )
+
+
+def plan_single_runs(
+    state: QueueState, runs: Mapping[str, AttemptRun], ended: Sequence[ItemChange]
+) -> DispatchPlan:
+    """Return the deliveries that have a run of their own now, `RUNS_PER_TICK` at most.
+
+    Args:
+        state: Deliveries after what ended was settled.
+        runs: Latest run of each of their attempts, by attempt.
+        ended: Changes of deliveries whose runs ended since the last poll.
+    """
+    due = select_due(
+        state.first_rows, runs, in_order=state.in_order, most=RUNS_PER_TICK, now=state.now
+    )
+    under_way_count = sum(row.attempt in runs for row in state.first_rows)
+    return DispatchPlan(due, len(ended), _count_dead(ended), under_way_count, state.waits)
+
+
+def plan_batch_run(
+    state: QueueState, under_way_count: int, ended: Sequence[ItemChange]
+) -> DispatchPlan:
+    """Return the delivery that a run is requested for which claims all, unless one is under way.
+
+    Args:
+        state: Deliveries of one source after what ended was settled.
+        under_way_count: Runs of the source that have not ended.
+        ended: Changes of deliveries whose runs failed before they claimed any.
+    """
+    due = () if under_way_count else state.first_due
+    return DispatchPlan(due, len(ended), _count_dead(ended), under_way_count, state.waits)
+
+
+def _count_dead(changes: Sequence[ItemChange]) -> int:
+    return sum(change.state == "dead" for change in changes)
