@@ -111,7 +111,8 @@ def _erase(
         return 1
     erased = _run(instance, {**config, "dry_run": False})
     if erased is None:
-        note(f"repeat it with `erase --request {request_id}`")
+        option = " --only-database" if only_database else ""
+        note(f"repeat it with `erase --request {request_id}{option}`")
         return 1
     emit_or(
         {"erasure_id": request_id, **erased},

@@ -44,7 +44,7 @@ def test_an_erasure_of_a_command_needs_a_requester_and_another_who_confirms(
     monkeypatch.setenv("FOUR_EYES", "erase")
     ada, bob, eve = key_of("ada"), key_of("bob"), key_of("eve", "operator")
     begin = ["erase", "saas/person", "--from", str(planted), "--reason", "asked for", "--yes"]
-    assert main(begin) == 1
+    assert main([*begin, "--only-database"]) == 1
     shown = capsys.readouterr()
     assert "erase needs a second person" in shown.out + shown.err
     [waiting] = listed(capsys)
@@ -53,7 +53,9 @@ def test_an_erasure_of_a_command_needs_a_requester_and_another_who_confirms(
     assert ANN not in json.dumps(waiting)
     one, sha256 = waiting["approval_id"], ["--sha256", waiting["sha256"]]
     confirm = ["approvals", "confirm", one, *sha256, "--key-file"]
-    again = ["erase", "--request", waiting["parameters"]["erasure_id"], "--yes"]
+    command = f"erase --request {waiting['parameters']['erasure_id']} --only-database"
+    assert f"`{command}`" in shown.err
+    again = [*command.split(), "--yes"]
     assert main([*confirm, ada]) == 1  # it was not requested
     assert main(["approvals", "request", one, "--key-file", eve]) == 1  # an operator
     assert main(["approvals", "request", one, "--key-file", ada]) == 0
