@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, create_engine, inspect, select, text, true
+from sqlalchemy import Column, Connection, create_engine, inspect, select, text, true
 
 from orchestration_project.engine.contracts.chain import ChainProblem
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.chain_checking import check_table, list_chained_tables
 from orchestration_project.engine.warehouse.connecting import parse_url
+from orchestration_project.migrations import VERSION_TABLE
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import balances, load_chain
@@ -22,6 +23,12 @@ SURROUNDINGS = (
 )
 ATTEMPTS = ("attempt_count", "allowed_count", "lease_token")
 """Columns of work items: of two runs of the same, one may have had to attempt more."""
+
+
+def store_version(connection: Connection, version: str) -> None:
+    """Store another version of the tables, which stay as they are."""
+    stored = text(f"UPDATE {VERSION_TABLE} SET version_num = :version")  # noqa: S608 - our own name
+    connection.execute(stored, {"version": version})
 
 
 def sqlite_url(state_dir: Path, source: str = "demo") -> str:

@@ -9,6 +9,12 @@ VERSION_TABLE = "orchestration_project_version"
 NEWEST_VERSION = max(file.name for file in VERSIONS.glob("v[0-9]*_*.py"))[1:5]
 """Version that all scripts together lead to, by their files' names: none is run."""
 
+BASELINE_VERSION = "0086"
+"""Version that makes all tables of a new database; no script migrates an earlier one."""
+
+FORMER_COMMIT = "b33ee1e9"
+"""Commit with the scripts of the versions before the baseline, which lead to it."""
+
 COMPARED_DATABASES = ("postgresql", "sqlite")
 """Databases that return types, keys and indexes as they were declared."""
 

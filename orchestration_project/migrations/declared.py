@@ -14,7 +14,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.migrations import COMPARED_DATABASES
+from orchestration_project.migrations import BASELINE_VERSION, COMPARED_DATABASES
 from orchestration_project.migrations.frozen import TYPES, Column, Index, Schema, Table, View
 
 POSTGRESQL, SQLITE = postgresql.dialect(), sqlite.dialect()
@@ -157,7 +157,10 @@ class SchemaComparison:
 
 
 def schema_sha256(tables: Mapping[str, sa.Table], views: Mapping[str, DeclaredView]) -> str:
-    """Return the hash of what `compare_schema` compares, the same for each database."""
+    """Return the hash of what `compare_schema` compares, the same for each database.
+
+    It has the baseline: tables that earlier versions made are compared before they are used.
+    """
     columns = [
         (name, column.name, type(column.type).__name__, column.nullable, column.primary_key)
         for name, table in tables.items()
@@ -170,7 +173,7 @@ def schema_sha256(tables: Mapping[str, sa.Table], views: Mapping[str, DeclaredVi
     ]
     selected = [(name, *view.table.columns.keys()) for name, view in views.items()]
     lines = sorted(repr(row) for row in (*columns, *indexes, *selected))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join([BASELINE_VERSION, *lines]).encode()).hexdigest()
 
 
 def compare_schema(

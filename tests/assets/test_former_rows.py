@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
 from sqlalchemy import Boolean, Connection, inspect, select, text
 
 from orchestration_project.__main__ import main
@@ -29,7 +28,6 @@ from orchestration_project.domains.finra.equity_datasets import OTC_MONTHLY, SHO
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.resources.finra.datasets import engine_dataset
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import captures, rejects
@@ -47,7 +45,6 @@ class Former:
     Attributes:
         dataset: The dataset.
         file: The rows, the files of captures, and the newest documents by name.
-        version: The version of the database that the rows are of.
         days: The loaded partitions.
         derived: Tables that a load derives.
         counts: Number of rows of the table, its history, rejects and each derived table.
@@ -56,7 +53,6 @@ class Former:
 
     dataset: Dataset
     file: str
-    version: str
     days: list[str]
     derived: list[Any]
     counts: list[int]
@@ -72,7 +68,7 @@ class Former:
         return [table, table.info[HISTORY], rejects, *self.derived]
 
     def insert(self, connection: Connection) -> None:
-        """Insert the rows in tables of their version."""
+        """Insert the rows; a column that they lack is NULL."""
         for name, table in self.state["tables"].items():
             columns = table["columns"]
             flags = {
@@ -110,7 +106,6 @@ FORMER = [
     Former(
         RATES,
         "former_rates.json",
-        "0073",
         ["2025-09-01", "2025-09-02", "2025-12-31", "2026-01-02", "2026-01-05", "2026-01-06"],
         [],
         [15, 1, 2],
@@ -119,7 +114,6 @@ FORMER = [
     Former(
         VOLUME,
         "former_volume.json",
-        "0081",
         ["2025-12-30", "2025-12-31", "2026-01-02", "2026-01-05", "2026-01-06"],
         [off_exchange_share_daily],
         [9, 2, 3, 20],
@@ -128,7 +122,6 @@ FORMER = [
     Former(
         engine_dataset(OTC_MONTHLY),
         "former_monthly.json",
-        "0082",
         ["NMS|2025-07-01", "NMS|2025-08-01", "OTCE|2025-07-01"],
         [],
         [4, 3, 2],
@@ -137,7 +130,6 @@ FORMER = [
     Former(
         engine_dataset(SHORT_INTEREST),
         "former_interest.json",
-        "0082",
         ["2025-11-16", "2025-12-01", "2025-12-16"],
         [],
         [4, 2, 2],
@@ -166,10 +158,7 @@ def url(request, former, prepared, set_clock, tmp_path, monkeypatch) -> Iterator
     with Warehouse(url, clock=Clock()) as warehouse:
         warehouse.prepare(holds="real")
         with warehouse.writing() as connection:
-            config = build_alembic_config(connection)
-            command.downgrade(config, former.version)
             former.insert(connection)
-            command.upgrade(config, "head")
     domain = former.dataset.domain
     with FaultyServer(former.answer) as server:
         for name, value in {

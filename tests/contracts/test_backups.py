@@ -23,6 +23,7 @@ from orchestration_project.engine.contracts.backups import (
     read_manifest,
     refuse_foreign,
     refuse_newer,
+    refuse_older,
 )
 from orchestration_project.errors import ConfigurationError, ContractError
 
@@ -139,6 +140,15 @@ def test_the_tables_of_a_newer_release_are_refused_by_name():
     with pytest.raises(ConfigurationError) as known:
         refuse_newer(MANIFEST, "0069", ["weeks", "days"])
     assert known.value.found == "version 0070 of release 0.1.0"
+
+
+def test_tables_from_before_the_baseline_are_refused_with_the_commit_that_has_their_version():
+    with pytest.raises(ConfigurationError, match="invalid version of the backup's") as refused:
+        refuse_older(MANIFEST, "0071", "0123abcd")
+    assert refused.value.expected == "version 0071 or newer"
+    assert refused.value.found == "version 0070 of release 0.1.0"
+    assert "`git checkout 0123abcd`" in refused.value.remedy
+    refuse_older(MANIFEST, "0070", "0123abcd")
 
 
 def test_a_backup_of_another_installation_or_of_other_data_is_refused():

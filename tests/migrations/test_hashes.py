@@ -1,10 +1,19 @@
 """A version that databases were migrated by is never edited: they would say that they are new."""
 
 import subprocess
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import dropwhile, pairwise
 
 from orchestration_project.settings import PROJECT_ROOT
 from tests.migrations.hashes import HASHES, hashes, read_hashes
+
+BASELINE = "v0086_baseline"
+"""The version that replaced all earlier ones, with which the list began again."""
+
+
+def since_baseline(texts: Sequence[str]) -> Sequence[str]:
+    """Return the lists from the first one with the baseline, whatever the later ones have."""
+    return [*dropwhile(lambda text: BASELINE not in read_hashes(text), texts)]
 
 
 def changed(before: str, after: str) -> list[str]:
@@ -27,12 +36,20 @@ def test_an_edited_and_a_removed_version_are_found():
     assert changed(before, before + "v0004_d 44\n") == []
 
 
+def test_the_list_began_again_with_the_baseline_once():
+    earlier, baseline, without = "v0085_b 22\n", f"{BASELINE} 33\n", "v0087_c 44\n"
+    texts = [earlier, baseline, without, baseline]
+    assert since_baseline(texts) == [baseline, without, baseline]
+    assert since_baseline([earlier, without]) == []
+
+
 def test_no_line_of_the_list_was_changed_since_it_was_added():
     path = str(HASHES.relative_to(PROJECT_ROOT))
     commits = git("log", "--reverse", "--format=%H", "--", path).split()  # as far as a clone goes
     texts = [git("show", f"{commit}:{path}") for commit in commits]
-    problems = [changed(before, after) for before, after in pairwise([*texts, HASHES.read_text()])]
-    assert problems == [[]] * len(commits)
+    lists = since_baseline([*texts, HASHES.read_text()])
+    assert lists
+    assert [changed(before, after) for before, after in pairwise(lists)] == [[]] * (len(lists) - 1)
 
 
 def git(*arguments: str) -> str:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from sqlalchemy import (
     text,
 )
 
+from orchestration_project.engine.warehouse import Warehouse, migrating
 from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import VERSIONS
@@ -43,7 +44,8 @@ from orchestration_project.tables.schema import BYTEWISE_TEXT
 from orchestration_project.tables.views import View
 from tests.migrations.test_migrations import definition, differences, rows, shape
 from tests.programs import PROJECT_ROOT
-from tests.resources.weeks import PartitionLoader, row
+from tests.resources.fence_histories import Histories, check_fences, drawn
+from tests.resources.weeks import MONDAY, PartitionLoader, StoppedClock, row
 
 LOST = {"source_fields", "finra_symbol_week"}
 """Tables that lose what they hold, or a part of it, by the changes below."""
@@ -191,6 +193,36 @@ def test_a_version_makes_what_is_declared_keeps_the_rows_and_can_be_undone(migra
     assert [capture[:10] for capture in after["captures"]] == [
         capture[:10] for capture in before["captures"]
     ]
+
+
+@pytest.mark.slow
+def test_a_database_of_an_earlier_version_is_upgraded_in_place(migrated, tmp_path, monkeypatch):
+    histories = Histories(PartitionLoader(migrated, tmp_path, week_start=MONDAY), StoppedClock())
+    for step in drawn(2, 40):
+        histories.play(*step)
+    before = rows(migrated)
+    metadata, next_version = copied(), f"{int(HEAD) + 1:04}"
+    place = Column("place", BYTEWISE_TEXT, primary_key=True, comment="The place")
+    declare(metadata, "weather", "One row per place.", place)
+    write("add_weather", tmp_path, metadata)
+    monkeypatch.setattr(migrating, "NEWEST_VERSION", next_version)
+    monkeypatch.setattr(
+        migrating,
+        "build_alembic_config",
+        lambda connection: with_folder(build_alembic_config(connection), tmp_path),
+    )
+    with pytest.raises(ConfigurationError, match="of an older version"):
+        migrated.prepare(holds="real")
+    assert (migrated.version(), "weather" in table_names(migrated)) == (HEAD, False)
+    migrated.upgrade(holds="real")
+    assert (migrated.version(), "weather" in table_names(migrated)) == (next_version, True)
+    assert rows(migrated) == before
+    check_fences(migrated)
+
+
+def table_names(warehouse: Warehouse) -> Sequence[str]:
+    with warehouse.reading() as connection:
+        return inspect(connection).get_table_names()
 
 
 @pytest.mark.slow_on_postgresql

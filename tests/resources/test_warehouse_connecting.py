@@ -13,7 +13,6 @@ from uuid import uuid4
 import polars as pl
 import psycopg
 import pytest
-from alembic import command
 from sqlalchemy import inspect, select, text
 
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
@@ -24,7 +23,6 @@ from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import explain_error
 from orchestration_project.engine.warehouse.frames import insert_frame
-from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import PROJECT_ROOT, child_environment, settings_class
 from orchestration_project.tables.schema import METADATA
@@ -273,9 +271,8 @@ def test_tables_that_a_newer_version_has_added_are_named(warehouse):
 
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_an_upgrade_that_was_applied_in_part_is_refused_with_a_remedy(warehouse):
-    set_version = text("UPDATE orchestration_project_version SET version_num = :version")
-    with warehouse.writing() as connection:  # tables of versions that are not recorded
-        connection.execute(set_version, {"version": "0051"})  # the next one creates tables
+    with warehouse.writing() as connection:  # tables of a version that is not recorded
+        connection.execute(text("DELETE FROM orchestration_project_version"))
     with pytest.raises(ConfigurationError, match="applied in part") as refusal:
         warehouse.upgrade(holds="real")
     assert "restore the backup of before the upgrade" in refusal.value.remedy
@@ -528,19 +525,13 @@ with Warehouse(url, clock=Clock(), schema=schema or None) as warehouse:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["none", pytest.param("0022", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"])
 def test_processes_that_migrate_a_database_at_the_same_time_all_succeed(
-    kind, version, tmp_path, own_schema, request, open_at
+    kind, tmp_path, own_schema, request, open_at
 ):
     url, schema = f"sqlite:///{tmp_path}/x.sqlite", ""
     if kind == "postgresql":
         url, schema = request.getfixturevalue("postgres_url"), own_schema
-    if version != "none":
-        first = open_at(url, schema=schema or None)
-        first.prepare(holds="real")
-        with first.writing() as connection:
-            command.downgrade(build_alembic_config(connection), version)
     (tmp_path / "ready").mkdir()
     program = [sys.executable, "-c", PREPARE, url, schema, str(tmp_path / "ready")]
     processes = [

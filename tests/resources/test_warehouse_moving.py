@@ -10,12 +10,10 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from alembic import command
 from sqlalchemy import make_url, select, text
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse, bulk, copying, frames
-from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.spine import blobs
@@ -56,21 +54,10 @@ def run_script(warehouse: Warehouse, script: str) -> None:
             connection.execute(script.encode())
 
 
-STARTS = ("0022", "0023", "0024")
-"""Versions that are brought up to date by SQL: around one that rebuilds tables."""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-@pytest.mark.parametrize(
-    "start", [None, *(pytest.param(start, marks=pytest.mark.slow) for start in STARTS)]
-)
-def test_the_printed_sql_makes_the_tables_that_a_migration_makes(databases_of, kind, start):
+def test_the_printed_sql_makes_the_tables_that_a_migration_makes(databases_of, kind):
     warehouse = databases_of(kind)
-    if start:
-        warehouse.prepare(holds="real")
-        with warehouse.writing() as connection:
-            command.downgrade(build_alembic_config(connection), start)
     script = warehouse.migration_sql()
     assert warehouse.migration_sql() == script  # nothing was executed
     run_script(warehouse, script)

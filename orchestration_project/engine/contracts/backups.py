@@ -317,6 +317,28 @@ def refuse_newer(manifest: Manifest, newest: str, known: Iterable[str]) -> None:
     )
 
 
+def refuse_older(manifest: Manifest, oldest: str, commit: str) -> None:
+    """Refuse the tables of a version that no script migrates any more.
+
+    Args:
+        manifest: The backup's.
+        oldest: First version of the tables that this release can make, such as 0086.
+        commit: Commit that has the versions before it.
+
+    Raises:
+        ConfigurationError: The backup has an older version.
+    """
+    if manifest.project.version < oldest:
+        raise ConfigurationError(
+            "invalid version of the backup's tables: it is from before the first release",
+            expected=f"version {oldest} or newer",
+            found=f"version {manifest.project.version} of release {manifest.release}",
+            remedy=f"restore and migrate with commit {commit} (`git checkout {commit}`, "
+            "`make .venv/installed`, `orchestrate restore`, `orchestrate migrate`), and then run "
+            "`orchestrate migrate` of this release",
+        )
+
+
 def refuse_foreign(manifest: Manifest, installation_id: str | None, data: str) -> None:
     """Refuse the backup of another installation, or of other data.
 

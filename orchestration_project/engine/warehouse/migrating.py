@@ -27,7 +27,9 @@ from orchestration_project.engine.warehouse.connecting import find_sql_state
 from orchestration_project.engine.warehouse.declared_tables import declare_described, describe
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import (
+    BASELINE_VERSION,
     COMPARED_DATABASES,
+    FORMER_COMMIT,
     NEWEST_VERSION,
     SCHEMA_HASH,
     VERSION_TABLE,
@@ -115,14 +117,14 @@ def is_current(connection: Connection) -> bool:
     try:
         script.get_revision(version)
     except CommandError:
-        oldest = str(script.get_base())
-        if version < oldest:
+        if version < BASELINE_VERSION:
             raise ConfigurationError(
-                "the database was made by a version of this project from before its first release",
-                expected=f"version {oldest} or newer",
+                "invalid version of the tables: it is from before the first release",
+                expected=f"version {BASELINE_VERSION} or newer",
                 found=f"version {version}",
-                remedy="set DATABASE_URL to a new database, or first migrate this one by an older "
-                "checkout that has its version",
+                remedy=f"back up, migrate with commit {FORMER_COMMIT} (`git checkout "
+                f"{FORMER_COMMIT}`, `make .venv/installed`, `orchestrate migrate`), and then run "
+                "`orchestrate migrate` of this release",
             ) from None
         raise ConfigurationError(
             "the database was made by a newer version of this project",
@@ -294,7 +296,7 @@ def _refuse_other_packaged_tables(connection: Connection) -> Sequence[str]:
     )
     if comparison.differences:
         raise ConfigurationError(
-            "the tables are not those that this program declares",
+            "invalid tables: they are not those that this program declares",
             expected=f"the tables, columns, types, keys and indexes of version {NEWEST_VERSION}",
             found=f"version {read_schema_version(connection)}: "
             f"{format_names(comparison.differences)}",

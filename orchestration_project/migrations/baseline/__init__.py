@@ -1,1 +1,1 @@
-"""The tables and views of the first version, as data."""
+"""The tables and views of the baseline, as data."""

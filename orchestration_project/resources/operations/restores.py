@@ -23,9 +23,10 @@ from orchestration_project.engine.contracts.backups import (
     read_manifest,
     refuse_foreign,
     refuse_newer,
+    refuse_older,
 )
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.migrations import NEWEST_VERSION
+from orchestration_project.migrations import BASELINE_VERSION, FORMER_COMMIT, NEWEST_VERSION
 from orchestration_project.resources.operations.backup_objects import (
     Hashing,
     PlaceContents,
@@ -81,6 +82,7 @@ class Restore:
         """
         refuse_foreign(self.manifest, own_id, self.installation.data)
         refuse_newer(self.manifest, NEWEST_VERSION, (table.name for table in tables()))
+        refuse_older(self.manifest, BASELINE_VERSION, FORMER_COMMIT)
         self._refuse_incomplete()
         for database, backup in self._databases():
             if database.kind != backup.kind:
