@@ -3,11 +3,8 @@
 A change is also made to a `Schema`: so the newest one is known without a database.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import groupby
 from typing import Protocol
 
 import sqlalchemy as sa
@@ -21,7 +18,6 @@ class SchemaChange(Protocol):
 
     def apply(self) -> None:
         """Make it in the database of the migration that runs."""
-        ...
 
     def reversed(self) -> "SchemaChange":
         """Return the change that undoes it."""
@@ -29,7 +25,6 @@ class SchemaChange(Protocol):
 
     def record(self, schema: Schema) -> None:
         """Make it in ``schema``."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -124,9 +119,8 @@ class CreateIndex:
 
     def apply(self) -> None:
         """Create it."""
-        op.create_index(
-            self.index.name, self.table, list(self.index.columns), unique=self.index.unique
-        )
+        index = self.index
+        op.create_index(index.name, self.table, list(index.columns), unique=index.unique)
 
     def reversed(self) -> "DropIndex":
         """Return its removal."""
@@ -204,33 +198,6 @@ class DropColumn:
 
 
 @dataclass(frozen=True)
-class RenameColumn:
-    """Another name of a column of a table, which keeps its values, type and comment."""
-
-    table: str
-    before: str
-    after: str
-
-    def apply(self) -> None:
-        """Rename it in place."""
-        names = f'"{self.before}" TO "{self.after}"'
-        op.execute(escaped(f'ALTER TABLE "{self.table}" RENAME COLUMN {names}'))
-
-    def reversed(self) -> "RenameColumn":
-        """Return the change back."""
-        return RenameColumn(self.table, self.after, self.before)
-
-    def record(self, schema: Schema) -> None:
-        """Rename it."""
-        table = _find_table(schema, self.table)
-        columns = [
-            replace(column, name=self.after) if column.name == self.before else column
-            for column in table.columns
-        ]
-        schema[self.table] = replace(table, columns=columns)
-
-
-@dataclass(frozen=True)
 class ChangeComment:
     """Another comment of a table or view, or of its ``column``."""
 
@@ -244,7 +211,8 @@ class ChangeComment:
         """Change it, where the database keeps comments; those of views only PostgreSQL keeps."""
         dialect = op.get_context().dialect
         if dialect.name == "postgresql":
-            op.execute(escaped(self.statement()))
+            kind = "VIEW" if self.is_view else "TABLE"
+            op.execute(escaped(_render_comment(kind, self.table, self.column, self.after)))
         elif not dialect.supports_comments or self.is_view:
             return
         elif self.column is None:
@@ -254,29 +222,21 @@ class ChangeComment:
                 self.table, self.column, comment=self.after, existing_comment=self.before
             )
 
-    def statement(self) -> str:
-        """Return the statement of PostgreSQL that changes it."""
-        kind = "VIEW" if self.is_view else "TABLE"
-        return _render_comment(kind, self.table, self.column, self.after)
-
     def reversed(self) -> "ChangeComment":
         """Return the change back."""
         return replace(self, before=self.after, after=self.before)
 
     def record(self, schema: Schema) -> None:
         """Change it."""
-        found = schema[self.table]
-        if self.column is None:
-            schema[self.table] = replace(found, comment=self.after)
-        elif isinstance(found, View):
-            columns = {**found.columns, self.column: self.after}
-            schema[self.table] = replace(found, columns=columns)
+        entry, name = schema[self.table], self.column
+        if name is None:
+            schema[self.table] = replace(entry, comment=self.after)
+        elif isinstance(entry, View):
+            schema[self.table] = replace(entry, columns={**entry.columns, name: self.after})
         else:
-            columns = [
-                replace(column, comment=self.after) if column.name == self.column else column
-                for column in found.columns
-            ]
-            schema[self.table] = replace(found, columns=columns)
+            columns = {column.name: column for column in entry.columns}
+            columns[name] = replace(columns[name], comment=self.after)
+            schema[self.table] = replace(entry, columns=[*columns.values()])
 
 
 @dataclass(frozen=True)
@@ -298,11 +258,9 @@ class RebuildTable:
             for column in self.after.columns
             if any(column.name == each.name for each in self.before.columns)
         }
-        op.execute(
-            sa.insert(_build_table(new, *copied)).from_select(
-                list(copied), sa.select(*copied.values()).select_from(_build_table(name))
-            )
-        )
+        rows = sa.select(*copied.values()).select_from(sa.table(name))
+        target = sa.table(new, *map(sa.column, copied))
+        op.execute(sa.insert(target).from_select(list(copied), rows))
         op.drop_table(name)
         op.rename_table(new, name)
         if op.get_context().dialect.name == "postgresql":
@@ -321,12 +279,13 @@ class RebuildTable:
 
 def upgrade_by(changes: Sequence[SchemaChange]) -> None:
     """Make these changes in the database of the migration that runs."""
-    _apply(changes)
+    for change in changes:
+        change.apply()
 
 
 def downgrade_by(changes: Sequence[SchemaChange]) -> None:
     """Undo these changes in the database of the migration that runs."""
-    _apply([change.reversed() for change in reversed(changes)])
+    upgrade_by([change.reversed() for change in reversed(changes)])
 
 
 def schema_after(changes: Iterable[SchemaChange]) -> Schema:
@@ -335,65 +294,6 @@ def schema_after(changes: Iterable[SchemaChange]) -> Schema:
     for change in changes:
         change.record(schema)
     return schema
-
-
-def _apply(changes: Sequence[SchemaChange]) -> None:
-    """Make changes in their order; what a database makes at once much faster, at once."""
-    dialect = op.get_context().dialect.name
-    for kind, item in groupby(changes, type):
-        if kind is ChangeComment and dialect == "postgresql":
-            _change_comments([change for change in item if isinstance(change, ChangeComment)])
-        elif kind is RenameColumn and dialect == "sqlite":
-            _rename([change for change in item if isinstance(change, RenameColumn)])
-        else:
-            for change in item:
-                change.apply()
-
-
-def _change_comments(changes: Sequence[ChangeComment]) -> None:
-    """Change comments by one statement."""
-    op.execute(escaped(";\n".join(change.statement() for change in changes)))
-
-
-def _rename(changes: Sequence[RenameColumn]) -> None:
-    """Rename columns on SQLite, which reads its whole schema again for each renamed column.
-
-    A table without rows is made again in the place of that, as all are in a new database.
-    """
-    for name, item in groupby(changes, lambda change: change.table):
-        renames = list(item)
-        names = {change.before: change.after for change in renames}
-        is_chained = len(names) < len(renames) or not names.keys().isdisjoint(names.values())
-        if is_chained or op.get_context().as_sql or _has_rows(name):
-            for change in renames:
-                change.apply()
-        else:
-            _make_again(name, names)
-
-
-def _has_rows(name: str) -> bool:
-    query = sa.select(sa.literal(1)).select_from(sa.table(name)).limit(1)
-    return op.get_bind().execute(query).first() is not None
-
-
-def _make_again(name: str, names: Mapping[str, str]) -> None:
-    """Make a table without rows, its indexes and triggers again, with other names of columns."""
-    schema = sa.table("sqlite_master", *map(sa.column, ("type", "tbl_name", "sql")))
-    is_other = schema.c.type != "table"
-    of_table = sa.select(schema.c.sql).where(schema.c.tbl_name == name, schema.c.sql.is_not(None))
-    statements = op.get_bind().execute(of_table.order_by(is_other)).scalars().all()
-    op.drop_table(name)
-    for statement in statements:
-        op.execute(escaped(WORD.sub(partial(_rename_word, names), statement)))
-
-
-WORD = re.compile(r"""'(?:[^']|'')*'|"(?P<quoted>[^"]+)"|(?P<plain>\w+)""")
-"""A literal or a name in SQL."""
-
-
-def _rename_word(names: Mapping[str, str], found: re.Match[str]) -> str:
-    name = found["quoted"] or found["plain"]
-    return f'"{names[name]}"' if name in names else found[0]
 
 
 def _create(table: Table, name: str) -> None:
@@ -418,10 +318,6 @@ def _find_table(schema: Schema, name: str) -> Table:
     if not isinstance(table, Table):
         raise TypeError(f"{name} is a view")
     return table
-
-
-def _build_table(name: str, *columns: str) -> sa.TableClause:
-    return sa.table(name, *map(sa.column, columns))
 
 
 def _fill_column(before: Table, column: Column) -> sa.ColumnElement[object]:

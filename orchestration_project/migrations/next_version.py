@@ -175,17 +175,17 @@ def changes_between(before: Schema, after: Schema) -> list[SchemaChange]:
     new = [
         name for name in after if name not in before or type(before[name]) is not type(after[name])
     ]
-    dropped_views = [
-        view for view in _select_views(reversed(before.values())) if view.name in views
-    ]
     dropped_tables = [
         entry for entry in entries if isinstance(entry, Table) and entry.name not in kept_tables
     ]
-    new_entries = [after[name] for name in new]
-    new_tables = [entry for entry in new_entries if isinstance(entry, Table)]
+    new_tables = [entry for name in new if isinstance(entry := after[name], Table)]
     new_views = [view for view in _select_views(after.values()) if view.name in {*views, *new}]
     return [
-        *map(DropView, dropped_views),
+        *(
+            DropView(view)
+            for view in _select_views(reversed(before.values()))
+            if view.name in views
+        ),
         *map(DropTable, dropped_tables),
         *map(CreateTable, new_tables),
         *chain.from_iterable(of_tables.values()),
@@ -198,10 +198,13 @@ def _compare_kept_views(
     before: Schema, after: Schema, recreated: Collection[str]
 ) -> Iterator[SchemaChange]:
     """Yield the changes of comments of views that are not created again."""
-    for view in _select_views(before.values()):
-        declared = None if view.name in recreated else after[view.name]
-        if isinstance(declared, View):
-            yield from _compare_comments(view, declared)
+    for old in _select_views(before.values()):
+        new = None if old.name in recreated else after[old.name]
+        if isinstance(new, View):
+            former = {None: old.comment, **old.columns}
+            for column, comment in {None: new.comment, **new.columns}.items():
+                if comment != former[column]:
+                    yield ChangeComment(new.name, column, former[column], comment, is_view=True)
 
 
 def _is_same_but_comments(before: Table | View, after: Table | View | None) -> bool:
@@ -210,14 +213,6 @@ def _is_same_but_comments(before: Table | View, after: Table | View | None) -> b
         silent = [replace(view, comment="", columns={}) for view in (before, after)]
         return silent[0] == silent[1] and list(before.columns) == list(after.columns)
     return before == after
-
-
-def _compare_comments(before: View, after: View) -> Iterator[ChangeComment]:
-    if before.comment != after.comment:
-        yield ChangeComment(after.name, None, before.comment, after.comment, is_view=True)
-    for name, comment in after.columns.items():
-        if before.columns[name] != comment:
-            yield ChangeComment(after.name, name, before.columns[name], comment, is_view=True)
 
 
 def _select_views(found: Any) -> Iterator[View]:
@@ -297,17 +292,13 @@ def _refuse_unsafe(before: Table, after: Table) -> None:
 
 def _render_imports(changes: Sequence[SchemaChange]) -> str:
     """Return the lines that import what the changes are made of, and what makes them."""
-    modules: dict[str, set[str]] = {}
+    modules: dict[str, set[str]] = {SchemaChange.__module__: {"downgrade_by", "upgrade_by"}}
     for model in _collect_classes(changes):
         modules.setdefault(model.__module__, set()).add(model.__name__)
-    modules.setdefault(SchemaChange.__module__, set()).update(("downgrade_by", "upgrade_by"))
     return "".join(
-        _import(module, sorted(modules[module], key=_import_order)) for module in sorted(modules)
+        _import(module, sorted(names, key=lambda name: (name.islower(), name)))
+        for module, names in sorted(modules.items())
     )
-
-
-def _import_order(name: str) -> tuple[bool, str]:
-    return name.islower(), name
 
 
 def _import(module: str, names: Sequence[str]) -> str:

@@ -11,18 +11,20 @@ import pytest
 
 from orchestration_project.__main__ import main
 from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.environment import open_unprepared_warehouse
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.migrations import FORMER_COMMIT
 from orchestration_project.settings import load_settings
 from orchestration_project.settings.chosen import read_stored
 from tests import databases
 from tests.postgres import new_database
 
 STORED = Path(__file__).parent / "backups"
-"""Archives of backups that the release 0.1.0 made, with tables of version 0084."""
+"""Archives of backups that the release 0.1.0 made, with tables of version 0086, and of 0084."""
 
 MANIFESTS = {
-    "sqlite": "a30309e5156c2be798c5f5806717fbde80ae2ead95c5a5474748c5a8ad0e7acd",
-    "postgresql": "59c5d10b3d4edfff06bcfe16f9e87df7d256b0814e299474fbdef30d3f892078",
+    "sqlite": "297332744fb7402c85ca6e3e749f44e6c3b71d7ad9787fd63cbbbd93a443d8e8",
+    "postgresql": "973606ca8d49bb5be23777d14c4f2946170cbcb9d1ba0eb6ceb0681ad3adc730",
 }
 """SHA-256 of their manifests, as that release printed them."""
 
@@ -31,12 +33,16 @@ ROWS = {"audits": 1, "balances": 3, "blobs": 1, "captures": 1, "deliveries": 1, 
 KINDS = ["sqlite", "postgresql"]
 
 
+def extract(name: str, folder: Path) -> None:
+    with tarfile.open(STORED / f"{name}.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+
+
 @pytest.fixture(params=KINDS)
 def place(request, tmp_path, monkeypatch) -> Path:
     """A folder with a stored backup; the settings name empty databases and an empty store."""
     kind: str = request.param
-    with tarfile.open(STORED / f"format_1_{kind}.tar.xz") as archive:
-        archive.extractall(tmp_path / kind, filter="data")
+    extract(f"format_1_{kind}", tmp_path / kind)
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("ARTIFACTS_URL", str(tmp_path / "artifacts"))
     monkeypatch.setenv("DATA_PROFILE", "real")
@@ -82,6 +88,20 @@ def test_a_backup_of_the_first_format_is_checked_and_restored(place, capsys):
     with open_instance() as instance:
         [run] = instance.get_runs()
         assert instance.all_logs(run.run_id)[0].message == "started elsewhere"
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_a_backup_from_before_the_baseline_is_refused_with_the_commit_to_restore_it(
+    place, tmp_path, capsys
+):
+    extract("before_baseline_sqlite", tmp_path / "earlier")
+    status, _, errors = restore(tmp_path / "earlier", capsys)
+    assert status == 1
+    assert "found: version 0084 of release 0.1.0" in errors
+    assert f"`git checkout {FORMER_COMMIT}`" in errors
+    with open_unprepared_warehouse(load_settings()) as warehouse:
+        assert warehouse.version() is None
+    assert not list((tmp_path / "artifacts").glob("*/*"))
 
 
 def flip_byte(file: Path) -> None:

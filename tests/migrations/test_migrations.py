@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.warehouse import Warehouse, migrating
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.migrating import (
     build_alembic_config,
     is_current,
@@ -246,19 +246,6 @@ def test_a_database_from_before_the_baseline_is_refused_and_stays_as_it_is(migra
         assert error.value.expected == f"version {BASELINE_VERSION} or newer"
         assert f"`git checkout {FORMER_COMMIT}`" in error.value.remedy
     assert migrated.version() == version
-
-
-@pytest.mark.slow_after_first
-def test_tables_of_an_older_version_are_refused_with_the_command_and_stay_as_they_are(
-    migrated, monkeypatch
-):
-    monkeypatch.setattr(migrating, "NEWEST_VERSION", "9999")
-    with pytest.raises(ConfigurationError, match="of an older version") as error:
-        migrated.prepare(holds="real")
-    assert error.value.expected == "version 9999"
-    assert error.value.found == f"version {NEWEST_VERSION}"
-    assert "`orchestrate migrate`" in error.value.remedy
-    assert migrated.version() == NEWEST_VERSION
 
 
 def test_tables_of_a_newer_version_are_refused_and_stay_as_they_are(migrated):

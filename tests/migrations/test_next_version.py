@@ -195,10 +195,12 @@ def test_a_version_makes_what_is_declared_keeps_the_rows_and_can_be_undone(migra
     ]
 
 
-@pytest.mark.slow
-def test_a_database_of_an_earlier_version_is_upgraded_in_place(migrated, tmp_path, monkeypatch):
+@pytest.mark.slow_after_first
+def test_an_earlier_database_is_refused_until_it_is_upgraded_in_place(
+    migrated, tmp_path, monkeypatch
+):
     histories = Histories(PartitionLoader(migrated, tmp_path, week_start=MONDAY), StoppedClock())
-    for step in drawn(2, 40):
+    for step in drawn(2, 20):
         histories.play(*step)
     before = rows(migrated)
     metadata, next_version = copied(), f"{int(HEAD) + 1:04}"
@@ -211,8 +213,11 @@ def test_a_database_of_an_earlier_version_is_upgraded_in_place(migrated, tmp_pat
         "build_alembic_config",
         lambda connection: with_folder(build_alembic_config(connection), tmp_path),
     )
-    with pytest.raises(ConfigurationError, match="of an older version"):
+    with pytest.raises(ConfigurationError, match="of an older version") as error:
         migrated.prepare(holds="real")
+    assert error.value.expected == f"version {next_version}"
+    assert error.value.found == f"version {HEAD}"
+    assert "`orchestrate migrate`" in error.value.remedy
     assert (migrated.version(), "weather" in table_names(migrated)) == (HEAD, False)
     migrated.upgrade(holds="real")
     assert (migrated.version(), "weather" in table_names(migrated)) == (next_version, True)

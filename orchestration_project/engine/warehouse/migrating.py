@@ -289,7 +289,7 @@ def refuse_other_tables(connection: Connection) -> Sequence[str]:
 
 
 def _refuse_other_packaged_tables(connection: Connection) -> Sequence[str]:
-    from orchestration_project.migrations.declared import compare_schema
+    from orchestration_project.engine.warehouse.comparing import compare_schema
 
     comparison = compare_schema(
         connection, _find_schema(connection), list_packaged_tables(), _import_catalogue().VIEWS
@@ -316,7 +316,7 @@ def _refuse_other_own_tables(connection: Connection) -> None:
     tables = {table.name: table for table in list_own_tables()}
     if not tables:
         return
-    from orchestration_project.migrations.declared import compare_schema
+    from orchestration_project.engine.warehouse.comparing import compare_schema
 
     refuse_former_names(connection, tables)
     comparison = compare_schema(connection, _find_schema(connection), tables, {})

@@ -32,6 +32,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable, DropTable, SetColumnComm
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse.chain_amending import record_column_change
+from orchestration_project.engine.warehouse.comparing import compare_schema
 from orchestration_project.engine.warehouse.connecting import find_sql_state
 from orchestration_project.engine.warehouse.declared_tables import (
     WORDS,
@@ -52,7 +53,6 @@ from orchestration_project.engine.warehouse.own_schema import (
 )
 from orchestration_project.engine.warehouse.own_schema import apply_changes as apply_additive
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.migrations.declared import compare_schema
 from orchestration_project.tables.catalogue import METADATA
 from orchestration_project.tables.schema import HISTORY, USD_SCALE, asset_of_table, key_names
 from orchestration_project.tables.spine import declared_tables

@@ -56,7 +56,7 @@ def _find_changes(
 
 def find_other_differences(connection: Connection, schema: str | None) -> Sequence[str]:
     """Return how existing tables differ from their declarations by more than missing columns."""
-    from orchestration_project.migrations.declared import compare_schema
+    from orchestration_project.engine.warehouse.comparing import compare_schema
 
     ended = {change.difference for change in find_additive_changes(connection, schema)}
     tables = {table.name: table for table in list_own_tables()}
