@@ -76,6 +76,7 @@ def migrate(sql: bool, wait: float | None) -> int:
         return 0
     if OUTPUT.is_dry_run:
         with open_unprepared_warehouse(settings) as warehouse:
+            warehouse.migration_sql()  # refuses tables that no script migrates
             version = warehouse.version() or "none"
             preview(f"{warehouse.shown_url}: version {version} -> {NEWEST_VERSION}")
         return 0

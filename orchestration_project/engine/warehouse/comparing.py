@@ -1,4 +1,4 @@
-"""How a database differs from the declared tables and views."""
+"""Compare declared tables and views with those of a database."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,0 +1,116 @@
+"""Databases that earlier commits stored are opened, upgraded and loaded into by this one."""
+
+import json
+import sqlite3
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.migrations import BASELINE_VERSION, NEWEST_VERSION
+from tests.migrations.stored_states import STATES, answer_as_of, extract, list_columns, read_rows
+from tests.resources.fence_histories import InterruptedLandingError, check_fences, failing_at
+from tests.resources.weeks import MONDAY, PartitionLoader, row
+
+VERSIONS = sorted(file.name.partition(".")[0] for file in STATES.glob("*.sqlite.xz"))
+
+OWN = ("database_labels", "orchestration_project_version")
+"""Tables that an upgrade may write."""
+
+
+def open_file(file: Path) -> Warehouse:
+    return Warehouse(f"sqlite:///{file}", clock=Clock())
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def stored(version: str, tmp_path: Path) -> Path:
+    """The file of a stored database."""
+    return extract(version, tmp_path / "stored.sqlite")
+
+
+def test_the_baseline_has_a_stored_database():
+    assert BASELINE_VERSION in VERSIONS
+
+
+def test_an_upgrade_keeps_every_row_and_each_answer_as_of_a_time(version, stored):
+    columns = {name: names for name, names in list_columns(stored).items() if name not in OWN}
+    before = read_rows(stored, columns)
+    empty = {name for name, found in before.items() if not found}
+    assert empty == {"declared_tables", "table_renames"}
+    answers = json.loads((STATES / f"{version}.json").read_text())
+    with open_file(stored) as warehouse:
+        assert warehouse.version() == version
+        warehouse.upgrade(holds="real")
+        assert (warehouse.version(), warehouse.compare_tables()) == (NEWEST_VERSION, [])
+        assert {at: answer_as_of(warehouse, datetime.fromisoformat(at)) for at in answers} == (
+            answers
+        )
+        check_fences(warehouse)
+    assert read_rows(stored, columns) == before
+    assert len(set(map(str, answers.values()))) > 3
+
+
+def test_a_changed_column_of_a_stored_database_is_named_before_it_is_used(stored):
+    with closing(sqlite3.connect(stored)) as connection:
+        connection.execute("ALTER TABLE prices_returns RENAME known_from TO landed_at")
+    columns = list_columns(stored)
+    before = read_rows(stored, columns)
+    with open_file(stored) as warehouse:
+        for attempt in (warehouse.prepare, warehouse.upgrade):
+            with pytest.raises(ConfigurationError, match="invalid tables") as error:
+                attempt(holds="real")
+            assert "column prices_returns.known_from is missing" in error.value.found
+    assert read_rows(stored, columns) == before
+
+
+@pytest.mark.slow
+def test_an_upgrade_that_ends_at_a_statement_changes_no_row_and_is_repeated(stored):
+    columns = list_columns(stored)
+    before = read_rows(stored, columns)
+    ended = 0
+    with open_file(stored) as warehouse:
+        while is_interrupted(warehouse, ended + 1):
+            ended += 1
+            assert read_rows(stored, columns) == before
+        assert (warehouse.version(), warehouse.compare_tables()) == (NEWEST_VERSION, [])
+    assert ended > 10
+
+
+def is_interrupted(warehouse: Warehouse, number: int) -> bool:
+    """Upgrade, and return whether the statement of a number ended it."""
+    try:
+        with failing_at(number):
+            warehouse.upgrade(holds="real")
+    except InterruptedLandingError:
+        return True
+    return False
+
+
+def test_a_stored_database_goes_on_loading(stored, tmp_path):
+    with open_file(stored) as warehouse:
+        warehouse.upgrade(holds="real")
+        loader = PartitionLoader(warehouse, tmp_path / "store", week_start=MONDAY)
+        loader.land(row("NEW", share_quantity=7), version="a later one")
+        shown = answer_as_of(warehouse, warehouse._clock.now())
+        check_fences(warehouse)
+    assert ["T1", "NEW", "XATS", "7.000000", "2025-12-01"] in shown
+
+
+def test_a_stored_database_is_copied_to_postgresql(stored, prepared):
+    with open_file(stored) as warehouse:
+        warehouse.upgrade(holds="real")
+        with Warehouse(prepared.postgresql(), clock=Clock()) as copy:
+            copy.fill_from(warehouse)
+            copy.prepare(holds="real")
+            check_fences(copy)
+            now = warehouse._clock.now()
+            assert answer_as_of(copy, now) == answer_as_of(warehouse, now) != []
