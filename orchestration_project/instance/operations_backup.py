@@ -21,8 +21,7 @@ from orchestration_project.engine.warehouse.own_schema import make_declared
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance, postgres_url
 from orchestration_project.migrations import VERSION_TABLE
-from orchestration_project.migrations.changes import DropTable
-from orchestration_project.migrations.scripts import alembic_config, changes_of
+from orchestration_project.migrations.changes import DropTable, alembic_config, changes_of
 from orchestration_project.resources.operations.backups import Installation
 from orchestration_project.resources.operations.database_dumps import Database
 from orchestration_project.resources.operations.postgresql_dumps import PostgresqlTables

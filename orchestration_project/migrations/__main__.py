@@ -9,9 +9,9 @@ from alembic.script import ScriptDirectory
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import NEWEST_VERSION, SCHEMA_HASH, VERSIONS
+from orchestration_project.migrations.changes import alembic_config
 from orchestration_project.migrations.declared import schema_sha256
 from orchestration_project.migrations.next_version import write_next_version
-from orchestration_project.migrations.scripts import alembic_config
 from orchestration_project.tables.catalogue import METADATA, VIEWS
 
 

@@ -9,7 +9,10 @@ from typing import Protocol
 
 import sqlalchemy as sa
 from alembic import op
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
+from orchestration_project.migrations import FOLDER
 from orchestration_project.migrations.frozen import Column, Index, Schema, Table, View, escaped
 
 
@@ -275,6 +278,19 @@ class RebuildTable:
     def record(self, schema: Schema) -> None:
         """Replace it."""
         schema[self.after.name] = self.after
+
+
+def alembic_config() -> Config:
+    """Return Alembic's configuration, without a file."""
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    return config
+
+
+def changes_of(script: ScriptDirectory) -> Sequence[SchemaChange]:
+    """Return the changes of all versions, in their order."""
+    versions = reversed(list(script.walk_revisions()))
+    return [change for version in versions for change in version.module.CHANGES]
 
 
 def upgrade_by(changes: Sequence[SchemaChange]) -> None:

@@ -23,11 +23,11 @@ from orchestration_project.migrations.changes import (
     DropView,
     RebuildTable,
     SchemaChange,
+    changes_of,
     schema_after,
 )
 from orchestration_project.migrations.declared import DeclaredView, declared_schema
 from orchestration_project.migrations.frozen import Schema, Table, View
-from orchestration_project.migrations.scripts import changes_of
 
 STEP = "    "
 

@@ -31,7 +31,7 @@ from orchestration_project.migrations import (
     NEWEST_VERSION,
     VERSION_TABLE,
 )
-from orchestration_project.migrations.scripts import alembic_config
+from orchestration_project.migrations.changes import alembic_config
 from orchestration_project.tables import spine
 from orchestration_project.tables.catalogue import TABLE_MODULES
 from orchestration_project.tables.schema import HISTORY, METADATA, key_names

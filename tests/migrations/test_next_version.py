@@ -34,11 +34,10 @@ from orchestration_project.engine.warehouse.migrating import build_alembic_confi
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import VERSIONS
 from orchestration_project.migrations.__main__ import main
-from orchestration_project.migrations.changes import ChangeComment
+from orchestration_project.migrations.changes import ChangeComment, alembic_config
 from orchestration_project.migrations.declared import declared_schema
 from orchestration_project.migrations.frozen import View as FrozenView
 from orchestration_project.migrations.next_version import changes_between, write_next_version
-from orchestration_project.migrations.scripts import alembic_config
 from orchestration_project.tables.catalogue import METADATA, VIEWS
 from orchestration_project.tables.schema import BYTEWISE_TEXT
 from orchestration_project.tables.views import View

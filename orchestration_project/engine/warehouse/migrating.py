@@ -68,7 +68,7 @@ LOCK = 0x6F72636865737472
 
 def build_alembic_config(connection: Connection) -> "Config":
     """Return Alembic's configuration, without a file."""
-    from orchestration_project.migrations.scripts import alembic_config
+    from orchestration_project.migrations.changes import alembic_config
 
     config = alembic_config()
     config.attributes.update(connection=connection, version_table=VERSION_TABLE)
@@ -111,7 +111,7 @@ def is_current(connection: Connection) -> bool:
     from alembic.script import ScriptDirectory
     from alembic.util.exc import CommandError
 
-    from orchestration_project.migrations.scripts import alembic_config
+    from orchestration_project.migrations.changes import alembic_config
 
     script = ScriptDirectory.from_config(alembic_config())
     try:
