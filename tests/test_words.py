@@ -5,6 +5,7 @@ import runpy
 import pytest
 
 from orchestration_project.settings import PROJECT_ROOT
+from tests.message_texts import lint
 
 CHECK = runpy.run_path(str(PROJECT_ROOT / ".ci" / "words.py"))
 
@@ -18,7 +19,12 @@ CHECK = runpy.run_path(str(PROJECT_ROOT / ".ci" / "words.py"))
         ("'tier' is no condition", ["is no condition"]),
         ("It is no longer quarantined; the run was retried.", []),
         ("A bold letter, an untold story.", []),
+        ('State "told" of an alert; "day is no date: 2026-02-30"', []),
     ],
 )
 def test_words_of_the_dialect_are_found_with_the_word_to_use(text: str, words: list[str]):
     assert [word for _, word, _ in CHECK["hits"](text)] == words
+
+
+def test_a_message_is_linted_for_words_of_the_dialect():
+    assert lint("It was held back.") == ["'held back' (use: quarantined)"]
