@@ -12,17 +12,17 @@ from orchestration_project.tables.spine import balances, work_items
 from tests import databases
 from tests.properties import bounded
 from tests.resources.balances import assert_balanced
-from tests.resources.web_graphs import DAY, SITES, Graph, Node, agreement, crawls, graphs
+from tests.resources.web_graphs import DAY, SITES, Graph, Node, checked_crawls, crawls, graphs
 
 
 @pytest.mark.slow
 def test_50_random_sites_are_crawled_as_the_model_says(url: str, instance: dg.DagsterInstance):
-    with agreement(url, instance) as agree:
+    with checked_crawls(url, instance) as check_crawl:
 
         @settings(bounded, max_examples=25 // SITES)
         @given(graph=graphs())
         def crawl(graph: Graph) -> None:
-            agree(graph)
+            check_crawl(graph)
 
         crawl()
 
@@ -41,8 +41,8 @@ PAGES = Graph(
 
 @pytest.mark.slow
 def test_each_link_of_a_page_is_queued_known_or_refused(url: str, instance: dg.DagsterInstance):
-    with agreement(url, instance) as agree:
-        agree(PAGES)
+    with checked_crawls(url, instance) as check_crawl:
+        check_crawl(PAGES)
     own = balances.c
     recorded = select(own.came_in, own.went_to).where(own.equation == "links")
     [(count, went_to)] = databases.rows(url, recorded)

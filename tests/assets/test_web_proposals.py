@@ -81,7 +81,7 @@ def failure_of(result: dg.ExecuteInProcessResult) -> str:
     return str(error and (error.cause or error).message)
 
 
-def a_layout_change_is_accepted(
+def check_layout_change_is_accepted(
     url: str, shop: Shop, instance: dg.DagsterInstance, products: int
 ) -> None:
     """Load a layout, crawl another one, and accept the selector that is proposed."""
@@ -157,7 +157,7 @@ def a_layout_change_is_accepted(
 def test_a_layout_change_leads_to_a_proposal_that_is_accepted_and_replayed(
     url: str, shop: Shop, instance: dg.DagsterInstance
 ):
-    a_layout_change_is_accepted(url, shop, instance, PRODUCTS)
+    check_layout_change_is_accepted(url, shop, instance, PRODUCTS)
     [(proposal_id,)] = databases.rows(url, select(web_proposals.c.proposal_id))
     assert decide(instance, proposal_id, "accept", user="ada").success  # again: nothing changes
     refused = failure_of(decide(instance, proposal_id, "reject", user="bob"))

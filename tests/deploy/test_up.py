@@ -130,7 +130,7 @@ def test_what_a_killed_up_left_is_removed_and_completed(tmp_path, written):
     after = contents(folder)
     assert after.keys() == before.keys()
     assert after["database_url"] == before["database_url"]
-    certificate_is_of_key(folder)
+    check_certificate_of_key(folder)
 
 
 def test_an_older_docker_compose_is_refused(tmp_path, docker):
@@ -140,7 +140,7 @@ def test_an_older_docker_compose_is_refused(tmp_path, docker):
     assert "expected version 2.24 or later, found 2.17.0" in done.stderr
 
 
-def certificate_is_of_key(folder: Path) -> None:
+def check_certificate_of_key(folder: Path) -> None:
     secrets = folder / "secrets"
     certificate = x509.load_pem_x509_certificate((secrets / "mqtt_certificate").read_bytes())
     authority = x509.load_pem_x509_certificate((secrets / "mqtt_ca").read_bytes())
@@ -151,7 +151,7 @@ def certificate_is_of_key(folder: Path) -> None:
 
 def test_accounts_fit_the_passwords_that_clients_have(written):
     found = contents(written)
-    certificate_is_of_key(written)
+    check_certificate_of_key(written)
     account, *_ = found["mqtt_accounts"].splitlines()
     name, _, stored = account.partition(":")
     _, kind, rounds, salt, digest = stored.split("$")

@@ -59,7 +59,7 @@ BODIES = st.one_of(
 )
 
 
-def ends(body: bytes, market: str | None) -> Counter[str] | str:
+def check_lines(body: bytes, market: str | None) -> Counter[str] | str:
     """Return how many lines ended in which way, or why the part was refused as a whole."""
     try:
         week = check_week([Part(1, body, market)], week_start=WEEK, tier="T1")
@@ -80,7 +80,7 @@ def ends(body: bytes, market: str | None) -> Counter[str] | str:
 @example(PAGE + b"\n" + b"|" * 16, None)
 @example(b"", "ATS")
 def test_each_line_of_any_bytes_is_landed_rejected_or_a_sum_or_its_part_is_refused(body, market):
-    found = ends(body, market)
+    found = check_lines(body, market)
     if isinstance(found, str):
         assert found.isprintable()
         return

@@ -143,7 +143,7 @@ class Reader:
         except Exception as error:  # noqa: BLE001 - the test shows it
             self.error = error
 
-    def saw_only(self, before: Mapping[str, Sums], after: Mapping[str, Sums]) -> None:
+    def check_saw_only(self, before: Mapping[str, Sums], after: Mapping[str, Sums]) -> None:
         """Fail where a piece was in another state than those two, or went back."""
         assert self.error is None
         assert self.looks > 0
@@ -152,12 +152,12 @@ class Reader:
             assert seen in (allowed[:1], allowed[1:], allowed), (piece, seen, allowed)
 
 
-def nothing_is_left(place: Place) -> None:
+def check_nothing_is_left(place: Place) -> None:
     """Fail where a killed process left something of its work behind, or a worker."""
     assert wait_for(lambda: not processes_of(place.folder))
     partial = place.folder / "artifacts" / PARTIAL
     assert not partial.exists() or not list(partial.iterdir())
-    _every_blob_is_whole(place)
+    _check_blobs(place)
     with Warehouse(place.url, clock=Clock()) as warehouse:
         assert databases.chain_problems(warehouse) == []
     names = databases.rows(place.url, TABLES[place.database])
@@ -187,7 +187,7 @@ HELD_OPEN = text(
 )
 
 
-def _every_blob_is_whole(place: Place) -> None:
+def _check_blobs(place: Place) -> None:
     captures = Captures(FolderStore(place.folder / "artifacts"))
     recorded = databases.rows(
         place.url,
@@ -205,7 +205,9 @@ def _every_blob_is_whole(place: Place) -> None:
         assert hashlib.sha256(file.read_bytes()).hexdigest() == file.stem
 
 
-def same(found: Mapping[str, Sequence[Any]], expected: Mapping[str, Sequence[Any]]) -> None:
+def check_same_rows(
+    found: Mapping[str, Sequence[Any]], expected: Mapping[str, Sequence[Any]]
+) -> None:
     """Fail where two databases hold other rows, and name them.
 
     Of loads at once, work items show who came last, not what was loaded; a run that is repeated

@@ -14,7 +14,7 @@ from tests.databases import contents, rows
 from tests.faults.items import LEASED_AT, end_leases, items_of, set_forward, take_back
 from tests.faults.loads import INLINE_ITEMS, NOW, Job, Process, load_keys, loaded
 from tests.faults.pipelines import Source, situation_of
-from tests.faults.places import Place, Reader, known, nothing_is_left, same
+from tests.faults.places import Place, Reader, check_nothing_is_left, check_same_rows, known
 from tests.faults.points import Plan, Seen
 from tests.faults.undisturbed import Undisturbed
 from tests.faulty_server import FaultyServer
@@ -116,14 +116,14 @@ def series(
         struck = Series(place, expected, server.url, source)
         yield struck
         struck.settle()
-    reader.saw_only(expected.before_published, expected.after_published)
+    reader.check_saw_only(expected.before_published, expected.after_published)
     for key, count in struck.lost.items():
         take_back(place.url, key, attempts=count, claims=count)
     if has_more_evidence:
-        same(known(place), expected.known)
+        check_same_rows(known(place), expected.known)
     else:
-        same(contents(place.url), expected.after)
-    nothing_is_left(place)
+        check_same_rows(contents(place.url), expected.after)
+    check_nothing_is_left(place)
     place.forget()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.loads import loaded
 from tests.faults.pipelines import Source, strikes_on
-from tests.faults.places import Place, known, nothing_is_left, published, same
+from tests.faults.places import Place, check_nothing_is_left, check_same_rows, known, published
 from tests.faulty_server import FaultyServer, Reply, Request, dripping, dropped, endless
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
@@ -88,5 +88,5 @@ def test_what_a_source_answers_in_vain_publishes_nothing_and_the_next_load_lands
         assert "added" in landed
         loaded(alone.job(ill.url, 0))
     assert published(place) == published(alone)
-    same(known(place), known(alone))
-    nothing_is_left(place)
+    check_same_rows(known(place), known(alone))
+    check_nothing_is_left(place)

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from tests.databases import contents, rows
 from tests.faults.loads import Job, Process, load_keys, loaded
 from tests.faults.pipelines import Pipeline, strikes_on
-from tests.faults.places import Place, nothing_is_left, same
+from tests.faults.places import Place, check_nothing_is_left, check_same_rows
 from tests.faults.points import Plan
 from tests.faulty_server import FaultyServer
 
@@ -44,8 +44,8 @@ def test_loads_at_once_land_a_piece_and_its_restatement_once(
                 outcomes
             )
             assert rows(place.url, CHANGED) == [(landings,)]
-    same(contents(place.url), contents(alone.url))
-    nothing_is_left(place)
+    check_same_rows(contents(place.url), contents(alone.url))
+    check_nothing_is_left(place)
     place.forget()
     alone.forget()
 

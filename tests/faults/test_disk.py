@@ -44,7 +44,7 @@ def assert_it_failed(ended: Ended, files: Files, url: str, *said: str) -> None:
     assert files.quantities(url) == files.before
 
 
-def fails_and_lands_once_there_is_space(
+def check_load_after_full_disk(
     loads: Loads, url: str, disk: Disk, *said: str, leaving_pages: int = 0
 ) -> None:
     loads.deliver(loads.files.good)
@@ -82,7 +82,7 @@ def test_a_load_whose_files_do_not_fit_the_disk_says_which_and_lands_once_there_
     monkeypatch.setenv("ARTIFACTS_URL", str(disk.folder))
     url = f"sqlite:///{tmp_path}/x.sqlite"
     said = (f"cannot write the artifact {folder}/", "No space left on device", "free some disk")
-    fails_and_lands_once_there_is_space(loads, url, disk, *said, leaving_pages=leaving_pages)
+    check_load_after_full_disk(loads, url, disk, *said, leaving_pages=leaving_pages)
     assert databases.contents(url) == both_versions
 
 
@@ -94,7 +94,7 @@ def test_a_sqlite_file_that_cannot_grow_keeps_what_it_has(
 ):
     url = f"sqlite:///{disk.folder}/x.sqlite"
     said = (found, f"{disk.folder}/x.sqlite", "make space on its disk")
-    fails_and_lands_once_there_is_space(loads, url, disk, *said, leaving_pages=leaving_pages)
+    check_load_after_full_disk(loads, url, disk, *said, leaving_pages=leaving_pages)
     assert databases.contents(url) == both_versions
 
 
@@ -145,7 +145,7 @@ def test_a_postgresql_whose_tables_cannot_grow_keeps_what_it_has(
         database_on(disk, postgres_server) as url,
     ):
         said = ("No space left on device", "make space on its disk")
-        fails_and_lands_once_there_is_space(loads, url, disk, *said)
+        check_load_after_full_disk(loads, url, disk, *said)
         assert databases.contents(url) == both_versions
 
 
@@ -159,7 +159,7 @@ def test_a_postgresql_whose_whole_disk_is_full_keeps_what_it_has(loads: Loads, b
         ):
             url = new_database(server.url, "full")
             said = ("No space left on device", "make space on its disk")
-            fails_and_lands_once_there_is_space(loads, url, disk, *said)
+            check_load_after_full_disk(loads, url, disk, *said)
             assert databases.contents(url) == both_versions
 
 

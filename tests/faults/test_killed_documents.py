@@ -21,7 +21,7 @@ from tests.faults.document_runs import (
 )
 from tests.faults.loads import Process
 from tests.faults.matrix import case_name, strikes
-from tests.faults.places import HELD_OPEN, Place, nothing_is_left, same
+from tests.faults.places import HELD_OPEN, Place, check_nothing_is_left, check_same_rows
 from tests.programs import wait_for
 
 pytestmark = pytest.mark.faults
@@ -121,8 +121,8 @@ def test_documents_of_killed_loads_are_loaded_once_and_all_end_as_expected(
     unbroken = replace(job_of(alone, inbox.folder, dagster_url, runs), items=LARGE_BATCHES)
     assert Process(load_day, unbroken).answer() == ["success"]
     assert set(given_to_workers(place)) == set(given_to_workers(alone))
-    same(known_of(place), known_of(alone))
-    nothing_is_left(place)
+    check_same_rows(known_of(place), known_of(alone))
+    check_nothing_is_left(place)
     for each in (place, alone, dagster):
         each.forget()
 

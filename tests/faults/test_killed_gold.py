@@ -6,7 +6,7 @@ from tests.databases import contents
 from tests.faults.gold import KEYS, RECIPES, derive_keys, derived, restated, states
 from tests.faults.loads import Job, Process
 from tests.faults.matrix import case_name, strikes
-from tests.faults.places import nothing_is_left, same
+from tests.faults.places import check_nothing_is_left, check_same_rows
 from tests.faults.points import Plan
 
 pytestmark = pytest.mark.faults
@@ -36,8 +36,8 @@ def test_gold_of_a_killed_run_is_whole_and_derived_by_the_next(
         for name in RECIPES:
             assert len({found[key] == new[key] for key in found if key[0] == name}) == 1
         assert len(derived(place, *KEYS)) == len(KEYS)
-        same(contents(place.url), expected)
-        nothing_is_left(place)
+        check_same_rows(contents(place.url), expected)
+        check_nothing_is_left(place)
         place.forget()
     for each in (before, alone):
         each.forget()

@@ -18,7 +18,7 @@ from tests.faults.documents import DocumentPublisher, asked_for
 from tests.faults.items import enqueue, items_of, retry_failed, set_forward, take_back
 from tests.faults.loads import INLINE_ITEMS, NOW, ItemOptions, Process, load_keys, loaded
 from tests.faults.pipelines import ITEMS, Source, is_large, strikes_on
-from tests.faults.places import Place, nothing_is_left, published, same
+from tests.faults.places import Place, check_nothing_is_left, check_same_rows, published
 from tests.faults.points import Plan
 from tests.faults.series import Series, series, strike_each
 from tests.faulty_server import FaultyServer, Handler, Reply, Request, endless
@@ -79,8 +79,8 @@ def open_places(
     alone = Place.prepared(database, folder / "alone", server(database), ITEMS)
     with FaultyServer(source) as running:
         yield place, alone, running.url
-    same(contents(place.url), contents(alone.url))
-    nothing_is_left(place)
+    check_same_rows(contents(place.url), contents(alone.url))
+    check_nothing_is_left(place)
     place.forget()
     alone.forget()
 

@@ -8,7 +8,7 @@ from orchestration_project.engine.warehouse.migrating import is_current
 from tests.databases import contents, rows
 from tests.faults.loads import NOW, Job, Process, prepare_database
 from tests.faults.matrix import case_name, strikes
-from tests.faults.places import TABLES, Place, nothing_is_left, same
+from tests.faults.places import TABLES, Place, check_nothing_is_left, check_same_rows
 from tests.faults.points import Plan
 
 pytestmark = pytest.mark.faults
@@ -37,7 +37,7 @@ def test_tables_whose_making_is_killed_at_a_point_are_all_there_or_none(
     assert Process(prepare_database, job).answer() == ["prepared"]
     with Warehouse(place.url, clock=Clock(NOW)) as warehouse, warehouse.reading() as connection:
         assert is_current(connection)
-    same(contents(place.url), contents(whole.url))
-    nothing_is_left(place)
+    check_same_rows(contents(place.url), contents(whole.url))
+    check_nothing_is_left(place)
     place.forget()
     whole.forget()

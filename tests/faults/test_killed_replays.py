@@ -5,7 +5,7 @@ import pytest
 from tests.databases import contents
 from tests.faults.loads import Job, Process, loaded, replay_keys
 from tests.faults.matrix import case_name, strikes
-from tests.faults.places import Place, Reader, nothing_is_left, published, same
+from tests.faults.places import Place, Reader, check_nothing_is_left, check_same_rows, published
 from tests.faults.points import Plan
 from tests.faults.publisher import Publisher, key_of, week_of
 from tests.faulty_server import FaultyServer
@@ -41,10 +41,10 @@ def test_a_killed_replay_publishes_all_or_nothing_and_resumes(
     assert points
     for start in range(0, len(points), WEEKS_AT_ONCE):
         some = points[start : start + WEEKS_AT_ONCE]
-        replayed_and_killed(database, server(database), tmp_path / str(start), some, kill_seen)
+        check_killed_replays(database, server(database), tmp_path / str(start), some, kill_seen)
 
 
-def replayed_and_killed(database, server: str, folder, points, kill_seen) -> None:
+def check_killed_replays(database, server: str, folder, points, kill_seen) -> None:
     """Replay a week for each point, and die there."""
     keys = [key_of(number) for number in range(len(points))]
     place = loaded_twice(database, folder / "place", server, len(points))
@@ -65,8 +65,8 @@ def replayed_and_killed(database, server: str, folder, points, kill_seen) -> Non
                 kill_seen(f"weeks, {database}, replay", process.seen.stage)
             (found,) = begun(place, key).answer()
             assert found in (words, UNCHANGED), process.seen
-    reader.saw_only(before, published(alone))
-    same(contents(place.url), contents(alone.url))
-    nothing_is_left(place)
+    reader.check_saw_only(before, published(alone))
+    check_same_rows(contents(place.url), contents(alone.url))
+    check_nothing_is_left(place)
     for each in (place, alone):
         each.forget()

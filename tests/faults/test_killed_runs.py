@@ -9,7 +9,7 @@ from tests.faults.dagster_runs import as_settings, materialized, run_job, runs_o
 from tests.faults.loads import Job, Process, loaded
 from tests.faults.matrix import STAGES, case_name, strikes
 from tests.faults.pipelines import WEEKLY, is_large
-from tests.faults.places import Place, Reader, nothing_is_left, published, same
+from tests.faults.places import Place, Reader, check_nothing_is_left, check_same_rows, published
 from tests.faults.points import Plan
 from tests.faults.publisher import Publisher, key_of
 from tests.faulty_server import FaultyServer
@@ -64,10 +64,10 @@ def test_a_run_that_is_killed_is_found_dead_and_the_next_one_lands_and_records_t
         found = runs_of(looking)
         assert (found["materialized"], found["announced"]) == (materialized(keys), sorted(keys))
         assert dead > 0
-    reader.saw_only({}, published(alone))
-    same(contents(place.url), contents(alone.url))
+    reader.check_saw_only({}, published(alone))
+    check_same_rows(contents(place.url), contents(alone.url))
     waiting = select(func.count()).select_from(pending_announcements)
     assert rows(place.url, waiting) == [(0,)]
-    nothing_is_left(place)
+    check_nothing_is_left(place)
     for each in (place, alone, dagster):
         each.forget()

@@ -149,7 +149,7 @@ def test_a_backfill_comes_to_its_end_whatever_is_killed_on_the_way(
     if not PARTS[fault.stage]:
         stack.wait_for_its_end()
         stack.start()
-    statuses = until_completed(stack, url, expected)
+    statuses = check_until_completed(stack, url, expected)
     assert ("FAILURE" in statuses) == (fault.stage not in WITHOUT_RUNS), "the kill came too late"
     assert stack.starts == (1 if PARTS[fault.stage] else 2)
     assert stack.is_up
@@ -171,7 +171,7 @@ def test_the_ledger_and_alerts_are_complete_although_the_daemon_was_killed_durin
         stack.kill("the daemon")
         stack.wait_for_its_end()
         stack.start()
-        until_completed(stack, url, expected)
+        check_until_completed(stack, url, expected)
         statuses = stack.statuses()
         assert "FAILURE" in statuses.values(), "the kill came too late"
         programs.wait_for(lambda: ledger(url) == stack.statuses(), seconds=120)
@@ -225,7 +225,7 @@ def test_a_backfill_comes_to_its_end_although_the_database_server_is_restarted(
     stack.backfill(PARTITIONS)
     programs.wait_for(lambda: landed_count(own_server.url) >= 2, seconds=240)
     own_server.restart()
-    until_completed(stack, own_server.url, expected)
+    check_until_completed(stack, own_server.url, expected)
     assert_nothing_is_left(stack, storage, monkeypatch)
 
 
@@ -249,7 +249,7 @@ def test_a_backfill_comes_to_its_end_once_a_full_disk_has_space_again(
         programs.wait_for(lambda: not stack.processes("the run worker"), seconds=240)
         assert stack.is_up
         disk.free()
-        until_completed(stack, url, expected)
+        check_until_completed(stack, url, expected)
         assert "has space again" in stack.said
         failures = [said for status, said in stack.runs() if status == "FAILURE"]
         assert failures
@@ -266,7 +266,7 @@ def test_a_backfill_comes_to_its_end_once_a_full_disk_has_space_again(
         stack.kill_all()
 
 
-def until_completed(stack: Stack, url: str, expected: Expected) -> Collection[str]:
+def check_until_completed(stack: Stack, url: str, expected: Expected) -> Collection[str]:
     """Wait for the backfill and its last run, and return how each run ended.
 
     `ui` is started again where it has ended; what is read is whole weeks. Dagster asks for a

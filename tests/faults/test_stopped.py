@@ -7,7 +7,7 @@ import pytest
 from tests.databases import contents
 from tests.faults.loads import Process, load_keys, loaded
 from tests.faults.pipelines import Pipeline, Source, strikes_on
-from tests.faults.places import Place, nothing_is_left, same
+from tests.faults.places import Place, check_nothing_is_left, check_same_rows
 from tests.faults.points import Plan
 from tests.faulty_server import FaultyServer
 
@@ -55,8 +55,8 @@ def test_a_load_that_was_stopped_cannot_commit_over_what_another_landed_meanwhil
     )
     assert loaded(newer) == [pipeline.unchanged]
     loaded(alone.job(source, 0))
-    same(contents(place.url), contents(alone.url))
-    nothing_is_left(place)
+    check_same_rows(contents(place.url), contents(alone.url))
+    check_nothing_is_left(place)
     place.forget()
     alone.forget()
 
@@ -78,5 +78,5 @@ def test_a_load_that_waits_for_a_stopped_one_reports_and_lands(
     (landed,) = stopped.answer()
     assert landed.startswith(pipeline.added)
     assert loaded(hasty.job(source, 0)) == [pipeline.unchanged]
-    nothing_is_left(place)
+    check_nothing_is_left(place)
     place.forget()

@@ -165,7 +165,7 @@ class Model:
         return "ours" if same and before.rules != event.rules else "source"
 
 
-def holds_for(
+def check_history(
     partition_loader: PartitionLoader, clock: StoppedClock, history: Sequence[Any]
 ) -> None:
     """Land a history and compare what is known of every moment with the model."""
@@ -205,10 +205,10 @@ def holds_for(
         if event.is_replay and is_landed(state, batch):
             continue
         model.land(event, partition_loader.warehouse.land(batch).known_from)
-    _compare(partition_loader, model)
+    _check_moments(partition_loader, model)
 
 
-def _compare(partition_loader: PartitionLoader, model: Model) -> None:
+def _check_moments(partition_loader: PartitionLoader, model: Model) -> None:
     times = [at for at, _ in model.moments]
     assert times == sorted(set(times))
     assert as_of(partition_loader, times[0] - MICROSECOND) == {}

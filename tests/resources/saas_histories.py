@@ -186,8 +186,8 @@ class History:
         self.systems.issues.index()
         assert any(self.is_quiet() for _ in range(ROUNDS)), "the last round still wrote"
         for entity_id in self.states():
-            self._agree(entity_id)
-        self._nothing_is_lost()
+            self._check_entity(entity_id)
+        self._check_no_lost_update()
 
     def is_quiet(self) -> bool:
         """Have a round; return whether nothing was left to do in it."""
@@ -213,7 +213,7 @@ class History:
         with self.warehouse.reading() as connection:
             return {row.entity_id: row for row in connection.execute(wanted)}
 
-    def _agree(self, entity_id: str) -> None:
+    def _check_entity(self, entity_id: str) -> None:
         task, state = self.systems.tasks.rows.get(entity_id), self.states()[entity_id]
         issues = self.systems.issues.of(f"{state.system}:task:{entity_id}")
         assert len(issues) <= 1, "two issues of one task"
@@ -229,7 +229,7 @@ class History:
         assert state.target_key == issue.key
         assert issue.status_name != "Cancelled"
         applied = json.loads(state.applied)
-        self._same_fields(task, issue, applied["fields"])
+        self._check_fields(task, issue, applied["fields"])
         if task.is_completed != (issue.status_category == "done"):
             assert (task.is_completed, applied["is_completed"]) == (True, True)
             assert issue.key in self.reopened()
@@ -240,7 +240,7 @@ class History:
             row.key for row in self.systems.issues.rows.values() if row.status_category != "done"
         }
 
-    def _same_fields(self, task: Any, issue: Issue, applied: Any) -> None:
+    def _check_fields(self, task: Any, issue: Issue, applied: Any) -> None:
         accounts = {
             "anna@example.org": "712020:anna",
             "olena@example.org": "712020:olena",
@@ -253,7 +253,7 @@ class History:
         if issue.summary != applied["summary"]:
             assert issue.summary == self.latest.get(issue.key)
 
-    def _nothing_is_lost(self) -> None:
+    def _check_no_lost_update(self) -> None:
         """The latest text of each issue by a person is there, or in the audit log."""
         audit = saas_audit_log.c
         wanted = select(audit.target_key, audit.detail).where(

@@ -100,7 +100,7 @@ class History:
             self.step("deliver", None)
             self.step("wait", 30)
 
-    def holds(self) -> None:
+    def check_alerts(self) -> None:
         """No alert stays open or undelivered; each is sent once, and its end after it."""
         assert (self.inbox.standing(), self.inbox.waiting()) == ([], {})
         wanted = select(operations_alerts.c.title).where(operations_alerts.c.state == "recovered")
@@ -135,6 +135,6 @@ def test_each_alert_is_sent_once_and_its_recovery_after_it(warehouse, clock, tmp
             for step in steps:
                 tested.step(*step)
             tested.settle()
-            tested.holds()
+            tested.check_alerts()
 
     each()

@@ -35,7 +35,7 @@ from orchestration_project.tables.schema import HISTORY, key_names
 from orchestration_project.tables.spine import landings, load_chain
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.prepared import Prepared
-from tests.resources.histories import HISTORIES, holds_for
+from tests.resources.histories import HISTORIES, check_history
 from tests.resources.weeks import MONDAY, PartitionLoader, StoppedClock, row
 
 KEY = ChainKey(bytes(range(32)))
@@ -221,7 +221,7 @@ def test_a_mirror_equals_the_table_after_any_history(history, tmp_path_factory, 
     url = prepared.sqlite(folder / "chained.sqlite")
     with Warehouse(url, clock=clock, chain_key=lambda: KEY) as warehouse:
         warehouse.prepare(holds="real")
-        holds_for(PartitionLoader(warehouse, folder / "artifacts"), clock, history)
+        check_history(PartitionLoader(warehouse, folder / "artifacts"), clock, history)
         mirror = Mirror(warehouse, 2)
         mirror.follow()
         with warehouse.reading() as connection:

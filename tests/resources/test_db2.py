@@ -176,7 +176,7 @@ def run_all(folder: Path) -> None:
     assert main([*as_of, "--output", f"{folder}/b"]) == 0
 
 
-def alert() -> None:
+def check_alerts() -> None:
     """Raise, repeat, deliver, list and settle alerts."""
     alerts = open_alerts(load_settings())
     bad = frozenset([Problem("failed", "finra/otc_weekly", f"T1|{WEEK}")])
@@ -264,7 +264,7 @@ def declare() -> None:
             insert_frame(connection, table, build_frame([one], table))
 
 
-def look_back() -> None:
+def check_ledger() -> None:
     """Record runs, list sessions, look from the tower, and apply a preset."""
     at = Clock().now()
     load = StepFacts("load", "SUCCESS", ["finra/otc_weekly"], at, at, 1)
@@ -281,7 +281,7 @@ def look_back() -> None:
         assert Presets(warehouse, Clock()).apply(standard, user="I", reason="so", run_id="run")
 
 
-def take_webhooks(folder: Path) -> None:
+def check_webhooks(folder: Path) -> None:
     """Take deliveries in, work on them, land one under two kinds, and replay it."""
     first = NewDelivery("git", "1", None, b"{}", {}, 1)
     with open_warehouse(load_settings()) as warehouse, dg.instance_for_test() as instance:
@@ -303,7 +303,7 @@ def take_webhooks(folder: Path) -> None:
         )
 
 
-def work_on_items() -> None:
+def check_work_items() -> None:
     """Enqueue items in two versions, claim, settle, lose and retry them, and list them."""
     with open_warehouse(load_settings()) as warehouse:
         items, until = WorkItems(warehouse, Clock()), Clock().now() + timedelta(minutes=1)
@@ -321,7 +321,7 @@ def work_on_items() -> None:
         assert len(items.list_items(topic="x", after=("x", "a"))) == 1
 
 
-def load_declared_dataset(folder: Path) -> None:
+def check_declared_dataset(folder: Path) -> None:
     """Make, load and rename tables of a project's dataset; read them as another project does."""
     files = folder / "own"
     files.mkdir()
@@ -357,7 +357,7 @@ def forget_own_tables() -> None:
             METADATA.remove(METADATA.tables[name])
 
 
-def continue_an_incremental_resource(folder: Path) -> None:
+def check_incremental_resource(folder: Path) -> None:
     """Append the states of two loads of an incremental dlt resource, and start from them."""
     with open_warehouse(load_settings()) as warehouse:
         for number, day in enumerate((MONDAY, MONDAY + timedelta(weeks=1))):
@@ -370,7 +370,7 @@ def continue_an_incremental_resource(folder: Path) -> None:
                 assert start.number == number + 1
 
 
-def answer_what_needs_a_person() -> None:
+def check_attention() -> None:
     """Ignore an entry, pause a domain, refuse a file, and have another person confirm a grant."""
     tomorrow = Clock().now() + timedelta(days=1)
     with open_warehouse(load_settings()) as warehouse:
@@ -397,7 +397,7 @@ def answer_what_needs_a_person() -> None:
         approvals.use(demand)
 
 
-def open_the_door() -> None:
+def check_access() -> None:
     """Make, rotate and revoke keys; log in, fail to, and log out."""
     with open_warehouse(load_settings()) as warehouse:
         keys, clock = Keys(warehouse, Clock()), Clock()
@@ -439,7 +439,7 @@ def tidy_up(folder: Path) -> None:
         clean_up(warehouse, artifacts, plan, now=now, run_id="run")
 
 
-def reconcile_systems() -> None:
+def check_reconciliation() -> None:
     """Have tasks become issues, one be refused and one be gone; sweep, and try it all again."""
     systems, clock = systems_in_memory("peopleforce"), Clock()
     with open_warehouse(load_settings()) as warehouse:
@@ -488,20 +488,20 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         environment.setenv("ALERT_URLS", "json://127.0.0.1:1")
         try:
             run_all(folder)
-            alert()
-            take_webhooks(folder)
-            work_on_items()
+            check_alerts()
+            check_webhooks(folder)
+            check_work_items()
             restate(folder)
             load_documents()
             crawl_a_site()
             mirror_events(folder)
-            open_the_door()
-            answer_what_needs_a_person()
+            check_access()
+            check_attention()
             declare()
-            look_back()
-            load_declared_dataset(folder)
-            continue_an_incremental_resource(folder)
-            reconcile_systems()
+            check_ledger()
+            check_declared_dataset(folder)
+            check_incremental_resource(folder)
+            check_reconciliation()
             tidy_up(folder)
         finally:
             stop_demos(load_settings())

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-from tests.resources.histories import HISTORIES, holds_for
+from tests.resources.histories import HISTORIES, check_history
 from tests.resources.weeks import MONDAY, PartitionLoader
 
 pytestmark = pytest.mark.usefixtures("careless_databases")
@@ -44,7 +44,7 @@ def test_as_of_gives_for_every_moment_the_state_that_was_current(
     @given(HISTORIES)
     def each(history):
         week = MONDAY + timedelta(weeks=next(weeks))
-        holds_for(
+        check_history(
             PartitionLoader(partition_loader.warehouse, partition_loader.folder, week_start=week),
             clock,
             history,

@@ -858,7 +858,7 @@ def expected_counts(before, after):
     return len(after) - len(both), changed, len(before) - len(both), len(both) - changed
 
 
-def holds_for(partition_loader, history):
+def check_history(partition_loader, history):
     states, times, before = states_of(history), [], {}
     for number, state in enumerate(states):
         rows = [
@@ -908,7 +908,7 @@ def test_table_and_history_give_for_each_moment_its_rows(partition_loader, examp
     @given(HISTORIES)
     def each(history):
         week = MONDAY + timedelta(days=7 * next(PARTITIONS))
-        holds_for(
+        check_history(
             PartitionLoader(partition_loader.warehouse, partition_loader.folder, week_start=week),
             history,
         )

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.resources.weeks import MONDAY, PartitionLoader
-from tests.resources.write_histories import holds_for
+from tests.resources.write_histories import check_history
 
 pytestmark = pytest.mark.usefixtures("careless_databases")
 
@@ -44,4 +44,4 @@ def test_table_and_history_are_those_of_the_model_at_every_time(partition_loader
             PartitionLoader(partition_loader.warehouse, partition_loader.folder, week_start=monday)
             for monday in mondays
         ]
-        holds_for(partition_loaders, clock, number)
+        check_history(partition_loaders, clock, number)

@@ -210,11 +210,11 @@ def crawls(instance: dg.DagsterInstance) -> Iterator[Callable[[Graph], str]]:
 
 
 @contextmanager
-def agreement(url: str, instance: dg.DagsterInstance) -> Iterator[Callable[[Graph], None]]:
+def checked_crawls(url: str, instance: dg.DagsterInstance) -> Iterator[Callable[[Graph], None]]:
     """Give what crawls a drawing, and compares the crawl with the model."""
     with crawls(instance) as crawl:
 
-        def agree(graph: Graph) -> None:
+        def check_crawl(graph: Graph) -> None:
             name, expected = crawl(graph), model(graph)
             found = dict(_rows(url, name, web_frontier, "url", "verdict"))
             paths = {urlsplit(key).path: verdict for key, verdict in found.items()}
@@ -226,7 +226,7 @@ def agreement(url: str, instance: dg.DagsterInstance) -> Iterator[Callable[[Grap
             if all(node.kind != "moved" for node in graph.nodes):
                 assert sorted(graph.requested) == sorted(expected.visits)
 
-        yield agree
+        yield check_crawl
 
 
 def _rows(url: str, site: str, table: Any, *names: str) -> list[Any]:

@@ -408,9 +408,9 @@ class History:
         warehouse = attempts[0][0].partition_loader.warehouse
         ended = warehouse.land_all([attempt.batch for _, attempt in attempts])
         for (partition, attempt), outcome in zip(attempts, ended, strict=True):
-            self._compare(partition, attempt, outcome)
+            self._check_outcome(partition, attempt, outcome)
 
-    def _compare(self, partition: Partition, attempt: Attempt, outcome: object) -> None:
+    def _check_outcome(self, partition: Partition, attempt: Attempt, outcome: object) -> None:
         model, batch = partition.model, attempt.batch
         if attempt.is_late:
             assert isinstance(outcome, SupersededError)
@@ -477,7 +477,7 @@ def _values(model: Model) -> dict[Key, Row]:
     return {key: row for key, (row, _) in model.known.items()}
 
 
-def holds_for(
+def check_history(
     partition_loaders: Sequence[PartitionLoader], clock: StoppedClock, number: int
 ) -> None:
     """Write the history ``number`` and compare each step, each moment and what is derived.
@@ -497,10 +497,10 @@ def holds_for(
             driver.take(step)
     for partition in partitions:
         with naming(history=number, disposition=disposition, steps=steps):
-            _compare_moments(partition.partition_loader, partition.model)
+            _check_moments(partition.partition_loader, partition.model)
 
 
-def _compare_moments(partition_loader: PartitionLoader, model: Model) -> None:
+def _check_moments(partition_loader: PartitionLoader, model: Model) -> None:
     times = [at for at, _ in model.moments]
     assert times == sorted(set(times))
     before: Known = {}

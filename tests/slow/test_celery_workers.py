@@ -47,7 +47,7 @@ def site(whole_site, request):
         yield site
 
 
-def recovered(site, run_id: str, record_property, what: str) -> None:
+def check_recovery(site, run_id: str, record_property, what: str) -> None:
     """Wait until the retry of a run that was lost succeeds; the run itself stays failed."""
     began = time.monotonic()
     wait_for(lambda: site.status(run_id) == "FAILURE", 400)
@@ -68,7 +68,7 @@ def test_a_run_whose_process_is_killed_fails_once_and_is_retried(site, record_pr
     [start] = [e for e in site.instance.all_logs(run) if "Started process for run" in e.message]
     pid = int(start.message.partition("pid: ")[2].partition(")")[0])
     os.kill(pid, signal.SIGKILL)
-    recovered(site, run, record_property, "process of a run killed")
+    check_recovery(site, run, record_property, "process of a run killed")
     assert worker.poll() is None
 
 
@@ -78,7 +78,7 @@ def test_a_worker_that_is_killed_leaves_its_runs_to_another(site, record_propert
     wait_for(lambda: site.notes("begin") == [run], 120)
     signal_all(worker, signal.SIGKILL)
     site.start_worker()
-    recovered(site, run, record_property, "worker killed")
+    check_recovery(site, run, record_property, "worker killed")
 
 
 def test_a_run_of_another_host_whose_process_is_killed_fails_within_30_s(site, record_property):
@@ -88,7 +88,7 @@ def test_a_run_of_another_host_whose_process_is_killed_fails_within_30_s(site, r
     [start] = [e for e in site.instance.all_logs(run) if "Started process for run" in e.message]
     os.kill(int(start.message.partition("pid: ")[2].partition(")")[0]), signal.SIGKILL)
     wait_for(lambda: site.status(run) == "FAILURE", 30)
-    recovered(site, run, record_property, "process of a run of another host killed")
+    check_recovery(site, run, record_property, "process of a run of another host killed")
     assert worker.poll() is None
 
 
@@ -101,7 +101,7 @@ def test_a_worker_of_another_host_that_is_killed_reports_its_runs_once_it_is_res
     signal_all(worker, signal.SIGKILL)
     site.start_worker(host="restarted")
     wait_for(lambda: site.status(run) == "FAILURE", 60)
-    recovered(site, run, record_property, "worker of another host killed and restarted")
+    check_recovery(site, run, record_property, "worker of another host killed and restarted")
 
 
 def test_a_worker_of_another_host_that_is_paused_loses_its_run_and_does_not_end_it_again(
@@ -113,7 +113,7 @@ def test_a_worker_of_another_host_that_is_paused_loses_its_run_and_does_not_end_
     assert site.host_of(run) == "paused"
     signal_all(paused, signal.SIGSTOP)
     site.start_worker(host="other")
-    recovered(site, run, record_property, "worker paused")
+    check_recovery(site, run, record_property, "worker paused")
     executing = [child.pid for child in psutil.Process(paused.pid).children()]
     site.forbid()
     signal_all(paused, signal.SIGCONT)

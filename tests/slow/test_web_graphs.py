@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from tests.prepared import Prepared
 from tests.properties import bounded
-from tests.resources.web_graphs import SITES, Graph, agreement, graphs
+from tests.resources.web_graphs import SITES, Graph, checked_crawls, graphs
 
 pytestmark = pytest.mark.slow
 
@@ -26,11 +26,11 @@ def test_250_random_sites_of_each_database_are_crawled_as_the_model_says(
     is_sqlite = engine == "sqlite"
     url = prepared.sqlite(tmp_path / "db.sqlite") if is_sqlite else prepared.postgresql()
     monkeypatch.setenv("DATABASE_URL", url)
-    with agreement(url, instance) as agree:
+    with checked_crawls(url, instance) as check_crawl:
 
         @settings(bounded, max_examples=250 // SITES)
         @given(graph=graphs())
         def crawl(graph: Graph) -> None:
-            agree(graph)
+            check_crawl(graph)
 
         crawl()

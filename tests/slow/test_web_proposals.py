@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from tests import web_shop
-from tests.assets.test_web_proposals import a_layout_change_is_accepted
+from tests.assets.test_web_proposals import check_layout_change_is_accepted
 from tests.prepared import Prepared
 from tests.web_shop import Shop
 
@@ -34,4 +34,4 @@ def shop(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
 def test_400_items_have_exact_prices_after_an_accepted_proposal(
     url: str, shop: Shop, instance: dg.DagsterInstance
 ):
-    a_layout_change_is_accepted(url, shop, instance, PRODUCTS)
+    check_layout_change_is_accepted(url, shop, instance, PRODUCTS)

@@ -48,7 +48,7 @@ def await_none(text: str) -> None:
     wait_for(lambda: not processes_with(text), PATIENCE_SECONDS)
 
 
-def refuse_half_loads(plugins: PluginRunner) -> None:
+def check_no_half_load(plugins: PluginRunner) -> None:
     """Require all rows of one run, or none."""
     titles = Counter(json.loads(payload)["title"] for payload in plugins.payloads().values())
     assert list(titles.values()) in ([], [ROWS])
@@ -87,9 +87,9 @@ def test_killed_hosts_leave_nothing_half_loaded_and_no_process(
             kill_after(process_id, moments.uniform(0, 0.5))
             assert program.stdout.readline() == "ended\n"
             await_none(stored.sha256)
-            refuse_half_loads(plugins)
+            check_no_half_load(plugins)
     plugins.run()
-    refuse_half_loads(plugins)
+    check_no_half_load(plugins)
 
 
 @pytest.mark.slow

@@ -93,7 +93,7 @@ def put(price_loader: PriceLoader, symbol: str, kind: str) -> None:
         file.unlink(missing_ok=True)
 
 
-def loaded_alike(
+def check_loaded_alike(
     together: PriceLoader, alone: PriceLoader, symbols: Sequence[str], rounds: Sequence
 ) -> None:
     """Load the same by batches and symbol by symbol, and compare all there is to see."""
@@ -127,7 +127,7 @@ def test_a_batch_leaves_what_its_symbols_leave_one_by_one(
 ):
     folder, clock = tmp_path_factory.mktemp("alike"), StoppedClock(FRIDAY_EVENING)
     with light(folder / "together", clock) as together, light(folder / "alone", clock) as alone:
-        loaded_alike(together, alone, ["S1", "S2", "UNKNOWN", "S3", "S4"], rounds)
+        check_loaded_alike(together, alone, ["S1", "S2", "UNKNOWN", "S3", "S4"], rounds)
 
 
 @pytest.mark.slow
@@ -135,7 +135,7 @@ def test_every_kind_of_symbol_lands_in_a_batch_as_it_does_alone_whatever_the_dat
     price_loader: PriceLoader, tmp_path: Path, clock: StoppedClock
 ):
     with light(tmp_path / "alone", clock) as alone:
-        loaded_alike(price_loader, alone, ["S1", "S2", "S3", "S4", "UNKNOWN"], EACH_ONCE)
+        check_loaded_alike(price_loader, alone, ["S1", "S2", "S3", "S4", "UNKNOWN"], EACH_ONCE)
 
 
 # One that fails
