@@ -49,7 +49,7 @@ def smoke(output: Path, *names: str) -> list[dict]:
 
 
 @pytest.mark.slow
-def test_each_side_lands_the_same_rows_and_every_measure_has_its_lines(tmp_path):
+def test_each_side_loads_the_same_rows_for_every_measure(tmp_path):
     lines = smoke(tmp_path / "bench.json", *QUICK)
     assert len(lines) == sum(QUICK.values())
     for each in lines:

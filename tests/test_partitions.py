@@ -394,7 +394,7 @@ def test_a_second_attempt_is_counted_from_one_and_named_as_such(instance, capsys
 
 
 @pytest.mark.slow
-def test_what_an_attempt_has_landed_is_not_unchanged_for_the_next_one(instance):
+def test_what_an_attempt_loaded_is_not_unchanged_for_the_next(instance):
     class Twice(Script):
         def land(self, taken: str) -> str:
             super().land(taken)
@@ -537,7 +537,7 @@ def outcomes_of(load: Pairs, instance: dg.DagsterInstance) -> dict[str, str]:
     return seen
 
 
-def test_a_piece_that_another_run_delivered_first_is_taken_again_without_those_that_landed_with_it(
+def test_a_superseded_piece_is_retried_without_loaded_ones(
     instance,
 ):
     load = Pairs({"w": 1, "y": 2})
@@ -626,7 +626,7 @@ def failing(error: Exception, times: int) -> Callable[[], list[dg.AssetCheckResu
     return checks
 
 
-def test_what_landed_is_materialized_also_where_its_checks_have_a_defect(instance):
+def test_loaded_partitions_are_materialized_if_checks_break(instance):
     result = run(Script(), instance, checks=failing(ZeroDivisionError("in checks"), times=9))
     assert not result.success
     assert "in checks" in error_of(result)

@@ -62,7 +62,7 @@ def count(url, table, **where):
 
 @pytest.mark.slow_on_postgresql
 @BOTH
-def test_a_range_lands_in_all_tables_and_every_asset_is_materialized(url, instance):
+def test_a_range_is_loaded_and_every_asset_materialized(url, instance):
     result = load(instance, key("T1", 3), key("T1", 1))
     assert result.success
     partitions = {key("T1", index) for index in (1, 2, 3)}
@@ -100,7 +100,7 @@ def test_the_metadata_of_a_partition_has_rows_rejects_and_bytes(url, instance):
 
 @pytest.mark.slow
 @BOTH
-def test_a_landed_partition_shows_its_largest_rows_its_captures_and_the_last_weeks(url, instance):
+def test_a_loaded_partition_shows_rows_captures_and_last_weeks(url, instance):
     first, last = key("T1", 3), key("T1", 2)
     metadata = metadata_by_partition(load(instance, first, last))
     shown = metadata["otc_weekly"][last]
@@ -287,7 +287,7 @@ def test_a_restatement_is_reported_with_the_numbers_stored(url, instance, set_cl
     assert (metadata["notice"], metadata["notice_kind"]) == (metadata["change"], "restatement")
 
 
-def test_a_week_that_lands_for_the_first_time_is_a_notice_and_no_restatement(url, instance):
+def test_a_first_load_of_a_week_is_a_notice_not_a_restatement(url, instance):
     partition = key("T1", 2)
     metadata = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
     assert metadata["notice"].startswith("New week landed: T1, week 2026-02-02: ")
@@ -449,7 +449,7 @@ def test_a_demo_that_cannot_start_is_not_asked_again_and_named(url, instance, mo
 
 @pytest.mark.slow_on_postgresql
 @BOTH
-def test_what_landed_before_a_defect_is_materialized_and_its_partition_named(url, instance):
+def test_partitions_loaded_before_a_defect_are_materialized(url, instance):
     databases.forbid_two_weeks(url, finra_venue_week.name, "tier", "market", "venue_id")
     result = load(instance, key("OTCE", 3), key("OTCE", 1))
     assert not result.success
@@ -498,7 +498,7 @@ def test_a_change_of_metadata_alone_is_marked_as_one(url, instance, set_clock):
     assert causes == [("metadata",)]
 
 
-def test_no_reject_is_landed_under_a_limit_of_none(url, instance):
+def test_a_load_with_rejects_is_refused_under_a_limit_of_none(url, instance):
     result = load(instance, key("T1", 2), max_reject_ratio=0.0)
     assert not result.success
     assert "has_few_rejects" in failure_of(result, OP)
@@ -575,7 +575,7 @@ def test_another_real_source_replaces_a_partition_only_by_force(
 
 @pytest.mark.slow_on_postgresql
 @BOTH
-def test_a_week_that_lost_most_of_its_rows_in_all_sums_lands_with_a_warning(url, instance):
+def test_a_week_that_lost_most_rows_is_loaded_with_a_warning(url, instance):
     result = load(instance, key("OTCE", 16), key("OTCE", 12))
     assert result.success
     metadata = metadata_by_partition(result)["otc_weekly"]

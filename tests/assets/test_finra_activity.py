@@ -46,7 +46,7 @@ def draw_metadata(instance) -> dict:
     return metadata_by_partition(result)["trade_activity"][None]
 
 
-def test_without_a_landed_week_it_says_that_there_is_nothing_to_draw(url, instance):
+def test_without_a_loaded_week_it_reports_nothing_to_draw(url, instance):
     assert draw_metadata(instance) == {"outcome": "nothing to draw: no week is loaded"}
 
 

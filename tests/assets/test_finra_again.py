@@ -36,7 +36,7 @@ def fetched(url) -> dict[str, int]:
 
 
 @pytest.mark.slow
-def test_a_run_re_executed_from_failure_fetches_nothing_of_what_landed_even_if_full(url, instance):
+def test_a_re_execution_fetches_nothing_that_was_loaded(url, instance):
     full = {"finra_otc_weekly_load": {"config": {"full": True}}}
     failed = executed(instance, "finra_otc_weekly", tags=RANGE, ops=full)
     assert not failed.success

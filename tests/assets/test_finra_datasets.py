@@ -121,7 +121,7 @@ def test_each_declaration_has_an_asset_a_source_checks_a_job_and_a_sensor(made):
 
 
 @pytest.mark.slow
-def test_weeks_that_are_still_listed_land_once_and_are_discontinued(settings, instance, capfd):
+def test_weeks_still_listed_are_loaded_once_and_discontinued(settings, instance, capfd):
     url = databases.sqlite_url(settings.state_path)
     assert "treasury_weekly" not in SENSORS
     result = load(instance, "treasury_weekly", "2023-01-23", "2023-02-06")
@@ -199,7 +199,7 @@ def test_days_and_months_of_treasuries_are_asked_for_and_a_month_is_named_by_its
 
 
 @pytest.mark.slow
-def test_what_landed_once_is_late_when_nothing_newer_does(settings, instance, monkeypatch):
+def test_a_dataset_is_late_when_nothing_newer_is_loaded(settings, instance, monkeypatch):
     load(instance, "treasury_monthly", "2026-01-01")
     late = {}
     for now in (
@@ -274,9 +274,7 @@ def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_reject
 
 
 @pytest.mark.slow
-def test_days_of_breadth_land_and_one_that_is_not_published_is_observed_with_its_day(
-    settings, instance
-):
+def test_breadth_is_loaded_and_an_unpublished_day_is_observed(settings, instance):
     result = load(instance, "corporate_market_breadth", "2026-02-26", "2026-03-02")
     assert result.success
     assert observed_by(result)["corporate_market_breadth"]["2026-03-02"]["reason"] == (

@@ -68,9 +68,7 @@ def test_weeks_that_are_missing_are_a_warning_with_a_sentence_each(instance):
 
 
 @pytest.mark.slow
-def test_when_all_weeks_are_landed_the_claim_holds_and_a_week_within_the_grace_is_not_missed(
-    instance, set_clock
-):
+def test_the_check_passes_with_all_weeks_loaded_or_within_grace(instance, set_clock):
     for key in ("T1|2026-02-09", "T2|2026-01-26", "OTCE|2026-01-26"):
         assert load(instance, key)
     assert evaluate(instance).passed
@@ -148,9 +146,7 @@ def test_each_run_that_materializes_weeks_evaluates_the_check(instance, job):
 
 
 @pytest.mark.slow
-def test_a_run_that_holds_a_week_back_evaluates_the_check_for_those_that_it_lands(
-    instance, monkeypatch
-):
+def test_a_run_with_a_quarantined_week_evaluates_loaded_weeks(instance, monkeypatch):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
     tag = "dagster/asset_partition_range_"
     result = defs.resolve_job_def("finra_otc_weekly").execute_in_process(

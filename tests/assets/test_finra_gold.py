@@ -84,7 +84,7 @@ def test_a_range_derives_a_row_for_each_symbol_of_each_week(url, instance):
 
 @pytest.mark.slow
 @BOTH
-def test_six_landed_weeks_make_a_window_complete(url, instance):
+def test_six_loaded_weeks_make_a_window_complete(url, instance):
     first, last = RESTATED - timedelta(weeks=5), RESTATED
     load(instance, t1(first), t1(last))
     derive(instance, t1(last))
@@ -197,7 +197,7 @@ def test_one_of_the_two_assets_of_a_step_is_derived_alone_if_it_alone_is_asked_f
 
 
 @pytest.mark.slow
-def test_a_week_that_is_not_landed_is_refused_and_the_others_are_derived(url, instance):
+def test_a_week_not_loaded_is_refused_and_others_are_derived(url, instance):
     load(instance, t1(RESTATED))
     missing = t1(RESTATED + timedelta(weeks=1))
     result = run(instance, "finra_gold", t1(RESTATED), missing)
@@ -212,7 +212,7 @@ def test_a_week_that_is_not_landed_is_refused_and_the_others_are_derived(url, in
 
 @pytest.mark.slow
 @BOTH
-def test_the_tiers_of_a_week_are_derived_once_all_are_landed(url, instance):
+def test_the_tiers_of_a_week_are_derived_once_all_are_loaded(url, instance):
     week = date(2026, 1, 26)
     load(instance, f"T1|{week}")
     load(instance, f"OTCE|{week}")

@@ -40,7 +40,7 @@ def without_notices(metadata: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.slow
 @BOTH
-def test_an_unchanged_week_shows_what_the_delivery_that_landed_showed(url, instance):
+def test_an_unchanged_week_shows_metadata_of_its_loaded_delivery(url, instance):
     first = load(instance)
     landed = metadata_of_week(first)
     marks = {"outcome": "unchanged", "landed_by": first.run_id}

@@ -147,7 +147,7 @@ def instance(kept_instance):
     return kept_instance
 
 
-def test_a_failed_partition_is_found_until_it_lands(instance):
+def test_a_failed_partition_is_found_until_it_is_loaded(instance):
     run(instance, "a", "d", held="b", broken="d")
     assert found(instance) == found(instance, domain="letters") == [HELD, BROKEN]
     assert found(instance, since=datetime.now(UTC)) == []  # noqa: TID251 - by the machine's clock
@@ -209,7 +209,7 @@ def test_an_unknown_domain_is_refused_with_those_that_there_are(instance):
 
 
 @pytest.mark.slow
-def test_the_job_launches_just_what_may_land_now_and_lists_the_rest_with_the_reason(instance):
+def test_the_job_launches_due_retries_and_lists_others_why(instance):
     failed = run(instance, "a", "d", held="b", broken="d", remark="kept")
     run(instance, "c", broken="c", replay=True)
     dry = retried(instance, dry_run=True)

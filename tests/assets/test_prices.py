@@ -103,7 +103,7 @@ def test_more_months_than_are_known_are_refused_unless_that_is_meant(url, kept_i
 
 
 @pytest.mark.slow
-def test_months_land_by_symbol_and_are_reported_by_month(url, instance, tmp_path):
+def test_months_are_loaded_by_symbol_and_reported_by_month(url, instance, tmp_path):
     (tmp_path / "prices" / "AAA.csv").write_bytes(csv(*map(line, DAYS)))
     result = run(instance, "prices_daily", FEBRUARY, MARCH)
     assert result.success

@@ -154,7 +154,7 @@ def test_a_month_of_which_all_symbols_wait_is_not_materialized_and_says_so(
 
 
 @pytest.mark.slow
-def test_symbols_whose_answers_cannot_be_used_fail_the_run_by_name_and_the_others_land(
+def test_symbols_with_bad_responses_fail_and_others_are_loaded(
     url, instance, yahoo: Vendor, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PRICES_SYMBOLS", "EUR,SHORT,OTHER,PAGE,AAA")

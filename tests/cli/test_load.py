@@ -109,7 +109,7 @@ def test_partitions_load_in_ranges_and_again_change_nothing(state_dir, capsys):
 
 
 @pytest.mark.slow
-def test_a_partition_that_fails_is_named_and_the_others_land(state_dir, capsys):
+def test_a_failed_partition_is_named_and_others_are_loaded(state_dir, capsys):
     week = "2025-12-01"
     assert main(["backfill", "finra_otc_weekly", "--from", week, "--to", week, "-q"]) == 1
     shown = capsys.readouterr().out

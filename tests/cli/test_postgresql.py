@@ -31,9 +31,7 @@ def new_database(url: str) -> str:
 
 
 @pytest.mark.slow
-def test_a_run_through_tls_lands_there_and_leaves_nothing_but_our_tables(
-    state_dir, tmp_path, postgres_url
-):
+def test_a_run_through_tls_leaves_only_our_tables(state_dir, tmp_path, postgres_url):
     data, own = new_database(postgres_url), new_database(postgres_url)
     with tls_proxy(postgres_url, tmp_path / "tls") as proxy:
         safe = {"sslmode": "verify-full", "sslrootcert": str(proxy.certificate)}

@@ -43,7 +43,7 @@ def landed(tmp_path_factory):
     programs.kill_all_of(state_dir)
 
 
-def test_the_weeks_are_landed_and_a_second_run_changes_nothing_and_says_so(landed):
+def test_a_run_loads_the_weeks_and_a_second_reports_no_change(landed):
     before = databases.contents(databases.sqlite_url(landed))
     status, output, error = programs.run(landed, *RUN, "2")
     assert status == 0, error
@@ -55,7 +55,7 @@ def test_the_weeks_are_landed_and_a_second_run_changes_nothing_and_says_so(lande
     assert databases.contents(databases.sqlite_url(landed)) == before
 
 
-def test_all_that_is_landed_and_derived_balances(landed):
+def test_all_loaded_and_derived_rows_balance(landed):
     tables = ("finra_otc_weekly", "finra_symbol_week", "finra_venue_week")
     assert_balanced(databases.sqlite_url(landed), *tables)
 
@@ -466,7 +466,7 @@ def test_migrate_makes_the_tables_and_may_be_repeated(state_dir, monkeypatch, ca
 
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL_FILES.is_dir(), reason="the folder of real FINRA files is absent")
-def test_the_real_file_lands_with_the_figures_of_its_readme(state_dir):
+def test_the_real_file_is_loaded_with_the_figures_of_its_readme(state_dir):
     status, output, error = programs.run(
         state_dir, *RUN, "8", FINRA_SOURCE="files", FINRA_FILES_DIR=str(REAL_FILES)
     )

@@ -29,7 +29,7 @@ def checked(body: bytes) -> Validated:
         b'{"a": [' * (MAX_NESTING // 2) + b"]}" * (MAX_NESTING // 2),
     ],
 )
-def test_a_json_object_lands_letter_by_letter(body):
+def test_a_json_object_is_stored_letter_by_letter(body):
     found = checked(body)
     assert found.rows.rows() == [("git", "1", NOON, None, body.decode(), 1)]
     assert found.rejects.is_empty()

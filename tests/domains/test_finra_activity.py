@@ -40,7 +40,7 @@ def test_where_no_week_has_all_tiers_the_newest_is_shown_with_those_it_has():
     assert found == (WEEK, ["T1", "OTCE"])
 
 
-def test_a_week_that_is_not_landed_is_a_gap_and_not_zero():
+def test_a_week_not_loaded_is_a_gap_and_not_zero():
     later = WEEK + timedelta(weeks=2)
     weeks = weeks_between([later, WEEK])
     assert weeks == [WEEK, WEEK + timedelta(weeks=1), later]
@@ -113,7 +113,7 @@ def test_a_venue_without_a_name_goes_by_its_id():
     assert with_names(rows, names)["name"].to_list() == ["X LLC", "CRD:7"]
 
 
-def test_any_change_of_what_is_landed_or_derived_makes_another_version():
+def test_a_change_of_loaded_or_derived_rows_changes_the_version():
     first = version_of(None, {"T1|a": 1, "T1|b": 1}, {"T1|a": "x"})
     assert version_of(None, {"T1|b": 1, "T1|a": 1}, {"T1|a": "x"}) == first
     others = [

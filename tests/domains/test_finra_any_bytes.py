@@ -79,7 +79,7 @@ def check_lines(body: bytes, market: str | None) -> Counter[str] | str:
 @example(PAGE.replace(b"2025-12-02", b"0000-01-01"), None)
 @example(PAGE + b"\n" + b"|" * 16, None)
 @example(b"", "ATS")
-def test_each_line_of_any_bytes_is_landed_rejected_or_a_sum_or_its_part_is_refused(body, market):
+def test_each_line_of_bytes_is_counted_or_its_part_is_refused(body, market):
     found = check_lines(body, market)
     if isinstance(found, str):
         assert found.isprintable()

@@ -260,7 +260,7 @@ def test_a_row_that_breaks_several_rules_is_rejected_once_for_the_first():
     assert rejects["reason_code"].to_list() == ["blank_symbol"]
 
 
-def test_the_largest_quantity_lands():
+def test_the_largest_quantity_is_loaded():
     largest = "9223372036854.775807"
     row = checked(line(quantities("A", largest, "0" * 30 + "7"))).rows
     assert row["share_quantity", "trade_count"].rows() == [(Decimal(largest), 7)]
@@ -366,7 +366,7 @@ GOOD_OR_BAD = st.fixed_dictionaries(
 @bounded
 @given(st.lists(GOOD_OR_BAD, max_size=12))
 @example([])
-def test_each_line_is_landed_rejected_or_a_sum_exactly_once(changes: list[dict[str, str]]):
+def test_each_line_is_loaded_rejected_or_a_sum_exactly_once(changes: list[dict[str, str]]):
     week = checked(
         *(line(change, issueName=str(number)) for number, change in enumerate(changes, 2))
     )

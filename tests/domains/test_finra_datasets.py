@@ -282,7 +282,7 @@ def test_the_next_day_is_due_once_its_delay_is_over_and_no_holiday_is(landed: da
     assert CORPORATE_MARKET_BREADTH.partitioning.calendar.next_due(landed) == due
 
 
-def test_of_each_value_that_landed_something_newer_is_due():
+def test_a_newer_partition_of_each_loaded_value_is_due():
     landed = ["EAST|2026-01-05", "WEST|2025-12-29", "EAST|2025-12-29"]
     assert PARTITIONS.newest_loaded(landed) == [
         Newest("EAST", MONDAY, date(2026, 1, 20)),

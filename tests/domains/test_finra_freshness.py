@@ -74,7 +74,7 @@ def test_a_loaded_week_with_a_quarantined_restatement_is_loaded():
     assert week.state is State.LANDED
 
 
-def test_a_week_that_is_not_due_is_nothing_at_all_even_if_it_is_landed():
+def test_a_week_not_due_is_ignored_even_if_it_is_loaded():
     now = at("2025-12-15T12:00:00-05:00")  # the Monday of its publication, within the grace
     due = due_weeks(
         now,

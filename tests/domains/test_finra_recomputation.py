@@ -54,13 +54,13 @@ def test_a_changed_week_reaches_itself_and_those_that_look_back_at_it(rule, reac
     assert weeks_of(rule.reached(key(2), asked={key(2)}, landed=state)) == reached
 
 
-def test_weeks_that_are_not_landed_are_not_reached_and_none_takes_their_place():
+def test_weeks_not_loaded_are_not_reached_nor_replaced():
     state = landed(0, 1, 4, 9)
     assert weeks_of(ROLLING.reached(key(0), asked={key(0)}, landed=state)) == [0, 1, 4]
     assert weeks_of(CONCENTRATION.reached(key(1), asked={key(1)}, landed=state)) == [1]
 
 
-def test_an_old_week_that_lands_late_puts_its_followers_out_of_date():
+def test_an_old_week_loaded_late_makes_its_followers_stale():
     before = derived(ROLLING, landed(0, 2, 3, 8))
     assert weeks_of(find_outdated_keys(ROLLING, landed(0, 1, 2, 3, 8), before)) == [1, 2, 3]
 

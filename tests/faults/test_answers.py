@@ -67,7 +67,7 @@ class Spoilt:
 
 
 @pytest.mark.parametrize(("fault", "database", "pipeline"), strikes_on(*ANSWERS))
-def test_what_a_source_answers_in_vain_publishes_nothing_and_the_next_load_lands(
+def test_a_bad_response_publishes_nothing_and_the_next_load_does(
     fault, database, pipeline, server, tmp_path
 ):
     place = Place.prepared(database, tmp_path / "place", server(database), pipeline)

@@ -23,7 +23,7 @@ CHANGED = text("SELECT count(*) FROM landings WHERE change_cause <> 'none'")
     ("fault", "database", "pipeline"),
     strikes_on("2 loads at once", "8 loads at once", is_in_part=False),
 )
-def test_loads_at_once_land_a_piece_and_its_restatement_once(
+def test_concurrent_loads_load_a_piece_and_its_restatement_once(
     fault, database, pipeline, together, server, tmp_path
 ):
     if together == "staged" and together not in pipeline.stages:

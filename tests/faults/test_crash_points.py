@@ -56,7 +56,7 @@ def test_a_killed_load_publishes_all_or_nothing_and_resumes(
 @pytest.mark.parametrize(
     ("fault", "database", "pipeline"), strikes_on("disk or database fails at every point")
 )
-def test_a_load_that_is_failed_at_a_point_says_so_publishes_nothing_half_and_lands_the_next_time(
+def test_a_load_that_fails_at_a_point_publishes_all_or_nothing(
     fault, database, pipeline, part, campaign, undisturbed_loads, tmp_path
 ):
     expected = undisturbed_loads(pipeline, database)

@@ -95,7 +95,7 @@ def drops(url: str, seen: Callable[[], object]) -> Mapping[str, Strike]:
 @pytest.mark.parametrize(
     "stage", [fault.stage for fault, _ in strikes("the connection is dropped")]
 )
-def test_a_load_whose_connection_is_dropped_lands_just_once(
+def test_a_load_whose_connection_is_dropped_commits_once(
     stage: str, url: str, loads: Loads, both_versions
 ):
     seen_meanwhile = []
@@ -109,7 +109,7 @@ def test_a_load_whose_connection_is_dropped_lands_just_once(
 
 
 @pytest.mark.slow
-def test_a_load_whose_server_is_restarted_lands_just_once(
+def test_a_load_whose_server_is_restarted_commits_once(
     loads: Loads, own_server: OwnServer, both_versions
 ):
     assert strikes("the server is restarted at once")
@@ -243,7 +243,7 @@ def test_a_load_that_the_server_refuses_is_retried_once(
 
 
 @pytest.mark.slow
-def test_a_load_that_a_deadlock_ends_lands_in_its_second_attempt(
+def test_a_load_after_a_deadlock_commits_in_its_second_attempt(
     url: str, loads: Loads, both_versions
 ):
     """The other session holds a row that the load will delete, and then wants the load's fence."""
@@ -292,9 +292,7 @@ def test_a_load_whose_role_has_lost_a_right_says_which_and_is_not_tried_again(
     assert databases.contents(url) == both_versions
 
 
-def test_a_load_into_a_read_only_database_says_so_and_lands_once_it_takes_writes(
-    url: str, loads: Loads, both_versions
-):
+def test_a_load_into_a_database_fails_while_it_is_read_only(url: str, loads: Loads, both_versions):
     assert strikes("the database is read-only")
     in_database(url, "default_transaction_read_only = on")
     try:

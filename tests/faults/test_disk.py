@@ -66,7 +66,7 @@ def check_load_after_full_disk(
         ("below the staged rows", PAGES_OF_A_BLOB, "staged"),
     ],
 )
-def test_a_load_whose_files_do_not_fit_the_disk_says_which_and_lands_once_there_is_space(
+def test_files_that_do_not_fit_the_disk_are_named_and_load_later(
     stage: str,
     leaving_pages,
     folder,

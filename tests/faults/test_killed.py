@@ -16,7 +16,7 @@ PARTS = 2
 
 
 @pytest.mark.parametrize(("fault", "database", "pipeline"), strikes_on("killed"))
-def test_a_load_killed_at_a_stage_publishes_all_or_nothing_and_lands_the_next_time(
+def test_a_load_killed_at_a_stage_publishes_all_or_nothing(
     fault, database, pipeline, campaign, undisturbed_loads, tmp_path, kill_seen
 ):
     if not campaign.falls_on(pipeline, fault, database):
@@ -50,7 +50,7 @@ def test_a_load_killed_at_a_stage_publishes_all_or_nothing_and_lands_the_next_ti
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize(("fault", "database", "pipeline"), strikes_on("killed at any moment"))
-def test_a_load_killed_at_any_moment_publishes_all_or_nothing_and_lands_the_next_time(
+def test_a_load_killed_at_any_moment_publishes_all_or_nothing(
     fault, database, pipeline, part, campaign, undisturbed_loads, tmp_path, kill_seen
 ):
     if not campaign.falls_on(pipeline, fault, database, part):

@@ -18,7 +18,7 @@ STATES = text("SELECT state FROM work_items")
 @pytest.mark.parametrize(
     ("fault", "database", "pipeline"), strikes_on("killed while several pieces land together")
 )
-def test_pieces_of_a_batch_that_is_killed_are_all_as_before_or_all_landed(
+def test_a_killed_batch_is_loaded_whole_or_not_at_all(
     fault, database, pipeline, campaign, undisturbed_loads, tmp_path, kill_seen
 ):
     if not campaign.falls_on(pipeline, fault, database):

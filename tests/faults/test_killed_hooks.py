@@ -125,7 +125,7 @@ def test_what_was_acknowledged_before_a_kill_is_there_and_the_rest_once_it_is_re
 
 
 @pytest.mark.parametrize("when", ["within", "after"])
-def test_what_a_killed_run_had_claimed_is_landed_once(tmp_path, when):
+def test_claims_of_a_killed_run_are_loaded_once(tmp_path, when):
     state_dir, ids = tmp_path / "state", [str(number) for number in range(5)]
     url = databases.sqlite_url(state_dir)
     state_dir.mkdir()

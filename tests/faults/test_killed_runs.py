@@ -27,7 +27,7 @@ def is_at_or_past(stage: str, seen: str) -> bool:
 
 
 @pytest.mark.parametrize(("fault", "database"), strikes("killed in a Dagster run"), ids=case_name)
-def test_a_run_that_is_killed_is_found_dead_and_the_next_one_lands_and_records_the_week(
+def test_the_run_after_a_killed_one_loads_and_records_the_week(
     fault, database, server, campaign, tmp_path, kill_seen
 ):
     count = max(1, campaign.kills // ONE_IN)

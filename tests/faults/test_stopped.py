@@ -33,7 +33,7 @@ def source(publisher):
 @pytest.mark.parametrize(
     ("fault", "database", "pipeline"), strikes_on("stopped and overtaken", is_in_part=False)
 )
-def test_a_load_that_was_stopped_cannot_commit_over_what_another_landed_meanwhile(
+def test_a_stopped_load_cannot_commit_over_a_later_load(
     fault, database, pipeline, server, publisher, source, tmp_path
 ):
     place = Place.prepared(database, tmp_path / "place", server(database), pipeline)
@@ -64,7 +64,7 @@ def test_a_load_that_was_stopped_cannot_commit_over_what_another_landed_meanwhil
 @pytest.mark.parametrize(
     ("fault", "database", "pipeline"), strikes_on("stopped with the lock", is_in_part=False)
 )
-def test_a_load_that_waits_for_a_stopped_one_reports_and_lands(
+def test_a_load_that_waits_for_a_stopped_one_reports_and_commits(
     fault, database, pipeline, server, source, tmp_path
 ):
     place = Place.prepared(database, tmp_path / "place", server(database), pipeline)

@@ -120,9 +120,7 @@ def test_rows_are_deleted_as_far_as_events_are_stored_those_of_other_partitions_
 
 
 @pytest.mark.slow_after_first
-def test_what_was_announced_late_is_deleted_and_what_landed_since_stays(
-    partition_loader, clock, instance
-):
+def test_late_announcements_are_deleted_and_newer_loads_stay(partition_loader, clock, instance):
     landed_at = land(partition_loader, row("AAA")).known_from
     clock.at += timedelta(days=1)
     since = land(partition_loader, row("AAA"), row("BBB"), version="v2")

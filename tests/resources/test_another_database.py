@@ -35,7 +35,7 @@ def contents(warehouse: Warehouse) -> dict[str, list[str]]:
 
 
 @pytest.mark.slow
-def test_it_lands_derives_and_keeps_the_evidence_as_the_databases_that_we_know_do(opened, tmp_path):
+def test_another_database_loads_derives_and_keeps_evidence(opened, tmp_path):
     for warehouse in opened.values():
         warehouse.prepare(holds="real")
         warehouse.prepare(holds="real")

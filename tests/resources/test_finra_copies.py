@@ -193,7 +193,7 @@ def test_the_evidence_names_both_files_and_a_forced_one_says_so(folder: Folder):
 
 
 @pytest.mark.slow_on_postgresql
-def test_what_was_landed_once_and_replaced_since_is_still_another_weeks_file(folder: Folder):
+def test_a_replaced_file_is_still_recognized_as_a_copy(folder: Folder):
     folder.put("one.csv", text(lines(shares=999)))
     folder.take_up()
     folder.put("stale.csv", BODY, week=NEXT)
@@ -202,7 +202,7 @@ def test_what_was_landed_once_and_replaced_since_is_still_another_weeks_file(fol
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_file_whose_name_was_wrong_and_that_never_landed_is_no_copy(folder: Folder):
+def test_a_misnamed_file_that_was_never_loaded_is_not_a_copy(folder: Folder):
     body = text(lines(shares=5, tier="NMS Tier 2"))
     folder.put("two.csv", body, week=NEXT)
     with pytest.raises(HeldBackError, match="holds_only_its_week_and_tier"):
@@ -251,7 +251,7 @@ def test_two_markets_that_changed_places_are_no_copies(folder: Folder):
 
 
 @pytest.mark.slow_on_postgresql
-def test_weeks_that_differ_in_one_quantity_or_in_their_dates_are_both_landed(folder: Folder):
+def test_weeks_that_differ_in_quantity_or_dates_are_both_loaded(folder: Folder):
     folder.put("two.csv", text([*lines()[:-1], lines()[-1].replace("|7|", "|8|")]), week=NEXT)
     folder.take_up(week=NEXT)
     folder.put("three.csv", BODY.replace(b"2025-12-15", b"2025-12-29"), week="2025-11-24")
@@ -261,7 +261,7 @@ def test_weeks_that_differ_in_one_quantity_or_in_their_dates_are_both_landed(fol
 
 @pytest.mark.slow
 @pytest.mark.slow_on_postgresql
-def test_a_replay_of_what_is_landed_is_as_it_was_and_one_of_a_copy_stays_quarantined(
+def test_a_replay_changes_no_load_and_a_copy_stays_quarantined(
     folder: Folder,
 ):
     folder.put("two.csv", BODY, week=NEXT)
@@ -277,7 +277,7 @@ def test_a_replay_of_what_is_landed_is_as_it_was_and_one_of_a_copy_stays_quarant
 
 
 @pytest.mark.slow_on_postgresql
-def test_of_two_equal_files_that_land_at_once_one_is_quarantined(folder: Folder):
+def test_one_of_two_equal_files_loaded_at_once_is_quarantined(folder: Folder):
     later = ("2025-11-24", "2025-12-01")
     for name, week in zip(("two.csv", "three.csv"), later, strict=True):
         folder.put(name, text(lines(shares=5)), week=week)

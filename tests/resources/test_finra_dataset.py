@@ -195,7 +195,7 @@ def spoil(bench: Bench, of: Callable[[Request], bool], reply: Callable[[Reply], 
 
 
 @pytest.mark.slow
-def test_what_is_declared_lands_with_its_capture_and_a_second_time_nothing_is_written(bench):
+def test_declared_rows_are_loaded_with_their_capture_and_once(bench):
     first = bench.load()
     assert str(first) == "2 rows added, 0 changed, 0 removed, 0 unchanged, 0 rejected; source api"
     assert bench.trades() == {APPLE: 7, CISCO: 8}
@@ -293,7 +293,7 @@ def with_total(reply: Reply, total: int) -> Reply:
     return Reply(reply.status, {**reply.headers, "Record-Total": str(total)}, reply.body)
 
 
-def test_a_number_of_records_that_differs_from_page_to_page_lands_nothing(bench):
+def test_record_counts_that_differ_between_pages_load_nothing(bench):
     spoil(bench, is_page, lambda reply: with_total(reply, 3))
     with pytest.raises(MovedError, match="the source changed while it was read"):
         bench.load()
@@ -336,7 +336,7 @@ REFUSALS = {
 
 @pytest.mark.slow_after_first
 @pytest.mark.parametrize("answer", REFUSALS)
-def test_an_answer_that_is_no_data_is_refused_and_what_is_landed_stays(bench, answer: str):
+def test_a_response_without_data_is_refused_and_loaded_rows_stay(bench, answer: str):
     bench.load()
     reply, kind, said = REFUSALS[answer]
     spoil(bench, lambda request: request.method == "POST", lambda _: reply)
@@ -487,14 +487,14 @@ def test_a_new_field_is_reported_and_a_missing_one_refused_early(bench):
 
 
 @pytest.mark.slow
-def test_a_load_that_is_broken_off_before_it_lands_leaves_no_row_and_the_next_one_lands(bench):
+def test_an_interrupted_load_leaves_no_row_and_the_next_commits(bench):
     bench.loader().take(KEY)
     assert [bench.count(each) for each in (captures, landings, DATASET.table)] == [0, 0, 0]
     bench.load()
     assert bench.trades() == {APPLE: 7, CISCO: 8}
 
 
-def test_of_two_loads_at_once_the_slower_cannot_land_over_the_other(bench):
+def test_the_slower_of_two_loads_cannot_overwrite_the_other(bench):
     slower = bench.loader()
     taken = slower.take(KEY)
     bench.finra.rows = [record(APPLE, trades=9)]
@@ -560,7 +560,7 @@ def file_of(records: Sequence[dict[str, object]]) -> str:
     return "\n".join(["|".join(names), *lines]) + "\n"
 
 
-def test_a_file_named_by_its_partition_lands_and_replaces_another_source_only_if_asked(bench):
+def test_a_file_replaces_another_source_only_if_forced(bench):
     folder = bench.folder / "feed"
     folder.mkdir()
     source = folder_source(
@@ -616,7 +616,7 @@ def test_a_dataset_that_merges_keeps_rows_that_a_delivery_lacks_and_so_does_its_
     assert bench.rows(DATASET.table, "cusip", "known_from", "capture_id") == known
 
 
-def test_a_merge_that_was_quarantined_is_replayed_after_those_that_landed(bench):
+def test_a_quarantined_merge_is_replayed_after_loaded_ones(bench):
     give(bench, "merge", record(APPLE), record(CISCO, trades=8))
     with pytest.raises(HeldBackError, match="has_few_rejects"):
         give(bench, "merge", record(CISCO, trades=9), record(GOOGLE, trades="7.5"))

@@ -85,7 +85,7 @@ def test_of_a_delivery_of_one_market_that_market_is_compared(warehouse, loader_o
 
 @pytest.mark.slow
 @pytest.mark.slow_on_postgresql
-def test_a_week_is_compared_in_the_transaction_that_lands_it_and_lands_with_warnings(loader_of):
+def test_a_week_is_compared_in_the_transaction_that_loads_it(loader_of):
     for back in (4, 3, 2, 1):
         land(loader_of(back), *TWO_MARKETS)
     partition_loader = loader_of(0)
@@ -129,7 +129,7 @@ def test_a_week_that_is_quarantined_is_compared_too(loader_of):
 
 
 @pytest.mark.slow_on_postgresql
-def test_an_old_week_that_is_landed_again_is_compared_with_weeks_before_it(loader_of):
+def test_an_old_week_loaded_again_is_compared_with_earlier_weeks(loader_of):
     for back in (4, 3, 2, 1):
         land(loader_of(back), *TWO_MARKETS)
     oldest = loader_of(4)

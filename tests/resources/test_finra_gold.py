@@ -55,7 +55,7 @@ def test_a_slower_run_cannot_put_older_figures_over_newer_ones(partition_loader)
     assert derive(partition_loader) == []
 
 
-def test_figures_that_a_landing_overtook_are_written_and_derived_again(partition_loader):
+def test_figures_that_a_load_overtook_are_derived_again(partition_loader):
     partition_loader.land(row(share_quantity=100))
     taken = loader(partition_loader).take(KEY)
     partition_loader.land(row(share_quantity=900), version="v2")
@@ -158,7 +158,7 @@ def test_a_week_is_derived_across_tiers_only_with_all_of_them(partition_loader):
     ]
 
 
-def test_what_is_asked_wrongly_is_refused_as_not_landed(partition_loader):
+def test_an_invalid_request_is_refused_as_not_loaded(partition_loader):
     with pytest.raises(ConfigurationError, match="nonsense cannot be derived"):
         derive(partition_loader, ROLLING, "nonsense")
 

@@ -281,7 +281,7 @@ def blob_of(replay_loads):
         (zstandard.compress(text_of(AAA=100).encode()) + b"more", "no zstd"),
     ],
 )
-def test_a_blob_that_is_gone_or_changed_is_named_and_nothing_lands(
+def test_a_lost_or_changed_blob_is_named_and_nothing_is_loaded(
     replay_loads, tmp_path, stored, found
 ):
     replay_loads.load(text_of(AAA=100))

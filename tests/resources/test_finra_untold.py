@@ -78,7 +78,7 @@ def recorded(kept, week, target, delivery):
 @pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("ranges_of", [1, 4, 0])
-def test_what_each_landing_changed_is_what_it_said_of_it(partition_loader, clock, ranges_of):
+def test_the_reported_changes_of_each_load_are_its_changes(partition_loader, clock, ranges_of):
     said = [
         each
         for each in landed(partition_loader, clock, DELIVERIES, ranges_of)

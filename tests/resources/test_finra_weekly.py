@@ -268,7 +268,7 @@ def test_rows_that_do_not_add_up_are_quarantined_with_their_evidence(load_of, pa
     }
 
 
-def test_a_bad_row_is_rejected_with_its_place_and_the_others_land(load_of, partition_loader):
+def test_a_bad_row_is_rejected_with_its_place_others_are_loaded(load_of, partition_loader):
     bad = record("  ", MPID="YATS", totalWeeklyShareQuantity=1)
     total = record("  ", summaryTypeCode="ATS_W_SMBL", totalWeeklyShareQuantity=1)
     load, _ = load_of(Finra([bad, total, *week(AAA=100)]), max_reject_ratio=0.5)
@@ -312,7 +312,7 @@ def test_a_partition_that_there_is_not_is_refused_before_anything_is_asked(load_
 
 
 @pytest.mark.slow
-def test_the_next_week_may_be_taken_while_one_lands(load_of, partition_loader):
+def test_the_next_week_may_be_fetched_while_one_is_loaded(load_of, partition_loader):
     weeks = ["2025-11-10", "2025-11-03", "2025-10-27"]
     finra = Finra(
         [{**each, "weekStartDate": monday} for monday in weeks for each in week(AAA=100, BBB=1)],

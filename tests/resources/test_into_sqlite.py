@@ -178,7 +178,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_that_writes(file, war
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_reported_and_nothing_lands(file, clock):
+def test_a_full_disk_is_reported_and_nothing_is_loaded(file, clock):
     with tiny_disk(file.parent, mebibytes=4) as disk:
         warehouse = Warehouse(f"sqlite:///{file}", clock=clock)
         warehouse.prepare(holds="real")

@@ -114,7 +114,7 @@ def test_a_market_in_ranges_leaves_the_other_alone_and_derives_of_both(partition
 
 
 @pytest.mark.slow_after_first
-def test_the_same_rows_in_ranges_are_landed_without_a_look_at_the_table(partition_loader):
+def test_unchanged_rows_in_ranges_are_loaded_with_no_table_read(partition_loader):
     rows = [row("A"), row("B")]
     partition_loader.land(*rows, ranges_of=1)
     landed = partition_loader.land(*rows, version="v2", ranges_of=1)

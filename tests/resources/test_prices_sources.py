@@ -181,7 +181,7 @@ def test_a_chart_names_the_later_split_whether_or_not_its_day_was_asked_for(
     assert {late[each] for each in late if str(each) >= day} == {"none"}
 
 
-def test_alpha_vantage_s_adjusted_prices_have_more_places_than_a_price_and_land(
+def test_adjusted_prices_of_alpha_vantage_have_more_places(
     open_source: Open, vendors: PriceVendors
 ):
     symbol = vendors.symbol_with("dividend")

@@ -109,12 +109,12 @@ MADE_OF = {
 
 
 @pytest.mark.parametrize("beside", MADE_OF)
-def test_what_is_landed_is_made_of_each_delivery_for_the_days_that_no_later_one_holds(beside):
+def test_loaded_rows_are_of_the_last_delivery_that_has_their_day(beside):
     recorded, expected = MADE_OF[beside]
     assert made_of(*recorded) == expected
 
 
-def test_of_the_deliveries_only_the_latest_may_be_one_that_is_not_landed():
+def test_only_the_latest_delivery_may_be_one_not_loaded():
     layers = build_layers([delivered(1, 1, 9), delivered(2, 5, 20, HELD_BACK)])
     assert [layer.is_landed for layer in layers] == [True, False]
 
@@ -227,7 +227,7 @@ def test_a_whole_delivery_ends_earlier_ones_and_a_merge_or_append_ends_none(hist
     assert numbers == (replaced if disposition == "replace_scope" else added)
 
 
-def test_where_only_landed_deliveries_count_the_latest_one_may_not():
+def test_the_latest_delivery_is_skipped_if_it_was_not_loaded():
     recorded = [part(1), part(2, outcome=HELD_BACK)]
     recorded = [replace(each, write_disposition="merge") for each in recorded]
     assert select_effective(recorded, only_landed=True) == recorded[:1]

@@ -97,7 +97,7 @@ def test_the_other_market_beside_a_change_of_the_first_is_a_restatement(partitio
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_new_row_of_a_market_that_is_landed_is_a_restatement_whatever_came_between(
+def test_a_new_row_of_a_loaded_market_is_a_restatement(
     partition_loader,
 ):
     ats, other = {"market": ("ATS",)}, {"market": ("NON_ATS",)}

@@ -21,7 +21,7 @@ def strangers(folder):
 
 
 @pytest.mark.slow
-def test_rows_land_through_tls_whose_certificate_and_name_are_verified(
+def test_rows_are_loaded_through_tls_with_a_verified_certificate(
     proxy, postgres_url, clock, own_schema, tmp_path
 ):
     url = proxy.url(postgres_url, sslmode="verify-full", sslrootcert=str(proxy.certificate))

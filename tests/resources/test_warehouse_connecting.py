@@ -135,7 +135,7 @@ def test_each_way_to_write_a_postgresql_url_opens_it(scheme, postgres_url, own_s
 
 
 @pytest.mark.slow
-def test_another_driver_lands_the_same_the_portable_way(
+def test_another_driver_loads_the_same_rows_the_portable_way(
     postgres_url, own_schema, open_at, tmp_path
 ):
     url = postgres_url.replace("postgresql:", "postgresql+psycopg2:")

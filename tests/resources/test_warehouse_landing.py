@@ -651,7 +651,7 @@ def at_once(*actions):
 @pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("landed_before", [False, True])
-def test_of_two_landings_at_once_one_wins_and_nothing_is_lost(partition_loader, landed_before):
+def test_one_of_two_concurrent_loads_wins_and_nothing_is_lost(partition_loader, landed_before):
     if landed_before:
         partition_loader.land(row("OLD"))
     before = int(landed_before)
@@ -678,7 +678,7 @@ def test_of_two_landings_at_once_one_wins_and_nothing_is_lost(partition_loader, 
 
 @pytest.mark.slow
 @pytest.mark.slow_on_postgresql
-def test_landings_of_many_partitions_at_once_share_their_blobs_and_all_land(partition_loader):
+def test_concurrent_loads_of_partitions_share_blobs(partition_loader):
     weeks = [
         PartitionLoader(
             partition_loader.warehouse,
@@ -706,7 +706,7 @@ def test_landings_of_many_partitions_at_once_share_their_blobs_and_all_land(part
 
 
 @pytest.mark.slow
-def test_a_reader_during_landings_sees_whole_weeks_only(partition_loader):
+def test_a_reader_during_loads_sees_complete_weeks_only(partition_loader):
     symbols = [f"S{n:04}" for n in range(400)]
     shares = (1, 2, 3, 4, 5, 6)
     partition_loader.land(*(row(symbol, share_quantity=shares[0]) for symbol in symbols))

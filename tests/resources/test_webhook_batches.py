@@ -65,9 +65,7 @@ def keys(claimed) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_run_lands_deliveries_batch_by_batch_up_to_its_limit_and_the_next_one_goes_on(
-    inbox_runs, monkeypatch
-):
+def test_a_run_loads_deliveries_in_batches_up_to_its_limit(inbox_runs, monkeypatch):
     monkeypatch.setattr(assets, "MAX_DELIVERIES_PER_RUN", 10)
     ids = [f"{number:02}" for number in range(12)]
     inbox_runs.deliver(*ids)
@@ -103,7 +101,7 @@ def test_a_body_that_is_larger_than_a_batch_is_one_by_itself(inbox_runs):
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_batch_is_landed_and_settled_together_or_not_at_all(inbox_runs, monkeypatch):
+def test_a_batch_is_loaded_and_settled_together_or_not_at_all(inbox_runs, monkeypatch):
     inbox_runs.deliver("1", "2")
 
     def fail(*_: object) -> None:
@@ -118,7 +116,7 @@ def test_a_batch_is_landed_and_settled_together_or_not_at_all(inbox_runs, monkey
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_run_whose_lease_was_taken_over_lands_a_delivery_and_settles_nothing(inbox_runs, clock):
+def test_a_run_that_lost_its_lease_loads_and_settles_nothing(inbox_runs, clock):
     inbox_runs.deliver("1")
     [slow] = inbox_runs.claim("slow")
     clock.at += LEASE
@@ -139,9 +137,7 @@ def test_a_run_whose_lease_was_taken_over_lands_a_delivery_and_settles_nothing(i
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_delivery_that_another_run_claims_meanwhile_is_neither_landed_nor_settled(
-    inbox_runs, monkeypatch, capfd
-):
+def test_a_delivery_that_another_run_claims_is_not_loaded(inbox_runs, monkeypatch, capfd):
     inbox_runs.deliver("1")
 
     def claim() -> None:
@@ -172,7 +168,7 @@ def meanwhile(monkeypatch, act) -> None:
 
 
 @pytest.mark.slow_on_postgresql
-def test_deliveries_that_come_while_a_run_lands_others_are_landed_by_it(inbox_runs, monkeypatch):
+def test_deliveries_that_arrive_during_a_run_are_loaded_by_it(inbox_runs, monkeypatch):
     inbox_runs.deliver("1")
     meanwhile(monkeypatch, lambda: inbox_runs.deliver("2"))
     assert inbox_runs.load()["deliveries_count"] == 2

@@ -175,7 +175,7 @@ def test_a_merge_leaves_other_partitions_alone(partition_loader):
 
 @pytest.mark.slow
 @pytest.mark.slow_on_postgresql
-def test_merges_of_several_partitions_land_in_one_transaction(partition_loader):
+def test_merges_of_several_partitions_commit_in_one_transaction(partition_loader):
     other = PartitionLoader(
         partition_loader.warehouse, partition_loader.folder, week_start=MONDAY + A_WEEK
     )
@@ -439,7 +439,7 @@ def test_a_replay_of_merges_is_one_delivery_of_their_latest_rows(partition_loade
 
 @pytest.mark.slow
 @pytest.mark.slow_on_postgresql
-def test_a_replay_lands_a_merge_that_was_quarantined_with_those_that_landed(partition_loader):
+def test_a_replay_loads_a_quarantined_merge_with_loaded_ones(partition_loader):
     rows_of = {"v1": [row("AAA")], "v2": [row("BBB")]}
     merge(partition_loader, *rows_of["v1"], version="v1")
     with pytest.raises(HeldBackError):

@@ -58,7 +58,7 @@ def test_a_failed_run_has_problems_and_quarantined_partitions():
     assert find_problems(ended) == {Problem("held_back", *UNITS[1]), Problem("failed", *UNITS[2])}
 
 
-def test_a_failed_run_that_landed_all_is_a_problem_of_its_job():
+def test_a_failed_run_that_loaded_all_is_a_problem_of_its_job():
     assert find_problems(run(landed=frozenset(UNITS), partitions=["p"])) == {
         Problem("job_failed", "finra_otc_weekly", "p")
     }
@@ -118,7 +118,7 @@ def test_an_alert_recovers_with_its_last_problem_whichever_run_made_it_well():
     assert decision(second, known).recovered == [known]
 
 
-def test_that_a_run_named_no_partition_is_well_once_any_landed():
+def test_a_problem_without_partition_ends_once_any_is_loaded():
     known = open_alert(Problem("failed", ASSET, ""))
     for ended in (run("success"), run(landed=frozenset(UNITS[:1]))):
         assert decision(ended, known).recovered == [known]

@@ -67,7 +67,7 @@ def is_derived(url: str) -> bool:
     return len(weeks) == 3
 
 
-def test_a_publication_lands_and_a_restatement_keeps_history(tmp_path):
+def test_a_publication_is_loaded_and_a_restatement_keeps_history(tmp_path):
     url = databases.sqlite_url(tmp_path / "state")
     rules = tmp_path / "alerts.yaml"
     rules.write_text("rules: [{name: one by one, digest_above: 99}]")

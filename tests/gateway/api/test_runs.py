@@ -245,7 +245,7 @@ def test_a_backfill_names_its_partitions_and_launches_the_missing_ones(api, land
 
 
 @pytest.mark.slow
-def test_a_month_of_prices_is_missing_until_each_wanted_symbol_is_landed(
+def test_a_month_is_missing_until_each_wanted_symbol_is_loaded(
     api, landed, monkeypatch: pytest.MonkeyPatch
 ):
     [symbol, *_] = most_traded(api.services.warehouse, weeks=1, size=1)

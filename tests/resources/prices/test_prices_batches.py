@@ -131,7 +131,7 @@ def test_a_batch_leaves_what_its_symbols_leave_one_by_one(
 
 
 @pytest.mark.slow
-def test_every_kind_of_symbol_lands_in_a_batch_as_it_does_alone_whatever_the_database(
+def test_a_batch_loads_each_kind_of_symbol_as_a_single_load_does(
     price_loader: PriceLoader, tmp_path: Path, clock: StoppedClock
 ):
     with light(tmp_path / "alone", clock) as alone:
@@ -141,7 +141,7 @@ def test_every_kind_of_symbol_lands_in_a_batch_as_it_does_alone_whatever_the_dat
 # One that fails
 
 
-def test_what_fails_of_one_symbol_is_its_own_and_all_others_land(
+def test_a_symbol_that_fails_does_not_fail_others_of_its_batch(
     light_loader: PriceLoader, tmp_path: Path, clock: StoppedClock
 ):
     symbols = ["AAA", "DOWN", "BROKEN", "TWICE", "GONE", "UNKNOWN", "BBB", "CCC"]
@@ -187,7 +187,7 @@ def test_what_fails_of_one_symbol_is_its_own_and_all_others_land(
 
 @pytest.mark.slow
 @pytest.mark.slow_on_postgresql
-def test_one_that_another_run_delivered_first_is_left_to_it_and_the_others_land(
+def test_a_symbol_that_another_run_loaded_first_is_skipped(
     price_loader: PriceLoader,
 ):
     for symbol in ("AAA", "BBB", "CCC"):
@@ -222,7 +222,7 @@ def test_one_that_another_run_delivered_first_is_left_to_it_and_the_others_land(
         ),
     ],
 )
-def test_one_that_fails_after_another_run_landed_it_stands_as_that_run_left_it(
+def test_a_failed_symbol_keeps_the_rows_that_another_run_loaded(
     light_loader: PriceLoader, monkeypatch: pytest.MonkeyPatch, days, error, is_answered, stands
 ):
     fetch, requests = light_loader.source.fetch, list[PriceRange]()
@@ -319,7 +319,7 @@ def test_a_symbol_that_is_named_twice_is_loaded_once(light_loader: PriceLoader):
 
 
 @pytest.mark.slow
-def test_what_lands_together_is_known_from_one_moment_later_than_any_before(
+def test_symbols_loaded_together_share_a_later_known_from(
     light_loader: PriceLoader, clock: StoppedClock
 ):
     for symbol in ("AAA", "BBB"):

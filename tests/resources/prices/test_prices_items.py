@@ -84,7 +84,7 @@ def test_each_symbol_that_is_asked_for_is_an_item_settled_as_it_ended(price_load
     assert str(broken.reason).startswith("it is broken; what to do")
 
 
-def test_what_is_landed_makes_no_item_and_a_later_session_is_new_work(
+def test_loaded_months_make_no_item_but_a_later_session_does(
     light_loader: PriceLoader, clock: StoppedClock
 ):
     clock.at -= timedelta(days=1)

@@ -48,7 +48,7 @@ from tests.resources.weeks import StoppedClock
 
 
 @pytest.mark.slow_after_first
-def test_a_range_lands_and_a_second_load_asks_for_nothing(price_loader: PriceLoader):
+def test_a_range_is_loaded_and_a_second_load_requests_nothing(price_loader: PriceLoader):
     price_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
     [first] = price_loader.load("AAA", months=BOTH).values()
     assert str(first) == "39 rows added, 0 changed, 0 removed, 0 unchanged"
@@ -110,7 +110,7 @@ def test_a_vendor_that_refused_a_symbol_is_not_asked_until_a_stated_time(light_l
 
 
 @pytest.mark.slow
-def test_months_that_ended_on_a_saturday_and_were_landed_alone_are_not_asked_for_again(
+def test_loaded_months_ending_on_a_saturday_are_not_requested(
     light_loader: PriceLoader, clock: StoppedClock
 ):
     light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY, date(2026, 3, 2)]))
@@ -153,7 +153,7 @@ def test_days_that_follow_restate_nothing(light_loader: PriceLoader, clock: Stop
 
 
 @pytest.mark.slow
-def test_a_quota_that_ends_leaves_the_rest_waiting_and_the_next_day_lands_just_that(
+def test_symbols_beyond_the_quota_are_loaded_the_next_day(
     light_loader: PriceLoader, clock: StoppedClock, tmp_path: Path
 ):
     symbols = ["AAA", "BBB", "CCC"]
@@ -293,7 +293,7 @@ def test_a_day_that_is_yet_to_come_does_not_vouch_for_those_before_it(light_load
     assert list(light_loader.closes("AAA")) == FEBRUARY
 
 
-def test_of_months_loaded_together_those_that_are_whole_are_landed_whatever_another_waits_for(
+def test_complete_months_are_loaded_while_another_month_waits(
     light_loader: PriceLoader,
 ):
     light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:-1]]))
@@ -309,7 +309,7 @@ def test_of_months_loaded_together_those_that_are_whole_are_landed_whatever_anot
     assert states == [{"AAA": "landed"}, {"AAA": "refused"}]
 
 
-def test_a_whole_month_that_an_earlier_version_left_waiting_stands_as_landed_after_a_run(
+def test_a_complete_month_left_waiting_is_loaded_after_a_run(
     light_loader: PriceLoader,
 ):
     light_loader.write("AAA", *map(line, FEBRUARY))
@@ -362,7 +362,7 @@ def test_a_session_of_which_a_symbol_has_no_prices_is_late_a_day_after_its_close
     assert late(light_loader, "AAA NEW", monday_close) is None  # never asked for, so it is new
 
 
-def test_a_month_of_which_nothing_was_loaded_is_late_although_a_later_one_is_landed(
+def test_a_month_without_loads_is_late_if_a_later_one_is_loaded(
     light_loader: PriceLoader, clock: StoppedClock, tmp_path: Path
 ):
     light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
@@ -384,7 +384,7 @@ def test_a_month_of_which_nothing_was_loaded_is_late_although_a_later_one_is_lan
     assert late(light_loader, "AAA", clock.at) is None
 
 
-def test_a_month_between_landed_ones_that_no_run_asked_for_is_late(
+def test_a_month_between_loaded_ones_is_late_if_not_requested(
     light_loader: PriceLoader, clock: StoppedClock
 ):
     light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY, date(2026, 3, 2)]))
@@ -394,7 +394,7 @@ def test_a_month_between_landed_ones_that_no_run_asked_for_is_late(
     assert late(light_loader, "AAA", clock.at + timedelta(hours=20)) == "prices/daily 2026-02-01"
 
 
-def test_a_symbol_that_its_source_does_not_have_is_late_only_where_no_other_landed(
+def test_an_unknown_symbol_is_late_only_where_no_other_is_loaded(
     light_loader: PriceLoader, clock: StoppedClock
 ):
     light_loader.write("AAA", *map(line, FEBRUARY))
@@ -478,7 +478,7 @@ def test_a_file_names_a_later_split_before_and_after_its_day_is_loaded(light_loa
 
 
 @pytest.mark.slow
-def test_a_new_dividend_has_all_that_is_landed_asked_for_again(light_loader: PriceLoader):
+def test_a_new_dividend_has_all_loaded_months_requested_again(light_loader: PriceLoader):
     light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:3]]))
     light_loader.load("AAA", months=BOTH)
     adjusted = [line(day, adjusted_close=9) for day in [*JANUARY, *FEBRUARY[:3]]]
@@ -497,7 +497,7 @@ def test_a_new_dividend_has_all_that_is_landed_asked_for_again(light_loader: Pri
     assert looked == [(date(2026, 1, 1), 20, "run 2"), (MONTH, 19, "run 2")]
 
 
-def test_months_before_landed_ones_are_asked_for_with_all_until_now_as_a_split_is_in_them_too(
+def test_months_before_loaded_ones_are_requested_up_to_now(
     light_loader: PriceLoader, clock: StoppedClock
 ):
     clock.at -= timedelta(days=7)
@@ -526,7 +526,7 @@ def test_months_before_loaded_ones_do_not_wait_for_later_gaps(
 
 
 @pytest.mark.slow
-def test_a_split_on_a_day_without_prices_has_all_that_is_landed_asked_for_again(
+def test_a_split_without_prices_has_all_loaded_months_requested(
     light_loader: PriceLoader,
 ):
     light_loader.write("AAA", *map(line, JANUARY))
@@ -540,7 +540,7 @@ def test_a_split_on_a_day_without_prices_has_all_that_is_landed_asked_for_again(
 
 
 @pytest.mark.slow
-def test_a_split_that_the_source_withdraws_has_all_that_is_landed_asked_for_again(
+def test_a_withdrawn_split_has_all_loaded_months_requested_again(
     light_loader: PriceLoader,
 ):
     light_loader.write("AAA", *map(line, JANUARY))
@@ -579,9 +579,7 @@ def series(closes: Mapping[date, float]) -> bytes:
 @pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("month", BOTH)
-def test_another_source_replaces_by_force_all_that_is_landed_whatever_the_months(
-    price_loader: PriceLoader, month: str
-):
+def test_another_source_replaces_all_loaded_months_by_force(price_loader: PriceLoader, month: str):
     price_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
     price_loader.load("AAA", months=BOTH)
     price_loader.source.name = "alpha_vantage"

@@ -290,7 +290,7 @@ def test_what_waits_still_waits_after_a_replay_that_changes_how_many_rows_there_
 
 
 @pytest.mark.slow
-def test_a_blob_that_is_gone_is_named_and_nothing_lands(light_loader: PriceLoader, tmp_path: Path):
+def test_a_lost_blob_is_named_and_nothing_is_loaded(light_loader: PriceLoader, tmp_path: Path):
     load_thrice(light_loader)
     as_by_older_rules(light_loader)
     [(name,), *_] = rows(light_loader, blobs, "storage_uri")
@@ -353,7 +353,7 @@ LOADS = st.lists(
 @pytest.mark.slow
 @settings(bounded, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LOADS)
-def test_whatever_was_loaded_a_replay_lands_what_is_landed_and_nothing_of_it_twice(
+def test_a_replay_of_any_loads_stores_their_rows_once(
     light_loader: PriceLoader, clock: StoppedClock, loads
 ):
     """Some deliveries are quarantined, between others and at the end: what waits there lands."""
