@@ -90,5 +90,5 @@ def warehouse(settings: Settings, prepared: Prepared) -> Iterator[Warehouse]:
 @pytest.fixture(scope="module")
 def login_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoginClient]:
     """A gateway that is served."""
-    with open_login_client(tmp_path_factory.mktemp("door")) as login_client:
+    with open_login_client(tmp_path_factory.mktemp("gateway")) as login_client:
         yield login_client

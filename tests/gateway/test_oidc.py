@@ -55,7 +55,7 @@ def login_client(tmp_path_factory) -> Iterator[LoginClient]:
     with (
         run_server_in_thread(require_nonce=True, user_claims=MEMBERS) as server,
         open_login_client(
-            tmp_path_factory.mktemp("door"),
+            tmp_path_factory.mktemp("gateway"),
             public=provider_at(f"http://localhost:{server.server_port}"),
             has_provider=True,
         ) as login_client,

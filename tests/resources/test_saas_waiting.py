@@ -259,7 +259,7 @@ def test_a_task_that_cannot_be_read_holds_no_other_one_back(saas_sync):
 def test_a_task_that_is_listed_and_cannot_be_read_is_not_asked_for_by_its_id(saas_sync):
     first, *_ = [saas_sync.tasks.add(f"task {number}") for number in range(6)]
     saas_sync.round()
-    del saas_sync.tasks.rows[first]  # in the world's pages
+    del saas_sync.tasks.rows[first]  # in the source's pages
     saas_sync.tasks.unreadable = [UnreadableRecord("x", 1, "{}", "no task", first)]
     reads = saas_sync.faults.reads
     looked, _ = saas_sync.round()

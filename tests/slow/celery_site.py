@@ -54,7 +54,7 @@ class CelerySite:
             job.get_definition(),
             job_code_origin=job.get_python_origin(),
             remote_job_origin=RemoteJobOrigin(repository_origin(), "__ASSET_JOB"),
-            tags={"dagster/priority": str(priority), "scene": self._run_group},
+            tags={"dagster/priority": str(priority), "run_group": self._run_group},
         )
         self.instance.report_dagster_event(dg.DagsterEvent.job_enqueue(run), run.run_id)
         return run.run_id

@@ -45,7 +45,7 @@ def test_a_run_in_a_pod_reports_its_node_from_start_to_end(postgres_url, tmp_pat
         run = instance.create_run_for_job(
             job.get_definition(),
             job_code_origin=job.get_python_origin(),
-            tags={"scene": "pod"},
+            tags={"run_group": "pod"},
         )
         instance.run_launcher.launch_run(LaunchRunContext(run, nowhere))
         [(_, launched)] = handler.received

@@ -10,7 +10,7 @@ from tests.programs import wait_for
 
 @dg.asset
 def waits(context: dg.AssetExecutionContext) -> None:
-    folder = load_shared_settings().state_path / context.run.tags["scene"]
+    folder = load_shared_settings().state_path / context.run.tags["run_group"]
     _note(folder, f"begin {context.run.run_id}")
     wait_for((folder / "go").exists, seconds=600)
     _note(folder, f"end {context.run.run_id}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.postgres import new_database, new_folder, server_of_pip
 from tests.soak.canaries import CANARIES
 from tests.soak.driver import Driver
-from tests.soak.world import plan
+from tests.soak.scenario import plan
 
 MAX_CHARACTERS = 400
 """Of the state that a finding shows; the folder has the rest."""
@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--keep", action="store_true", help="leaves the folder of the run")
     options = parser.parse_args()
-    world = plan(options.seed, options.days)
+    scenario = plan(options.seed, options.days)
     until = min(options.until or options.days, options.days)
     begun, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="soak-"))
 
@@ -35,10 +35,10 @@ def main() -> int:
         minutes = (time.monotonic() - begun) / 60
         say(f"{minutes:6.1f} min  {text}")
 
-    report(f"seed {world.seed}: {until} days from {world.first_day}, in {folder}")
+    report(f"seed {scenario.seed}: {until} days from {scenario.first_day}, in {folder}")
     with ExitStack() as stack:
         urls = _databases(stack) if options.database == "postgresql" else {}
-        driver = Driver(folder, world, urls, options.canary or "", report)
+        driver = Driver(folder, scenario, urls, options.canary or "", report)
         stack.callback(driver.stack.stop)
         for number, findings in enumerate(driver.run(until), start=1):
             if findings:

@@ -1,4 +1,4 @@
-"""Steps the calendar through the days of a world, kills programs, and has each day judged."""
+"""Steps the calendar through the days of a scenario, kills programs, and has each day judged."""
 
 import json
 import time
@@ -12,8 +12,8 @@ from tests import programs
 from tests.soak.calendar_file import CalendarFile
 from tests.soak.injected import write_hook
 from tests.soak.judge import Finding, Judge
+from tests.soak.scenario import DAY, Due, Kill, Scenario, due_times, steps_of
 from tests.soak.stack import ALERTING, RUN_WORKER, SENSORS, Stack
-from tests.soak.world import DAY, Due, Kill, World, due_times, steps_of
 
 STUCK_SECONDS = 900
 """Real time after which a step that does not end is a finding."""
@@ -45,22 +45,22 @@ class Driver:
     """One run of the soak in a folder."""
 
     def __init__(
-        self, folder: Path, world: World, urls: dict[str, str], canary: str, report: Report
+        self, folder: Path, scenario: Scenario, urls: dict[str, str], canary: str, report: Report
     ):
-        self.world, self._report = world, report
-        world.write(folder / "world.json")
+        self.scenario, self._report = scenario, report
+        scenario.write(folder / "scenario.json")
         self.calendar = CalendarFile(folder / "calendar")
-        self.stack = Stack(folder, write_hook(folder, canary), urls | world.settings)
-        self.judge = Judge(self.stack, world)
+        self.stack = Stack(folder, write_hook(folder, canary), urls | scenario.settings)
+        self.judge = Judge(self.stack, scenario)
         self.events: list[str] = []
         self._log = folder / "events.jsonl"
         anchor = folder / "state" / "demo" / "state.json"
         anchor.parent.mkdir(parents=True)
-        anchor.write_text(json.dumps({"anchor": world.first_day.isoformat(), "served": []}))
+        anchor.write_text(json.dumps({"anchor": scenario.first_day.isoformat(), "served": []}))
 
     def run(self, until: int) -> Iterator[list[Finding]]:
         """Yield the findings of each day, and of the end."""
-        self.calendar.step_to(steps_of(self.world.day(-1))[-1])
+        self.calendar.step_to(steps_of(self.scenario.day(-1))[-1])
         self.stack.start()
         self.stack.switch_on()
         self._wait(self._under_way, "runs")
@@ -70,9 +70,11 @@ class Driver:
         yield self.judge.judge_end()
 
     def _run_day(self, number: int) -> list[Finding]:
-        day = self.world.day(number)
+        day = self.scenario.day(number)
         for place, moment in enumerate(steps_of(day)):
-            kills = [kill for kill in self.world.kills if (kill.day, kill.step) == (number, place)]
+            kills = [
+                kill for kill in self.scenario.kills if (kill.day, kill.step) == (number, place)
+            ]
             try:
                 self._step(moment, kills)
             except StuckError as error:
@@ -135,7 +137,7 @@ class Driver:
         """Return the schedules and sensors without a tick since a time that has ended."""
         ended = set()
         ended_states = ["SUCCESS", "SKIPPED"]
-        if self.world.is_away(self.calendar.now()):
+        if self.scenario.is_away(self.calendar.now()):
             ended_states.append("FAILURE")
         for tick in self.stack.dagster(TICKS):
             at = tick["timestamp"]

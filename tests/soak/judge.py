@@ -13,9 +13,9 @@ from tests.oracle.history import compare_states, fold
 from tests.oracle.inputs import Row, index_rows, key_of, place_of
 from tests.oracle.readers import WEEKLY
 from tests.soak.evidence import plain, read_deliveries
+from tests.soak.scenario import Due, Scenario
 from tests.soak.stack import Stack
 from tests.soak.truth import Truth, without_bookkeeping
-from tests.soak.world import Due, World
 
 SHOWN = 5
 QUESTIONS_A_DAY = 6
@@ -53,11 +53,11 @@ class Finding(NamedTuple):
 class Judge:
     """Judges the days of one run of the soak."""
 
-    def __init__(self, stack: Stack, world: World) -> None:
-        self._stack, self._world = stack, world
-        self._truth = Truth(world)
+    def __init__(self, stack: Stack, scenario: Scenario) -> None:
+        self._stack, self._scenario = stack, scenario
+        self._truth = Truth(scenario)
         self._questions: list[tuple[str, str, str]] = []
-        self._random = Random(f"questions {world.seed}")  # noqa: S311 - a simulation
+        self._random = Random(f"questions {scenario.seed}")  # noqa: S311 - a simulation
         self.compared = 0
 
     def begin(self, moment: datetime) -> None:
@@ -155,11 +155,11 @@ class Judge:
         return [Finding("counts", text, differing[:SHOWN])]
 
     def _rates(self, moment: datetime, *, is_cut: bool) -> list[Finding]:
-        if self._world.is_away(moment):
+        if self._scenario.is_away(moment):
             return []
         stored = self._stack.rows("SELECT rate_date, currency_code, rate FROM fx_rates_daily")
         rates = {(str(row["rate_date"]), row["currency_code"]): row["rate"] for row in stored}
-        first = str(self._world.first_rates)
+        first = str(self._scenario.first_rates)
         true = {
             place: rate for place, rate in self._truth.rates(moment).items() if place[0] >= first
         }
@@ -221,7 +221,7 @@ class Judge:
 
     def _ask(self, moment: datetime) -> None:
         """Ask about the past, and keep the digests of the answers."""
-        begin = self._world.first_day
+        begin = self._scenario.first_day
         first = datetime(begin.year, begin.month, begin.day, tzinfo=UTC)
         places = sorted(self._truth.weeks)
         for number in range(QUESTIONS_A_DAY):

@@ -17,7 +17,7 @@ import psycopg
 
 from orchestration_project.settings import PROJECT_ROOT
 from tests import programs
-from tests.soak import world
+from tests.soak import scenario
 
 SETTINGS = {
     "DATA_PROFILE": "demo",
@@ -33,7 +33,7 @@ SETTINGS = {
     # The calendar is years ahead of the clock of PostgreSQL.
     "CLOCK_SKEW_SECONDS": str(10**9),
 }
-SCHEDULES = tuple(cron.schedule for cron in world.SCHEDULES)
+SCHEDULES = tuple(cron.schedule for cron in scenario.SCHEDULES)
 SENSORS = ("finra_on_publication", "finra_on_restatement", "finra_on_landing", "fx_on_rates_daily")
 ALERTING = "operations_on_run_end"
 """On from the start."""

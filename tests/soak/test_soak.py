@@ -9,20 +9,20 @@ import pytest
 from orchestration_project.settings import PROJECT_ROOT
 from tests.soak.calendar_file import CalendarFile
 from tests.soak.injected import write_hook
+from tests.soak.scenario import due_times, plan, read_scenario, steps_of
 from tests.soak.truth import Truth
-from tests.soak.world import due_times, plan, read_world, steps_of
 
 MARCH = date(2026, 3, 8)  # clocks change in America
 LOOK = "import datetime, time; print(datetime.datetime.now(datetime.UTC).year, int(time.time()))"
 
 
-def test_a_seed_has_one_world_and_longer_ones_begin_as_shorter_ones(tmp_path):
-    world = plan(7, 14)
-    world.write(tmp_path / "world.json")
-    assert read_world(tmp_path / "world.json") == world == plan(7, 14)
+def test_a_seed_has_one_scenario_and_longer_ones_extend_it(tmp_path):
+    scenario = plan(7, 14)
+    scenario.write(tmp_path / "scenario.json")
+    assert read_scenario(tmp_path / "scenario.json") == scenario == plan(7, 14)
     shorter = plan(7, 7)
-    assert [kill for kill in world.kills if kill.day < 7] == shorter.kills
-    assert [day for day in world.late if day < world.day(7)] == shorter.late
+    assert [kill for kill in scenario.kills if kill.day < 7] == shorter.kills
+    assert [day for day in scenario.late if day < scenario.day(7)] == shorter.late
 
 
 def test_each_program_is_killed_each_week():
@@ -46,28 +46,28 @@ def test_due_times_follow_the_clocks_of_their_zones():
 
 
 def test_steps_of_days_are_in_order_and_end_before_the_next_day_begins():
-    world = plan(3, 14)
-    steps = [step for number in range(14) for step in steps_of(world.day(number))]
+    scenario = plan(3, 14)
+    steps = [step for number in range(14) for step in steps_of(scenario.day(number))]
     assert steps == sorted(set(steps))
 
 
 @pytest.mark.slow
 def test_restatements_change_the_truth_of_weeks_and_days_away_do_not():
-    world = plan(1, 14)
-    truth, changed = Truth(world), set()
+    scenario = plan(1, 14)
+    truth, changed = Truth(scenario), set()
     for number in range(14):
-        moment = steps_of(world.day(number))[-1]
+        moment = steps_of(scenario.day(number))[-1]
         before = dict(truth.weeks)
         truth.advance(moment)
         differing = {place for place, rows in truth.weeks.items() if before.get(place) != rows}
-        assert not (differing and world.is_away(moment))
+        assert not (differing and scenario.is_away(moment))
         changed |= differing if number else set()
     assert {tier for tier, _ in changed} == {"T1", "T2", "OTCE"}
 
 
 def test_programs_and_their_children_follow_the_calendar(tmp_path):
     calendar = CalendarFile(tmp_path / "calendar")
-    plan(1, 1).write(tmp_path / "world.json")
+    plan(1, 1).write(tmp_path / "scenario.json")
     environment = {"PYTHONPATH": str(write_hook(tmp_path))}
     for year in (2020, 2031):
         moment = datetime(year, 2, 28, 23, tzinfo=UTC)

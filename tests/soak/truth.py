@@ -15,7 +15,7 @@ from orchestration_demo.reference_rates import ReferenceRates
 
 from tests.oracle.inputs import Row
 from tests.oracle.readers import WEEKLY, ParsedWeek
-from tests.soak.world import FRANKFURT, NEW_YORK, World
+from tests.soak.scenario import FRANKFURT, NEW_YORK, Scenario
 
 SEED, ROWS_PER_WEEK = 20_250_106, 600
 LOOKBACK_WEEKS = 7
@@ -33,25 +33,25 @@ class Truth:
         quarantined: Tiers and weeks whose last edition an audit holds back.
     """
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
         self._market = Market(SEED, ROWS_PER_WEEK)
-        self._anchor = world.first_day
+        self._anchor = scenario.first_day
         self._editions: dict[tuple[str, date], Edition] = {}
         self.weeks: dict[tuple[str, str], dict[tuple, Row]] = {}
         self.quarantined: set[tuple[str, str]] = set()
 
     def advance(self, moment: datetime) -> None:
         """Publish what is out at a time, within the horizon in which programs look for changes."""
-        if self._world.is_away(moment):
+        if self._scenario.is_away(moment):
             return
-        today = self._world.vendor_time(moment).astimezone(NEW_YORK).date()
+        today = self._scenario.vendor_time(moment).astimezone(NEW_YORK).date()
         present = moment.astimezone(NEW_YORK).date()
         for tier in TIERS:
             for week in published_weeks(today, tier):
                 if week + DELAY[tier] + LOOKBACK_WEEKS * WEEK <= present:
                     break
-                found = self._world.restatement(tier, week)
+                found = self._scenario.restatement(tier, week)
                 known = found if found and found.day <= today else None
                 edition = Edition(tier, week, publication_date(week, tier), known)
                 if self._editions.get((tier, week)) != edition:
@@ -74,7 +74,7 @@ class Truth:
 
     def rates(self, moment: datetime) -> dict[tuple[str, str], set[int]]:
         """Return the rates x 10^6 that are out by day and currency; of a corrected one both."""
-        now = self._world.vendor_time(moment)
+        now = self._scenario.vendor_time(moment)
         found: dict[tuple[str, str], set[int]] = {}
         for day in _vendor_at(now)._days(None):
             first = datetime(day.year, day.month, day.day, 17, tzinfo=FRANKFURT)

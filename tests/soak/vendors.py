@@ -1,4 +1,4 @@
-"""The vendors of `demo/` in the world: late, away for days, refusing, and with its restatements."""
+"""The vendors of `demo/` in a scenario: late, away for days, refusing, and restating."""
 
 from datetime import datetime
 from pathlib import Path
@@ -15,16 +15,16 @@ def patches(folder: Path) -> dict[str, Patch]:
     """Return what is changed in the vendors' modules for the run of the soak in ``folder``."""
 
     def with_restatements(module: Any) -> None:
-        from tests.soak.world import read_world
+        from tests.soak.scenario import read_scenario
 
-        world = read_world(folder / "world.json")
-        module.restatement = lambda _market, _anchor, tier, week: world.restatement(tier, week)
+        scenario = read_scenario(folder / "scenario.json")
+        module.restatement = lambda _market, _anchor, tier, week: scenario.restatement(tier, week)
 
     def with_late_days(module: Any) -> None:
-        from tests.soak.world import read_world
+        from tests.soak.scenario import read_scenario
 
-        world, now = read_world(folder / "world.json"), module.Clock.now
-        module.Clock.now = lambda clock: world.vendor_time(now(clock))
+        scenario, now = read_scenario(folder / "scenario.json"), module.Clock.now
+        module.Clock.now = lambda clock: scenario.vendor_time(now(clock))
 
     def with_faults(module: Any) -> None:
         module.QueryApi.__call__ = _with_faults(module.QueryApi.__call__, folder)
@@ -38,15 +38,15 @@ def patches(folder: Path) -> dict[str, Patch]:
 
 def _with_faults(serve: Any, folder: Path) -> Any:
     from tests.soak.calendar_file import CalendarFile
-    from tests.soak.world import NEW_YORK, read_world
+    from tests.soak.scenario import NEW_YORK, read_scenario
 
-    world, calendar = read_world(folder / "world.json"), CalendarFile(folder / "calendar")
-    random = Random(world.seed)  # noqa: S311 - a simulation
+    scenario, calendar = read_scenario(folder / "scenario.json"), CalendarFile(folder / "calendar")
+    random = Random(scenario.seed)  # noqa: S311 - a simulation
 
     async def serve_or_refuse(api: Any, scope: Any, receive: Any, send: Any) -> None:
         now: datetime = calendar.now()
-        is_refusing = now.astimezone(NEW_YORK).date() in world.refusing
-        if world.is_away(now):
+        is_refusing = now.astimezone(NEW_YORK).date() in scenario.refusing
+        if scenario.is_away(now):
             await _refuse(send, 503, [])
         elif is_refusing and random.random() < REFUSED_SHARE:
             await _refuse(send, *random.choice(REFUSALS))

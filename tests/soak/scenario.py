@@ -1,4 +1,4 @@
-"""The seeded world: what vendors publish and when, and which programs are killed on which day.
+"""What vendors publish and when, and which programs are killed on which day, by a seed.
 
 Vendors (`vendors.py`) and judge read it. The programs that are judged do not.
 """
@@ -23,7 +23,7 @@ FIRST_DAYS = (
     date(2028, 2, 14),  # a holiday on the 21st, and February 29th
     date(2026, 12, 21),  # holidays, and the end of the year
 )
-"""Mondays on which a world may begin, all to come: processes that begin after the present are taken
+"""Mondays on which a scenario may begin, all to come: processes that begin after the present are taken
 for others of the same number."""
 
 KILLED = ("daemon", "code server", "gateway", "run worker", "vendor")
@@ -42,7 +42,7 @@ class Kill:
 
 
 @dataclass(frozen=True)
-class World:
+class Scenario:
     """All that is decided by the seed, for a number of days."""
 
     seed: int
@@ -90,8 +90,8 @@ class World:
         path.write_text(json.dumps(asdict(self), default=str, indent=1))
 
 
-def plan(seed: int, days: int, first_day: date | None = None) -> World:
-    """Return the world of a seed; longer ones begin as shorter ones do."""
+def plan(seed: int, days: int, first_day: date | None = None) -> Scenario:
+    """Return the scenario of a seed; longer ones begin as shorter ones do."""
     random = Random(f"world {seed}")  # noqa: S311 - a simulation
     chosen = first_day or random.choice(FIRST_DAYS)
     away, late, refusing, kills = [], [], [], []
@@ -107,7 +107,7 @@ def plan(seed: int, days: int, first_day: date | None = None) -> World:
             place = week * 7 + (number * 7) // len(order)
             kills.append(Kill(place, random.randrange(4), program, round(random.uniform(0, 8), 1)))
     last = chosen + (days - 1) * DAY
-    return World(
+    return Scenario(
         seed,
         chosen,
         days,
@@ -118,13 +118,13 @@ def plan(seed: int, days: int, first_day: date | None = None) -> World:
     )
 
 
-def read_world(path: Path) -> World:
-    """Return the world of a file."""
+def read_scenario(path: Path) -> Scenario:
+    """Return the scenario of a file."""
     fields = json.loads(path.read_text())
     for name in ("away", "late", "refusing"):
         fields[name] = [date.fromisoformat(day) for day in fields[name]]
     fields["kills"] = [Kill(**kill) for kill in fields["kills"]]
-    return World(**fields | {"first_day": date.fromisoformat(fields["first_day"])})
+    return Scenario(**fields | {"first_day": date.fromisoformat(fields["first_day"])})
 
 
 @dataclass(frozen=True)
