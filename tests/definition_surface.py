@@ -67,7 +67,7 @@ def _listed(names: Iterable[str], *, is_sorted: bool = True) -> str:
 
 
 def _asset(spec: dg.AssetSpec) -> str:
-    needed = _listed(each.asset_key.to_user_string() for each in spec.deps)
+    needed = _listed(dep.asset_key.to_user_string() for dep in spec.deps)
     partitions = type(spec.partitions_def).__name__ if spec.partitions_def else "not partitioned"
     name = f"{spec.key.to_user_string()} in {spec.group_name}, {partitions}"
     return name + (f", from {needed}" if needed else "")

@@ -132,9 +132,9 @@ def test_the_query_of_a_source_s_address_is_shown_nowhere(monkeypatch, tmp_path)
     ]
     assert shown == ["http://127.0.0.1:9/api?***"] * 2
     [tried] = [
-        each.tried()
-        for each in open_all_probes(REGISTRY, settings, no_state)
-        if each.dependency == "finra"
+        probe.tried()
+        for probe in open_all_probes(REGISTRY, settings, no_state)
+        if probe.dependency == "finra"
     ]
     assert "http://127.0.0.1:9/api?***" in tried
     with (

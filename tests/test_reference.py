@@ -44,7 +44,9 @@ def test_every_name_that_users_can_type_is_on_its_page(files):
         },
         "checks.md": checks,
         "alerts.md": set(KINDS),
-        "rest-api.md": {f"{each.method} {each.path}" for each in operations_of(REGISTRY)},
+        "rest-api.md": {
+            f"{operation.method} {operation.path}" for operation in operations_of(REGISTRY)
+        },
     }
     assert min(map(len, names.values())) > 10
     missing = {

@@ -270,7 +270,7 @@ def fail_deliveries(settings, **errors: OrchestrationError) -> None:
         items, until = open_delivery_items(warehouse, clock), clock.now() + timedelta(minutes=1)
         claimed = items.claim("webhooks/hub", limit=9, run_id="earlier", until=until)
         with warehouse.writing() as connection:
-            ended = [ItemSettlement.of_error(each, errors[each.key]) for each in claimed]
+            ended = [ItemSettlement.of_error(item, errors[item.key]) for item in claimed]
             items.settle(connection, ended)
 
 

@@ -63,7 +63,11 @@ def test_valid_keys_have_role_creator_last_use_and_expiry(review, capsys):
     with open_warehouse(load_settings()) as warehouse:
         access = Access(warehouse, Clock(), LIMITS)
         access.note_use(Principal("ada", Role.OPERATOR, "key", rotated))
-        [key] = [each for each in Keys(warehouse, Clock()).listed() if each.key_id == rotated]
+        [key] = [
+            stored_key
+            for stored_key in Keys(warehouse, Clock()).listed()
+            if stored_key.key_id == rotated
+        ]
     assert of_kinds(json.loads(review("--json")), "key") == [
         {
             "principal": f"ada ({rotated})",

@@ -213,7 +213,7 @@ def test_a_recovery_is_sent_after_what_a_channel_missed(partition_loader, monkey
         assert hook.titles == []  # the failure's next attempt is due a minute after the first one
         monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:02"))
         deliver()
-        assert [each["type"] for each in hook.received] == ["failure", "success"]
+        assert [message["type"] for message in hook.received] == ["failure", "success"]
 
 
 @pytest.mark.slow

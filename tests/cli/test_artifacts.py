@@ -46,7 +46,7 @@ def test_bytes_that_are_others_than_those_received_are_refused(
 def test_captures_are_listed_with_what_gets_their_bytes(capture, capsys):
     assert main(["artifacts", "list", "--json", "--where", "row_count>=0"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert [each["sha256"] for each in shown] == [capture.sha256]
+    assert [artifact["sha256"] for artifact in shown] == [capture.sha256]
     assert main(["artifacts", "list"]) == 0
     assert str(shown[0]["capture_id"]) in capsys.readouterr().out.splitlines()[1].split()
     assert main(["artifacts", "get", str(shown[0]["capture_id"]), "--dry-run"]) == 0

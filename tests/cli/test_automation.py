@@ -127,7 +127,9 @@ def test_the_job_lists_by_default_and_switches_if_asked():
             assert (metadata["dry_run"], metadata["changed_count"]) == (not is_on, 3)
             assert next(iter(metadata)) == "dry_run"
             found = list_automations(instance, defs.get_repository_def())
-            assert {each.is_on for each in found if each.profile == "fx"} == {is_on}
+            assert {automation.is_on for automation in found if automation.profile == "fx"} == {
+                is_on
+            }
 
 
 @pytest.mark.slow
@@ -161,6 +163,8 @@ def test_the_simulated_year_counts_schedules_that_are_data(capsys, demo_settings
         SCHEDULE_STORE.apply(warehouse, edit)
         past = {"prices_daily": Past(4.5, 90)}
         found = build_workloads(repository(), warehouse, 2027, past, 60)
-    of_jobs = {each.job: (len(each.due), each.run_seconds) for each in found}
+    of_jobs = {
+        automation.job: (len(automation.due), automation.run_seconds) for automation in found
+    }
     assert of_jobs["fx_rates_daily"] == (52 + 365 * 24 * 6, 60)
     assert of_jobs["prices_daily"] == (365 * 24 + 261 + 365, 4.5)

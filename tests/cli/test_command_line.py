@@ -234,7 +234,9 @@ def test_quiet_leaves_the_result_and_verbose_adds_the_traceback(state_dir, capsy
 
 
 def test_every_filter_of_a_replay_is_an_option():
-    filters = {each.name for found in REGISTRY.replays.values() for each in found.filters}
+    filters = {
+        replay_filter.name for found in REGISTRY.replays.values() for replay_filter in found.filters
+    }
     assert filters <= {param.name for param in replay.params}
 
 

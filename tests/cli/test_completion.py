@@ -148,7 +148,7 @@ def test_listing_datasets_stores_them_for_completion(tmp_path: Path, monkeypatch
         monkeypatch.setenv(name, value)
     assert main(["datasets", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    listed = {each["name"]: each["partition_count"] or 0 for each in answer}
+    listed = {dataset["name"]: dataset["partition_count"] or 0 for dataset in answer}
     stored = json.loads((tmp_path / "datasets.json").read_text())
     assert {name: len(keys) for name, keys in stored.items()} == listed
     assert stored["finra_otc_weekly"][0].count("|") == 1

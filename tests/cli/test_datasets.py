@@ -87,7 +87,7 @@ def test_sources_and_derived_tables_of_a_project_are_listed(tmp_path):
         import_own_domain.cache_clear()
         domain = import_own_domain()
         [*registered] = domain.registered(DatasetList)
-        listed = {each.job: each for entry in registered for each in entry.read()}
+        listed = {dataset.job: dataset for entry in registered for dataset in entry.read()}
         jobs = {job.name: job.definition for job in domain.definitions.jobs}
         assert list(listed) == ["shop_items", "shop_item_totals"]
         assert [value.name for value in listed.values()] == ["items", "shop_item_totals"]

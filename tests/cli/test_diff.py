@@ -61,9 +61,9 @@ def test_a_diff_is_what_two_states_differ_in(partition_loader, times, capfd):
             assert shares == expected
             assert [each["symbol"] for each in found] == sorted(shares)
             kinds = {(True, False): "removed", (False, True): "added", (True, True): "changed"}
-            for each in found:
-                old, new = shares[each["symbol"]]
-                assert each["change"] == kinds[old is not None, new is not None]
+            for difference in found:
+                old, new = shares[difference["symbol"]]
+                assert difference["change"] == kinds[old is not None, new is not None]
 
 
 @pytest.mark.slow_on_postgresql

@@ -129,7 +129,7 @@ def test_settings_limits_and_presets_of_what_is_off_are_not_shown(choose):
     }
     choose(DOMAINS="documents,prices,saas")
     shown = select_enabled(load_settings(), entries)
-    assert all(any(name.startswith(each) for name in shown) for each in hidden)
+    assert all(any(name.startswith(prefix) for name in shown) for prefix in hidden)
     assert "FINRA_SOURCE" not in shown
     assert {"STATE_DIR", "checks: completeness.sigma"} <= shown.keys()
 

@@ -58,7 +58,7 @@ def test_an_erasure_is_previewed_asked_for_and_carried_out(planted, capsys, monk
     assert main(["--json", "erase", *options, "--yes"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["rows_masked"], found["rows_deleted"]) == (1, 0)
-    assert any("backups" in each for each in found["not_reached"])
+    assert any("backups" in place for place in found["not_reached"])
     assert details() == [f'{{"to": "{"*" * len(ANN)}"}}']
     assert main(["verify", "--chain"]) == 0
     with open_warehouse(load_settings()) as warehouse, warehouse.reading() as connection:

@@ -95,7 +95,7 @@ def test_each_recipe_reads_the_whole_table(
     elif library == "polars":
         values = rows.select(columns).iter_rows()
     else:
-        values = (tuple(each[name] for name in columns) for each in rows.to_pylist())
+        values = (tuple(record[name] for name in columns) for record in rows.to_pylist())
     assert {
         (symbol, tier, str(week), shares, mpid) for symbol, tier, week, shares, mpid in values
     } == {

@@ -51,9 +51,9 @@ OF_ALL = ("finra_tier_week", "finra_venue_week_all_tiers")
 def stored(partition_loader: PartitionLoader, name: str) -> list[dict[str, Any]]:
     """Return the rows of the last week, of T1 where there are tiers."""
     return [
-        each
-        for each in read(partition_loader.warehouse, name)
-        if str(each["week_start"]) == str(LAST) and (name in OF_ALL or each["tier"] == "T1")
+        record
+        for record in read(partition_loader.warehouse, name)
+        if str(record["week_start"]) == str(LAST) and (name in OF_ALL or record["tier"] == "T1")
     ]
 
 
@@ -151,14 +151,14 @@ def test_gold_as_of_a_time_is_the_same_where_the_stored_gold_was_dropped(
             land_week(partition_loader, tier, week, rows_of(chance, tier, week))
     names = (*OF_TIER, *OF_ALL)
     day = ("--published-by", "2100-01-01")
-    found = {name: [as_of(tmp_path, name, *each) for each in ((), day)] for name in names}
+    found = {name: [as_of(tmp_path, name, *options) for options in ((), day)] for name in names}
     with partition_loader.warehouse.writing() as connection:
         connection.execute(delete(finra_symbol_week))
         connection.execute(delete(finra_venue_week))
     for name, rows in found.items():
-        again = [as_of(tmp_path, name, *each) for each in ((), day)]
+        again = [as_of(tmp_path, name, *options) for options in ((), day)]
         assert all(rows[0])
-        assert [sorted(map(repr, each)) for each in again] == [
+        assert [sorted(map(repr, records)) for records in again] == [
             sorted(map(repr, row)) for row in rows
         ], name
 
@@ -247,7 +247,7 @@ def blank(table: Table, *given: dict[str, Any]) -> pl.DataFrame:
     """Return rows of a table; columns that are not given are zero or blank."""
     nothing = {pl.Int64: 0, pl.Decimal: Decimal(0), pl.String: "", pl.Datetime: None, pl.Date: LAST}
     usual = {name: nothing.get(type(kind)) for name, kind in derive_schema(table).items()}
-    return pl.DataFrame([usual | each for each in given], derive_schema(table))
+    return pl.DataFrame([usual | changes for changes in given], derive_schema(table))
 
 
 def assert_derives(
@@ -381,9 +381,9 @@ def test_shares_off_exchange_as_of_a_time_have_the_volume_known_then(
     assert_derives(partition_loader, clock, tmp_path, keys, changes)
     found = as_of_now(tmp_path, "off_exchange_share_daily", str(LAST))
     stored = read(partition_loader.warehouse, "off_exchange_share_daily")
-    own = [each for each in stored if str(each["trade_date"]) == str(LAST)]
+    own = [record for record in stored if str(record["trade_date"]) == str(LAST)]
     assert sorted_rows(found) == sorted_rows(own)
-    assert {each["off_exchange_share_ratio"] for each in found} == {0.4, None}
+    assert {record["off_exchange_share_ratio"] for record in found} == {0.4, None}
 
 
 @pytest.mark.slow_on_postgresql

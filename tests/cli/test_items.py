@@ -15,7 +15,7 @@ def items(demo_settings):
     """Three items of a topic, of which the first one is dead, and one of another."""
     with open_warehouse(demo_settings) as warehouse:
         items = WorkItems(warehouse, Clock())
-        items.enqueue("documents/a", [NewItem(each, "1") for each in "xyz"])
+        items.enqueue("documents/a", [NewItem(letter, "1") for letter in "xyz"])
         items.enqueue("documents/b", [NewItem("w", "1")])
         claims = items.claim("documents/a", limit=1, run_id="run", until=Clock().now())
         error = ContractError("page 3\x1b[2J is encrypted", remedy="send it again")

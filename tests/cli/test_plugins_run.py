@@ -13,9 +13,9 @@ def test_an_example_has_a_valid_manifest_and_reads_columns_that_there_are(name):
     manifest = read_manifest((folder / "plugin.yaml").read_text(encoding="utf-8"))
     assert manifest.id == name
     assert (folder / manifest.entry).is_file()
-    for each in manifest.permissions.reads:
-        columns = {column.name for column in relation(each.table).table.columns}
-        assert {*each.columns, *each.filters} <= columns
+    for read in manifest.permissions.reads:
+        columns = {column.name for column in relation(read.table).table.columns}
+        assert {*read.columns, *read.filters} <= columns
 
 
 def test_a_copied_example_may_request_the_given_server_alone(tmp_path):

@@ -176,7 +176,7 @@ def test_ctrl_c_ends_all_of_it_and_says_how_far_it_came(state_dir):
 def test_ctrl_c_during_the_import_is_reported_alike(state_dir):
     process = programs.start(state_dir, *RUN, "1")
     maps = psutil.Process(process.pid).memory_maps
-    programs.wait_for(lambda: any("pydantic_core" in each.path for each in maps()))
+    programs.wait_for(lambda: any("pydantic_core" in mapped_file.path for mapped_file in maps()))
     process.send_signal(signal.SIGINT)
     output, error = process.communicate(timeout=programs.PATIENCE_SECONDS)
     assert (output, error) == ("", "interrupted\n")

@@ -99,7 +99,7 @@ def test_ports_in_use_are_refused_together_with_their_services(state, monkeypatc
         socket.create_server(("127.0.0.1", 0)) as one,
         socket.create_server(("127.0.0.1", 0)) as two,
     ):
-        https, http = (each.getsockname()[1] for each in (one, two))
+        https, http = (listener.getsockname()[1] for listener in (one, two))
         monkeypatch.setenv("STACK_PORTS", f"https={https},http={http}")
         with pytest.raises(ConfigurationError, match="ports of the stack") as refused:
             serve_stack(1)

@@ -149,4 +149,4 @@ def test_damage_of_the_first_format_is_refused_and_a_whole_copy_is_restored_afte
     status, _, errors = restore(place, capsys)
     assert status == 0, errors
     assert {name: len(project_contents()[name]) for name in ROWS} == ROWS
-    assert [each.byte_count for each in open_store(load_settings()).listed()] == [19]
+    assert [stored_file.byte_count for stored_file in open_store(load_settings()).listed()] == [19]

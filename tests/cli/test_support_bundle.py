@@ -62,12 +62,14 @@ def test_it_has_versions_masked_settings_health_errors_sizes_and_failed_runs(fol
     assert main(["support-bundle", "--output", str(file)]) == 0
     found = sections_of(file)
     assert found["versions"]["packages"]["dagster"] == found["versions"]["dagster"]
-    settings = {each["name"]: each["value"] for each in found["settings"]}
+    settings = {setting["name"]: setting["value"] for setting in found["settings"]}
     assert settings["ALERT_URLS"] == "***"
     assert "hunter2" not in json.dumps(found)
-    outcomes = {each["dependency"]: each["outcome"] for each in found["dependencies"]}
+    outcomes = {
+        dependency["dependency"]: dependency["outcome"] for dependency in found["dependencies"]
+    }
     assert (outcomes["database"], outcomes["alerts"]) == ("passed", "failed")
-    assert {each["name"] for each in found["tables"]["tables"]} > {"deliveries", "captures"}
+    assert {table["name"] for table in found["tables"]["tables"]} > {"deliveries", "captures"}
     assert [each["name"] for each in found["folders"] if each["name"] == "dagster"]
     [run] = found["failed_runs"]
     assert "no answer that can be used" in run["error"]
@@ -138,6 +140,6 @@ def test_a_defect_is_in_its_section_by_its_first_line(folder):
 
 def test_it_counts_the_rows_of_both_databases(partition_loader: PartitionLoader):
     found = read_table_sizes(partition_loader.warehouse)
-    counts = {each["name"]: each["row_count"] for each in found["tables"]}
+    counts = {table["name"]: table["row_count"] for table in found["tables"]}
     assert counts.keys() > {"deliveries", "load_chain"}
     assert found["version"] == NEWEST_VERSION

@@ -26,8 +26,8 @@ def test_the_same_seed_gives_the_same_bytes_in_any_order_process_and_clock(
 ):
     other = start_demo(clock_now="2026-03-18T09:00:00+00:00")
     asked = [partition(week, tier) for tier, week in CALM.items()]
-    first = [demo.data(compareFilters=each, limit=5000).content for each in asked]
-    second = [other.data(compareFilters=each, limit=5000).content for each in reversed(asked)]
+    first = [demo.data(compareFilters=request, limit=5000).content for request in asked]
+    second = [other.data(compareFilters=request, limit=5000).content for request in reversed(asked)]
     assert first == second[::-1]
     assert all(len(body) > 10_000 for body in first)
 
@@ -129,12 +129,12 @@ def test_a_default_week_has_150_000_rows_like_the_real_market(market: Market, we
     assert total >= 150_000
     shares = {tier: round(row.height / total, 2) for tier, row in rows.items()}
     assert shares == pytest.approx({"T1": 0.47, "T2": 0.34, "OTCE": 0.19}, abs=0.02)
-    for each in rows.values():
-        outside = each.filter(market="OTC")
+    for row in rows.values():
+        outside = row.filter(market="OTC")
         lump = outside.filter(firmCRDNumber=0)
         assert 0.25 < _total(lump) / _total(outside) < 0.36
-        assert each.filter(pl.col("trades") > pl.col("shares")).is_empty()
-        assert each["trades"].min() == 1
+        assert row.filter(pl.col("trades") > pl.col("shares")).is_empty()
+        assert row["trades"].min() == 1
 
 
 def test_a_week_is_worth_tens_to_a_few_hundred_billion_dollars(market: Market):

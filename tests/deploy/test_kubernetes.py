@@ -43,8 +43,8 @@ def literals(component: str) -> dict[str, str]:
 def variables_of(container: Object, given: Mapping[str, str], secrets: Path) -> Mapping[str, str]:
     """Return the variables of a container, with files of secrets in a folder of the test."""
     own = {
-        each["name"]: each.get("value", "daemon-5d4c")  # the name of the pod
-        for each in container["env"]
+        variable["name"]: variable.get("value", "daemon-5d4c")  # the name of the pod
+        for variable in container["env"]
     }
     mounts = {
         volume_mount["name"]: volume_mount["mountPath"]
@@ -93,8 +93,8 @@ def test_the_image_is_named_once_and_runs_take_what_the_launching_pod_has():
     launching = {
         name
         for name, container in CONTAINERS.items()
-        for each in container["env"]
-        if each["name"] == "KUBERNETES_POD"
+        for variable in container["env"]
+        if variable["name"] == "KUBERNETES_POD"
     }
     assert launching == {"daemon", "gateway"}
     for name in launching:

@@ -71,7 +71,9 @@ def test_prometheus_and_alertmanager_have_keys_and_targets_of_compose():
     assert job["authorization"]["credentials_file"] == "/run/secrets/metrics_key"
     assert "metrics_key" in services()["prometheus"]["secrets"]
     asked = [*found["scrape_configs"], *found["alerting"]["alertmanagers"]]
-    addresses = [address for each in asked for address in each["static_configs"][0]["targets"]]
+    addresses = [
+        address for request in asked for address in request["static_configs"][0]["targets"]
+    ]
     sends = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())
     [receiver] = sends["receivers"]
     [hook] = receiver["webhook_configs"]

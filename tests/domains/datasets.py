@@ -79,8 +79,8 @@ def query_of(dataset: FinraDataset, partition: Partition) -> dict[str, Any]:
 def source_values(dataset: FinraDataset, partition: Partition) -> dict[str, str]:
     """Return the values of fields by which a partition is queried."""
     filters = query_of(dataset, partition)["compareFilters"]
-    assert all(each["compareType"] == "EQUAL" for each in filters)
-    return {each["fieldName"]: each["fieldValue"] for each in filters}
+    assert all(query_filter["compareType"] == "EQUAL" for query_filter in filters)
+    return {query_filter["fieldName"]: query_filter["fieldValue"] for query_filter in filters}
 
 
 def known_partitions(

@@ -169,8 +169,8 @@ SHARES = ("tape", "exchange_share_quantity", "off_exchange_share_quantity")
 def daily(*lines: str) -> pl.DataFrame:
     body = "\n".join([HEADER, *lines, ""]).encode()
     found = [
-        volume.off_exchange_daily(checked(body, each).rows)
-        for each in DOCUMENTS.partitions_in(body)
+        volume.off_exchange_daily(checked(body, partition).rows)
+        for partition in DOCUMENTS.partitions_in(body)
     ]
     return pl.concat(found).with_columns(known_from=pl.lit(NOON))
 
@@ -205,7 +205,11 @@ def test_a_tape_without_trading_has_no_ratio_and_one_without_a_facility_has_zero
 
 
 def test_a_week_is_the_sum_of_its_days_beside_finras_shares_of_both_tiers():
-    lines = [each.replace("-05,", f"-{day:02},") for day in range(5, 10) for each in (NYSE, TRF)]
+    lines = [
+        market_line.replace("-05,", f"-{day:02},")
+        for day in range(5, 10)
+        for market_line in (NYSE, TRF)
+    ]
     found = volume.off_exchange_weekly(daily(*lines), tiers((100, 300), (23, 70)), week_start=WEEK)
     assert found.select(*SHARES, "day_count", "session_count").rows() == [
         ("A", 500, 450, 5, 5),

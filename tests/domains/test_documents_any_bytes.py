@@ -40,8 +40,8 @@ def test_200_damaged_files_end_with_text_or_a_reason():
     with Extraction(workers=2) as extraction:
         found = [document.extracted for document in extraction.extract(files)]
     assert len(found) >= len(files) >= 200
-    for each in found:
-        assert_sound(each)
+    for document in found:
+        assert_sound(document)
     ends = Counter(each.reason_code for each in found)
     assert ends["parser_failed"] + ends["parser_crashed"] + ends["parser_timed_out"] == 0
 

@@ -134,10 +134,10 @@ def test_files_deeper_than_the_limit_are_not_read(content):
     *above, last = extract_all(content, name="a", limits=Limits(depth=5))
     assert (len(last.path), last.extracted.reason_code) == (7, "nested_too_deep")
     assert last.extracted.pages == ()
-    assert all(each.extracted.state == "loaded" for each in above)
-    assert [each.parent_id for each in (*above, last)] == [
+    assert all(member.extracted.state == "loaded" for member in above)
+    assert [member.parent_id for member in (*above, last)] == [
         None,
-        *(each.document_id for each in above),
+        *(member.document_id for member in above),
     ]
 
 

@@ -78,7 +78,7 @@ def test_every_character_of_a_page_with_words_is_in_a_chunk_and_ids_differ(pages
         own = [chunk for chunk in found if chunk.page_number == page.number]
         assert [chunk.start for chunk in own] == sorted(chunk.start for chunk in own)
         if count_words(page.text):
-            covered = {place for each in own for place in range(each.start, each.end)}
+            covered = {place for chunk in own for place in range(chunk.start, chunk.end)}
             rest = (each for place, each in enumerate(page.text) if place not in covered)
             assert "".join(rest).strip() == ""
         else:

@@ -120,11 +120,11 @@ def test_a_password_opens_a_file_and_without_one_the_reason_says_so(name: str, c
 
 def test_members_of_an_archive_are_opened_one_by_one():
     content = encrypted_zip(b"secret words", more=b"plain words")
-    texts = [each.extracted.text for each in extract_all(content, name="a.zip", options=OPEN)]
+    texts = [member.extracted.text for member in extract_all(content, name="a.zip", options=OPEN)]
     assert sorted(texts) == ["", "plain words", "secret words"]
     locked = list(extract_all(content, name="a.zip"))
     assert codes(locked[0].extracted) == ["member_encrypted"]
-    assert [each.extracted.text for each in locked[1:]] == ["plain words"]
+    assert [member.extracted.text for member in locked[1:]] == ["plain words"]
     assert extract(encrypted_zip(b"x"), name="a.zip").state == "encrypted"
     assert opened(encrypted_zip(b"x"), "a.zip").state == "loaded"
 

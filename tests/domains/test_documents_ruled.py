@@ -28,7 +28,7 @@ def lines(rows: int, columns: int, *, ends: bytes) -> bytes:
     right, bottom = LEFT + columns * WIDTH, TOP - rows * HEIGHT
     flat = [(LEFT, TOP - n * HEIGHT, right, TOP - n * HEIGHT) for n in range(rows + 1)]
     steep = [(LEFT + n * WIDTH, TOP, LEFT + n * WIDTH, bottom) for n in range(columns + 1)]
-    return b"".join(b"%d %d m %d %d l " % each + ends for each in flat + steep)
+    return b"".join(b"%d %d m %d %d l " % ruling + ends for ruling in flat + steep)
 
 
 def boxes(rows: int, columns: int) -> bytes:
@@ -43,7 +43,7 @@ def bars(rows: int, columns: int) -> bytes:
     flat = [(LEFT, TOP - n * HEIGHT, columns * WIDTH, 1) for n in range(rows + 1)]
     bottom = TOP - rows * HEIGHT
     steep = [(LEFT + n * WIDTH, bottom, 1, rows * HEIGHT) for n in range(columns + 1)]
-    return b"".join(b"%d %d %d %d re f\n" % each for each in flat + steep)
+    return b"".join(b"%d %d %d %d re f\n" % ruling for ruling in flat + steep)
 
 
 def page_of(*drawn: bytes) -> bytes:

@@ -109,13 +109,17 @@ def test_conditions_are_about_source_kind_and_parts(given, is_matched):
 
 def test_all_rules_that_match_apply_in_the_order_of_their_names():
     rules = rule_set(changed(rule_id="b"), changed(rule_id="c", kind=None), changed(rule_id="a"))
-    assert [each.reference for each in rules.matching(delivery())] == ["a@1", "b@1", "c@1"]
+    assert [matched_rule.reference for matched_rule in rules.matching(delivery())] == [
+        "a@1",
+        "b@1",
+        "c@1",
+    ]
 
 
 def test_a_delivery_is_compared_with_the_rules_of_its_source_and_kind_alone():
     others = [changed(rule_id=f"r{number}", source=f"s{number}") for number in range(1_000)]
     rules, found = rule_set(*others, RULE), delivery()
-    assert [each.rule.rule_id for each in rules.matching(found)] == ["orders"]
+    assert [matched_rule.rule.rule_id for matched_rule in rules.matching(found)] == ["orders"]
     many = rule_set(*(changed(rule_id=f"r{number}") for number in range(1_000)))
     assert len(many.matching(found)) == 1_000
     assert list(found._texts) == ["payload.customer.country"], "each part is read once"
@@ -135,7 +139,8 @@ def test_a_delivery_is_compared_with_the_rules_of_its_source_and_kind_alone():
 )
 def test_a_delivery_that_does_not_fit_is_a_dead_letter_of_its_own(payload, code, reason):
     planned = [
-        plan_delivery(rule_set(), each, fields_of) for each in (delivery(**payload), delivery())
+        plan_delivery(rule_set(), sent_delivery, fields_of)
+        for sent_delivery in (delivery(**payload), delivery())
     ]
     [[refused], [other]] = planned
     assert isinstance(refused, RefusedAction)
@@ -294,8 +299,8 @@ def test_the_version_of_rules_follows_their_content():
 
 def test_idempotency_keys_belong_to_one_rule_and_delivery():
     keys = {
-        idempotency_key(*each)
-        for each in [("a", "b", "c"), ("a", "b", "d"), ("a", "c", "c"), ("ab", "", "c")]
+        idempotency_key(*parts)
+        for parts in [("a", "b", "c"), ("a", "b", "d"), ("a", "c", "c"), ("ab", "", "c")]
     }
     assert len(keys) == 4
     assert all(json.dumps(key) for key in keys)

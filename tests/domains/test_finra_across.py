@@ -307,12 +307,12 @@ def test_the_parts_of_the_market_add_up_to_one(rows):
     total = sum(row[5] for row in own)
     assert [row["tier"] for row in found] == sorted({row[1] for row in own})
     for row in found:
-        of = [each for each in own if each[1] == row["tier"]]
-        assert row["share_quantity"] == sum(each[5] for each in of)
-        assert row["trade_count"] == sum(each[6] for each in of)
+        of = [record for record in own if record[1] == row["tier"]]
+        assert row["share_quantity"] == sum(record[5] for record in of)
+        assert row["trade_count"] == sum(record[6] for record in of)
         assert row["row_count"] == len(of)
-        assert row["symbol_count"] == len({each[3] for each in of})
-        assert row["venue_count"] == len({each[4] for each in of} - {LUMP})
+        assert row["symbol_count"] == len({record[3] for record in of})
+        assert row["venue_count"] == len({record[4] for record in of} - {LUMP})
         assert row["market_share"] == about(row["share_quantity"], total)
     if total:
         assert sum(row["market_share"] for row in found) == pytest.approx(1)

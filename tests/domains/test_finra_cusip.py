@@ -25,7 +25,7 @@ def found(expression: pl.Expr, *texts: str) -> list[object]:
 
 def test_the_check_digits_of_known_securities_are_right():
     assert found(has_right_digit("cusip"), *KNOWN) == [True] * len(KNOWN)
-    assert found(check_digit("cusip"), *KNOWN) == [int(each[-1]) for each in KNOWN]
+    assert found(check_digit("cusip"), *KNOWN) == [int(cusip[-1]) for cusip in KNOWN]
     assert found(has_cusip_shape("cusip"), *KNOWN) == [True] * len(KNOWN)
 
 

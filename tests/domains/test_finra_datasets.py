@@ -250,13 +250,13 @@ def test_what_was_never_taken_is_missing_and_the_latest_of_each_value_are_looked
     weeks = Calendar(0, 8).days_between(date(2026, 1, 1), date(2026, 2, 1))
     assert weeks == [date(2026, 1, day) for day in (5, 12, 19, 26)]
     known = [Partition(day, value) for day in weeks for value in ("EAST", "WEST")]
-    taken = {PARTITIONS.key_of(each) for each in known if each.day != weeks[3]}
+    taken = {PARTITIONS.key_of(partition) for partition in known if partition.day != weeks[3]}
     since = date(2026, 1, 6)
     missing, recent = PARTITIONS.missing_and_recent(known, loaded=taken, since=since, most_recent=1)
-    assert {each.day for each in missing} == {weeks[3]}
+    assert {partition.day for partition in missing} == {weeks[3]}
     assert recent == [Partition(weeks[2], value) for value in ("EAST", "WEST")]
     older = PARTITIONS.missing_and_recent(known, loaded=set(), since=weeks[3], most_recent=9)
-    assert older == ([each for each in known if each.day == weeks[3]], [])
+    assert older == ([partition for partition in known if partition.day == weeks[3]], [])
 
 
 def test_days_that_name_partitions_are_weekdays_or_one_day_of_each_week():
@@ -375,7 +375,11 @@ def test_a_half_month_has_the_rows_of_its_settlement_date():
     assert partitions.scope_of(second) == {"settlement_date": date(2026, 1, 30)}
     listed = [("2026-01-30",), ("2026-01-15",), ("2026-02-13",)]
     known, _ = known_partitions(SHORT_INTEREST, listed)
-    assert [partitions.key_of(each) for each in known] == ["2026-01-01", "2026-01-16", "2026-02-01"]
+    assert [partitions.key_of(partition) for partition in known] == [
+        "2026-01-01",
+        "2026-01-16",
+        "2026-02-01",
+    ]
     for wrong in ("2026-01-16", "2026-01-31", "2026-02-15", "9999-12-30", "0001-01-01"):
         with pytest.raises(SourceError, match="consolidatedShortInterest whose day names none"):
             known_partitions(SHORT_INTEREST, [(wrong,)])

@@ -19,7 +19,7 @@ def at(text: str) -> datetime:
 def due_at(now: str, *, weeks: int = 1, grace: timedelta = GRACE, tier: str = "T1"):
     """Return the due weeks of a tier when nothing is landed or listed."""
     due = due_weeks(at(now), weeks=weeks, grace=grace, landed=(), quarantined=(), listed=())
-    return [each.partition.week_start for each in due if each.partition.tier == tier]
+    return [due_week.partition.week_start for due_week in due if due_week.partition.tier == tier]
 
 
 def test_a_due_week_is_loaded_quarantined_missing_or_not_published():

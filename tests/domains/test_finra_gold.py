@@ -171,11 +171,11 @@ def test_venue_week_is_what_slow_arithmetic_says(rows: list[Row]):
 def test_the_bounds_of_the_herfindahl_index_are_in_order_and_between_0_and_1(rows: list[Row]):
     weeks = symbol_week(frame(rows))
     assert set(weeks["symbol"]) == {row[1] for row in rows}
-    for each in weeks.iter_rows(named=True):
-        if each["total_share_quantity"]:
-            assert 0.0 <= each["hhi_lower"] <= each["hhi_upper"] <= 1.0
-            has_lump = any(row[1] == each["symbol"] and row[2] == LUMP and row[3] for row in rows)
-            assert has_lump or each["hhi_lower"] == each["hhi_upper"]
+    for record in weeks.iter_rows(named=True):
+        if record["total_share_quantity"]:
+            assert 0.0 <= record["hhi_lower"] <= record["hhi_upper"] <= 1.0
+            has_lump = any(row[1] == record["symbol"] and row[2] == LUMP and row[3] for row in rows)
+            assert has_lump or record["hhi_lower"] == record["hhi_upper"]
 
 
 @pytest.mark.slow

@@ -96,7 +96,7 @@ def test_a_range_is_in_key_order_holds_its_symbols_alone_and_no_more_than_it_mus
 @bounded
 @given(PIECES, st.integers(1, 5))
 def test_equal_rows_make_equal_ranges_whatever_the_pages(bodies: list[list[str]], at_once: int):
-    lines = list({key_of(each): each for body in bodies for each in body}.values())
+    lines = list({key_of(record): record for body in bodies for record in body}.values())
     split = [[page(each)] for each in lines] or [[page()]]
     again = [[page(*lines[:1])], [page(*reversed(lines[1:]))]]
     one, other = judged(split, at_once), judged(again, at_once)
@@ -136,7 +136,7 @@ def test_the_first_offenders_are_in_key_order_however_many():
         assert audit.found == f"{total // 2}"
         offenders.append(audit.offenders)
     assert offenders[0] == offenders[1]
-    assert [each["symbol"] for each in offenders[0]] == symbols[:20]
+    assert [offender["symbol"] for offender in offenders[0]] == symbols[:20]
 
 
 @pytest.mark.parametrize(

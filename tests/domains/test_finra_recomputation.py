@@ -31,7 +31,7 @@ def key(week: int, tier: str = "T1") -> str:
 
 
 def weeks_of(keys) -> list[int]:
-    return [(date.fromisoformat(each[-10:]) - FIRST).days // 7 for each in keys]
+    return [(date.fromisoformat(run_key[-10:]) - FIRST).days // 7 for run_key in keys]
 
 
 def landed(*weeks: int, tier: str = "T1") -> dict[str, int]:
@@ -93,9 +93,9 @@ def test_asking_for_what_changed_derives_exactly_what_is_out_of_date(weeks, chan
     asked = {key(week) for week in changed}  # a run is asked for ranges, which may have holes
     state |= dict.fromkeys(asked & state.keys(), 2)
     reached = [
-        each
+        reached_key
         for one in sorted(asked & state.keys())
-        for each in rule.reached(one, asked=asked, landed=state)
+        for reached_key in rule.reached(one, asked=asked, landed=state)
     ]
     assert len(reached) == len(set(reached))
     assert set(reached) == set(find_outdated_keys(rule, state, before))
@@ -135,7 +135,7 @@ def test_runs_cover_consecutive_weeks_and_are_known_by_what_they_derive_from_wha
     due = tier_ranges(state)
     assert due == [(key(0), key(2)), (key(5), key(5)), (key(1, "T2"), key(1, "T2"))]
     first = build_requests((ROLLING,), due, state, **ASKED)
-    assert [(each.first, each.last) for each in first] == due
+    assert [(request.first, request.last) for request in first] == due
     assert build_requests((ROLLING,), due, state, **ASKED) == first
     again = build_requests((ROLLING,), due, state | {key(1): 2}, **ASKED)
     assert [one.run_key == other.run_key for one, other in zip(first, again, strict=True)] == [
@@ -146,7 +146,7 @@ def test_runs_cover_consecutive_weeks_and_are_known_by_what_they_derive_from_wha
     database, day = datetime(2026, 1, 5, tzinfo=UTC), date(2026, 3, 3)
     elsewhere = build_requests((ROLLING,), due, state, database=database, day=ASKED["day"])
     later = build_requests((ROLLING,), due, state, database=None, day=day)
-    keys = {each.run_key for some in (first, elsewhere, later) for each in some}
+    keys = {request.run_key for some in (first, elsewhere, later) for request in some}
     assert len(keys) == 9
 
 

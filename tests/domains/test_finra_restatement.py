@@ -31,7 +31,7 @@ SCHEMA = {
 
 def rows(*found: tuple[str, str, int, int]) -> pl.DataFrame:
     """Return rows of the ATS market: symbol, venue, shares, trades."""
-    return pl.DataFrame([("ATS", *each) for each in found], SCHEMA, orient="row")
+    return pl.DataFrame([("ATS", *cause) for cause in found], SCHEMA, orient="row")
 
 
 def change(

@@ -175,7 +175,7 @@ def test_a_run_key_differs_with_partition_state_and_day_and_with_nothing_else():
     week, other = weeks("T1", 0, 1)
     day, later = date(2025, 3, 3), date(2025, 3, 4)
     assert run_key(week, "a", day) == "T1|2025-01-06 a (2025-03-03)"
-    keys = [run_key(*each) for each in ((week, "a", day), (week, "b", day), (week, "a", later))]
+    keys = [run_key(*parts) for parts in ((week, "a", day), (week, "b", day), (week, "a", later))]
     assert len({*keys, run_key(other, "a", day)}) == 4
 
 
@@ -185,7 +185,7 @@ def test_no_week_within_the_horizon_begins_before_its_start(published, today, nu
     start = horizon_start(today, number)
     found = within_horizon(published, today=today, weeks=number)
     assert set(found) <= set(published)
-    assert all(each.week_start >= start for each in found)
+    assert all(partition.week_start >= start for partition in found)
     assert [week for week in published if week.week_start > today and week not in found] == []
 
 
@@ -220,4 +220,4 @@ KEYS = ["T2|2025-11-03", "T1|2025-11-10", "T1|2025-11-03"]
 )
 def test_a_choice_of_partitions_is_by_tier_and_weeks(asked, found):
     chosen = selection.chosen(KEYS, **{"tier": None, "first": None, "last": None} | asked)
-    assert [each.key for each in chosen] == found
+    assert [partition.key for partition in chosen] == found

@@ -48,7 +48,7 @@ def traded(symbol: str, *numbers: int, **changes: Any) -> list[dict[str, Any]]:
 def derived(*weeks: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], ...]:
     """Return the rows of symbols, changes and renames; Z and Z2 trade in all ten weeks."""
     always = (traded("Z", *range(10)), traded("Z2", *range(10), tier="T2"))
-    rows = [row for each in (*weeks, *always) for row in each]
+    rows = [row for week_rows in (*weeks, *always) for row in week_rows]
     made = symbol_master(pl.DataFrame(rows, SCHEMA))
     tables = (finra_symbols, finra_symbol_changes, finra_symbol_renames)
     return tuple(made[table].to_dicts() for table in tables)

@@ -43,8 +43,8 @@ def steady(level: int, week: date, measure: str = "shares") -> dict[date, int]:
     """Return twelve weeks of a market that trades ``level`` in an ordinary one, without noise."""
     by_sessions = measure in BY_SESSIONS
     return {
-        each: round(level * (trading_level(each) if by_sessions else 1))
-        for each in before(week, 12)
+        earlier_week: round(level * (trading_level(earlier_week) if by_sessions else 1))
+        for earlier_week in before(week, 12)
     }
 
 
@@ -234,7 +234,7 @@ NATURAL = st.floats(0.81, 1.23)
     measure=st.sampled_from(MEASURES),
 )
 def test_a_loss_of_60_percent_warns_after_any_natural_history(level, noise, week, measure):
-    weights = {each: trading_level(each) if measure in BY_SESSIONS else 1.0 for each in
+    weights = {day: trading_level(day) if measure in BY_SESSIONS else 1.0 for day in
                [*before(week, len(noise)), week]}  # fmt: skip
     past = {
         each: round(level * weights[each] * part)

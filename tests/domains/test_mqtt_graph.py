@@ -24,13 +24,13 @@ def test_cycles_are_named(edges, expected):
 
 
 def test_what_is_needed_first_stands_in_an_earlier_layer():
-    nodes = [Node(each, each.upper(), "p") for each in "abcd"]
+    nodes = [Node(letter, letter.upper(), "p") for letter in "abcd"]
     graph = shown_graph(nodes, [("a", "b"), ("b", "c"), ("c", "b"), ("d", "a")])
     assert graph.layers == [["b", "c"], ["a"], ["d"]]
 
 
 def test_a_picture_shows_the_most_connected_and_counts_the_others():
-    nodes = [Node(each, each) for each in "abcd"]
+    nodes = [Node(letter, letter) for letter in "abcd"]
     graph = shown_graph(nodes, [("a", "b"), ("b", "unknown")], limit=3)
     assert (list(graph.nodes), graph.left_out_count) == (["a", "b", "unknown"], 2)
 

@@ -115,14 +115,14 @@ def test_adjusted_prices_must_move_apart_by_actions_alone():
         row(MONDAY, 10, adjusted_close=5_000_000), row(tuesday, 5, split_ratio=2_000_000)
     )
     after_split = rows(row(MONDAY, 5), row(tuesday, 5, split_ratio=2_000_000))
-    assert [warned(each)[name].outcome for each in (as_of_day, after_split)] == ["passed"] * 2
+    assert [warned(prices)[name].outcome for prices in (as_of_day, after_split)] == ["passed"] * 2
     plain = rows(*(row(day, adjusted_close=None) for day in week()))
     assert warned(plain)[name].outcome == "not_applicable"
 
 
 def test_prices_that_end_long_before_the_latest_session_warn():
     found = [warned(rows(*map(row, week()[:count])))["is_not_stale"] for count in (1, 2)]
-    assert [each.outcome for each in found] == ["failed", "passed"]
+    assert [audit.outcome for audit in found] == ["failed", "passed"]
 
 
 def test_a_second_source_is_compared_by_returns_so_that_later_splits_do_not_matter():

@@ -83,4 +83,4 @@ def test_counting_sessions_there_and_back_leads_back_to_a_session(day: date, cou
 def test_months_are_named_by_their_first_days_and_end_with_their_last():
     found = months(date(2023, 12, 15), date(2024, 2, 1))
     assert list(found) == [date(2023, 12, 1), date(2024, 1, 1), date(2024, 2, 1)]
-    assert [last_of_month(each).day for each in found] == [31, 31, 29]
+    assert [last_of_month(month).day for month in found] == [31, 31, 29]

@@ -139,7 +139,7 @@ def test_equations_of_one_name_are_added_up():
     total = sum_balances(
         [Balance("records", 3, {"rows": 2, "rejects": 1}), Balance("records", 4, {"rows": 3})]
     )
-    assert [(str(each), each.difference) for each in total] == [
+    assert [(str(balance), balance.difference) for balance in total] == [
         ("records: 7 != 5 rows + 1 rejects", 1)
     ]
 
@@ -148,7 +148,7 @@ def test_a_sum_is_not_counted_if_one_of_its_equations_is_not():
     total = sum_balances(
         [Balance("records", 3, {"rows": 3}), Balance("records", None, {"rows": 2})]
     )
-    assert [(str(each), each.state) for each in total] == [
+    assert [(str(balance), balance.state) for balance in total] == [
         ("records: not counted = 5 rows", "not_counted")
     ]
 

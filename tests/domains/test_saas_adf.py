@@ -97,7 +97,7 @@ def test_a_cell_holds_lists_and_code_and_a_row_what_stands_outside_of_cells():
     item = {"type": "listItem", "content": [paragraph(text("a"))]}
     listed = {"type": "bulletList", "content": [item]}
     code = {"type": "codeBlock", "content": [text("x\ny")]}
-    first, second = ({"type": "tableCell", "content": [each]} for each in (listed, code))
+    first, second = ({"type": "tableCell", "content": [block]} for block in (listed, code))
     assert content(html) == [table([cell("c")], [first, second, cell("z", "tableHeader")])]
 
 
@@ -141,7 +141,7 @@ def test_what_follows_a_heading_without_a_tag_is_no_part_of_it():
 
 def test_an_item_that_begins_with_a_list_begins_with_an_empty_paragraph():
     html = "<ul><li><ol><li>a</li></ol></li></ul><blockquote><ul><li>b</li></ul></blockquote>"
-    a, b = ({"type": "listItem", "content": [paragraph(text(each))]} for each in "ab")
+    a, b = ({"type": "listItem", "content": [paragraph(text(letter))]} for letter in "ab")
     nested = {"type": "orderedList", "content": [a]}
     assert content(html) == [
         {
@@ -221,7 +221,7 @@ def test_tags_within_each_other_without_end_cost_no_depth():
 
 
 def depth(node: Any) -> int:
-    return 1 + max((depth(each) for each in (node or {}).get("content", [])), default=0)
+    return 1 + max((depth(child) for child in (node or {}).get("content", [])), default=0)
 
 
 ALLOWED = {
@@ -321,5 +321,5 @@ def check(node: dict[str, Any]) -> None:
         assert inner
     if node["type"] == "listItem":
         assert inner[0]["type"] in ("paragraph", "codeBlock")
-    for each in inner:
-        check(each)
+    for child in inner:
+        check(child)

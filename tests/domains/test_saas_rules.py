@@ -106,7 +106,7 @@ def test_states_are_of_rules_that_make_issues_and_leave_other_versions_as_they_a
     assert "states" not in default.as_json()
     assert rule(states={}) == default
     chosen = rule(states={"cancelled_issue": "open"})
-    versions = {RuleSet.of([ActiveRule(each, 1)]).version for each in (chosen, default)}
+    versions = {RuleSet.of([ActiveRule(rule_case, 1)]).version for rule_case in (chosen, default)}
     assert len(versions) == 2
     drops = {"rule_id": "drops", "priority": 1, "action": "drop"}
     broken = [
@@ -256,6 +256,9 @@ def test_an_edited_rule_makes_another_version_of_all_rules():
     before = rules(
         rule(), rule(rule_id="first", priority=1, conditions=[condition("title", "is", "x")])
     )
-    assert rules(*[each.rule for each in reversed(before.rules)]).version == before.version
+    assert (
+        rules(*[active_rule.rule for active_rule in reversed(before.rules)]).version
+        == before.version
+    )
     held = RuleSet.of([replace(before.rules[0], disabled_reason="x"), before.rules[1]])
     assert held.version != before.version

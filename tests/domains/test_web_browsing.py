@@ -69,7 +69,7 @@ def test_a_post_of_a_script_is_sent_where_the_site_file_allows_it():
 
 def test_kinds_of_requests_that_change_no_text_are_blocked():
     kinds = ("document", "script", "stylesheet", "xhr", "fetch", "image", "font", "media", "ping")
-    made = [each for each in kinds if not is_blocked(each)]
+    made = [kind for kind in kinds if not is_blocked(kind)]
     assert made == ["document", "script", "stylesheet", "xhr", "fetch"]
     assert is_blocked("websocket")
     assert is_blocked("eventsource")

@@ -29,7 +29,7 @@ def figures(count: int, *, with_price: int, with_rating: int) -> ItemFigures:
 
 def audits(now: ItemFigures, baseline: Baseline, *, is_complete: bool = True) -> dict[str, Audit]:
     found = drift_audits(now, frozenset(), baseline, FIELDS, is_complete=is_complete)
-    return {each.name: each for each in found}
+    return {field.name: field for field in found}
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,9 @@ def test_fields_that_the_new_elements_lack_are_proposed_with_them():
     }
     changed = site_with(site, found)
     made = [item for page in pages for item in items(page.page, changed.item)]
-    assert [each.key for each in made if isinstance(each, Item)] == [f"P{n}" for n in range(1, 17)]
+    assert [entry.key for entry in made if isinstance(entry, Item)] == [
+        f"P{n}" for n in range(1, 17)
+    ]
     assert selecting_of(site.item, EACH) == {"each": "article.old"}
     [best, *_] = selectors_with_each(site.item, pages, pages[:1])[EACH]
     assert (best.now.agreed_count, best.now.total_count) == (16, 16)

@@ -137,6 +137,6 @@ def test_no_other_line_between_user_agents_splits_their_group(between: str):
 def test_a_crawl_delay_is_that_of_the_agents_above_it():
     text = f"User-agent: {AGENT}\nDisallow: /a\nCrawl-delay: 7\nUser-agent: other\nDisallow: /b"
     robots = read_robots(200, text.encode())
-    assert [robots.crawl_delay_seconds(each) for each in (AGENT, "other", "third")] == [7, 0, 0]
+    assert [robots.crawl_delay_seconds(agent) for agent in (AGENT, "other", "third")] == [7, 0, 0]
     assert robots.verdict(f"{SHOP}/b", AGENT) == "allowed"
     assert robots.verdict(f"{SHOP}/b", "other") == "disallowed"

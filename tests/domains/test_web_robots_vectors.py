@@ -189,7 +189,7 @@ def verdict(rules: str, agent: str, path: str) -> str:
 def test_verdicts_on_which_google_and_the_rfc_agree(case: Case):
     expected = dict.fromkeys(case.allowed, "allowed")
     expected |= dict.fromkeys(case.disallowed, "disallowed")
-    assert {each: verdict(case.rules, case.agent, each) for each in expected} == expected
+    assert {path: verdict(case.rules, case.agent, path) for path in expected} == expected
 
 
 class Difference(NamedTuple):

@@ -31,8 +31,8 @@ def page_of(body: str, content_type: str = "text/html; charset=utf-8") -> Page:
 
 def payloads(site: Site, page: Page) -> list[Any]:
     found = list(items(page, site.item))
-    assert all(isinstance(each, Item) for each in found), found
-    return [json.loads(each.payload) for each in found if isinstance(each, Item)]
+    assert all(isinstance(entry, Item) for entry in found), found
+    return [json.loads(entry.payload) for entry in found if isinstance(entry, Item)]
 
 
 def rejects(site: Site, page: Page) -> list[str]:

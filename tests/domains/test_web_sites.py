@@ -43,8 +43,8 @@ def page_of(body: str, url: str = "https://shop.example/product/7") -> Page:
 
 def payloads(site: Site, page: Page) -> list[Any]:
     found = list(items(page, site.item))
-    assert all(isinstance(each, Item) for each in found), found
-    return [json.loads(each.payload) for each in found if isinstance(each, Item)]
+    assert all(isinstance(entry, Item) for entry in found), found
+    return [json.loads(entry.payload) for entry in found if isinstance(entry, Item)]
 
 
 def test_the_shipped_site_is_valid():

@@ -139,9 +139,9 @@ class Stack:
         """
         words = PARTS[part]
         found = [
-            each
-            for each in programs.processes_of(self.state_dir)
-            if words in " ".join(_command(each))
+            process
+            for process in programs.processes_of(self.state_dir)
+            if words in " ".join(_command(process))
         ]
         parents, is_fork = {each.pid for each in found}, part == RUN_WORKER
         return [each for each in found if (each.ppid() in parents) == is_fork]

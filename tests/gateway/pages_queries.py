@@ -46,8 +46,16 @@ class _Spreads(Visitor):
 def documents() -> Mapping[str, str]:
     """Return each document of the pages, by the name of its operation."""
     read = [definition for text in _templates() for definition in _parsed(text).definitions]
-    fragments = {each.name.value: each for each in read if isinstance(each, FragmentDefinitionNode)}
-    operations = [each for each in read if isinstance(each, OperationDefinitionNode) and each.name]
+    fragments = {
+        definition.name.value: definition
+        for definition in read
+        if isinstance(definition, FragmentDefinitionNode)
+    }
+    operations = [
+        definition
+        for definition in read
+        if isinstance(definition, OperationDefinitionNode) and definition.name
+    ]
     return {
         operation.name.value: _written(operation, fragments)
         for operation in operations

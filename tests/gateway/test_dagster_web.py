@@ -70,7 +70,7 @@ def sample(kind: Any, types: dict[str, Any]) -> str:
             for input_field in declared["inputFields"]
             if input_field["type"]["kind"] == "NON_NULL"
         ]
-        written = [f"{each['name']}: {sample(each['type'], types)}" for each in given]
+        written = [f"{argument['name']}: {sample(argument['type'], types)}" for argument in given]
         return "{" + ", ".join(written) + "}"
     return {"Int": "1", "Float": "1.5", "Boolean": "true"}.get(kind["name"], '"work"')
 
@@ -78,11 +78,13 @@ def sample(kind: Any, types: dict[str, Any]) -> str:
 def documents() -> dict[str, str]:
     """Return a valid document of each mutation of Dagster's schema."""
     schema: Any = create_schema().introspect()
-    types = {each["name"]: each for each in schema["__schema"]["types"]}
+    types = {graphql_type["name"]: graphql_type for graphql_type in schema["__schema"]["types"]}
     found = {}
     for field in types["Mutation"]["fields"]:
         needed = [arg for arg in field["args"] if arg["type"]["kind"] == "NON_NULL"]
-        written = ", ".join(f"{each['name']}: {sample(each['type'], types)}" for each in needed)
+        written = ", ".join(
+            f"{argument['name']}: {sample(argument['type'], types)}" for argument in needed
+        )
         arguments = f"({written})" if written else ""
         is_leaf = types[(field["type"]["ofType"] or field["type"])["name"]]["kind"] == "SCALAR"
         inside = "" if is_leaf else " {__typename}"

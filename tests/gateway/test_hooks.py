@@ -429,7 +429,7 @@ ROOM = [
 
 @pytest.mark.slow_after_first
 @pytest.mark.parametrize(
-    ("senders", "last", "refused"), [each[1:] for each in ROOM], ids=[each[0] for each in ROOM]
+    ("senders", "last", "refused"), [case[1:] for case in ROOM], ids=[case[0] for case in ROOM]
 )
 def test_unfinished_bodies_of_one_address_or_source_leave_room_for_others(
     settings, warehouse, senders, last, refused

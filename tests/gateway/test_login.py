@@ -116,8 +116,8 @@ def test_a_wrong_unknown_or_revoked_key_gets_the_same_answer(login_client: Login
     wrong = f"op_{key.key_id}_{'A' * 43}"
     unknown = f"op_{'0' * 12}_{key.secret}"
     answers = [
-        login_client.post("/login", {"key": each})
-        for each in (wrong, unknown, str(revoked), "", "é", "x")
+        login_client.post("/login", {"key": typed_key})
+        for typed_key in (wrong, unknown, str(revoked), "", "é", "x")
     ]
     assert {answer.status for answer in answers} == {401}
     assert len({answer.body for answer in answers}) == 1
@@ -147,7 +147,7 @@ def test_two_logins_at_once_in_one_browser_both_open_and_the_session_before_is_o
             for _ in range(2)
         ]
     after = [login.result() for login in logins]
-    assert [status(login_client, each) for each in (*after, before)] == [200, 200, 401]
+    assert [status(login_client, cookie) for cookie in (*after, before)] == [200, 200, 401]
 
 
 def test_logging_out_ends_this_session_and_a_copy_of_its_cookie(login_client: LoginClient):

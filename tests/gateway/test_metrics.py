@@ -134,7 +134,7 @@ def test_runs_rows_and_durations_are_those_of_the_ledger(warehouse, scrape):
 
 def test_the_inbox_has_a_depth_for_each_state_and_the_age_of_what_waits_longest(warehouse, scrape):
     taking = Inbox(warehouse, Clock())
-    taking.take([NewDelivery("git", each, None, b"{}", {}, 1) for each in "abcd"])
+    taking.take([NewDelivery("git", letter, None, b"{}", {}, 1) for letter in "abcd"])
     with warehouse.writing() as connection:
         for delivery_id, state, age in (("a", "dead", 9), ("b", "failed", 2), ("d", "done", 8)):
             connection.execute(

@@ -120,7 +120,7 @@ def test_of_several_runs_that_are_launched_at_once_each_bears_the_name(login_cli
         query, {"all": [params()["p"]] * 2}, key=login_client.keys[Role.OPERATOR]
     )
     several = answer.json["data"]["launchMultipleRuns"]["launchMultipleRunsResult"]
-    runs = [login_client.instance.get_run_by_id(each["run"]["runId"]) for each in several]
+    runs = [login_client.instance.get_run_by_id(launch["run"]["runId"]) for launch in several]
     assert [run and run.tags["user"] for run in runs] == ["the operator"] * 2
     [asked, answered] = login_client.audit(answer.headers["x-request-id"])
     assert (asked["operation"], answered["outcome"]) == ("launchMultipleRuns", "done")

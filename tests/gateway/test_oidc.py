@@ -65,7 +65,7 @@ def login_client(tmp_path_factory) -> Iterator[LoginClient]:
 
 def cookies_of(answer: Answer) -> str:
     found = [SimpleCookie(cookie) for cookie in answer.cookies]
-    return "; ".join(f"{n}={m.value}" for each in found for n, m in each.items() if m.value)
+    return "; ".join(f"{n}={m.value}" for cookies in found for n, m in cookies.items() if m.value)
 
 
 def begin(login_client: LoginClient, wanted: str = "/runs") -> tuple[str, str]:
@@ -265,7 +265,7 @@ class Liar:
         if not self.has_token:
             return answer
         if self.header["alg"] == "none":
-            parts = [json.dumps(each).encode() for each in (self.header, claims)]
+            parts = [json.dumps(part).encode() for part in (self.header, claims)]
             unsigned = b".".join(urlsafe_b64encode(part).rstrip(b"=") for part in parts)
             return answer | {"id_token": unsigned.decode() + "."}
         algorithms = [self.header["alg"]]

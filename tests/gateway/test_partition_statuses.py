@@ -42,4 +42,7 @@ def keys(part):
 
 def weeks(part):
     ranges = part["secondaryDim"]["ranges"]
-    return [(each["startKey"], each["endKey"], each["status"]) for each in ranges]
+    return [
+        (status_range["startKey"], status_range["endKey"], status_range["status"])
+        for status_range in ranges
+    ]

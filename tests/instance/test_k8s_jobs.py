@@ -184,7 +184,9 @@ def test_the_job_of_a_run_is_the_recorded_one_with_what_the_launching_pod_has(si
     assert launching["envFrom"][0] in container["envFrom"]
     assert job["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "registry"}]
     container["args"] = container["args"][:5]  # and the run as JSON
-    container["env"] = [each for each in container["env"] if "VERSION" not in each["name"]]
+    container["env"] = [
+        variable for variable in container["env"] if "VERSION" not in variable["name"]
+    ]
     text = yaml.safe_dump(job).replace(run.run_id, "RUN_ID")
     assert yaml.safe_load(text) == yaml.safe_load(RECORDED.read_text())
 

@@ -97,7 +97,7 @@ def test_the_oldest_segments_go_and_the_lines_in_them_are_counted(tmp_path):
     write(tmp_path, "a", 20_000, 100)
     folder = tmp_path / "run"
     oldest = list_segments(folder)[0]
-    sizes = [each.path.stat().st_size for each in list_segments(folder)]
+    sizes = [segment.path.stat().st_size for segment in list_segments(folder)]
     assert sum(sizes) <= MIB + 300
     page = read_after(folder, 0, 0)
     assert page.lines[0].position == oldest.start

@@ -30,10 +30,10 @@ def poll(warehouse: Warehouse, clock: StoppedClock) -> Poll:
             until = clock.now() + timedelta(minutes=5)
             claimed = items.claim(topic, limit=99, run_id="run", until=until)
             settlements = [
-                ItemSettlement(each, "done")
-                if each.key == "loaded"
-                else ItemSettlement(each, "failed", reason_code=each.key, is_retryable=False)
-                for each in claimed
+                ItemSettlement(item, "done")
+                if item.key == "loaded"
+                else ItemSettlement(item, "failed", reason_code=item.key, is_retryable=False)
+                for item in claimed
             ]
             with warehouse.writing() as connection:
                 items.settle(connection, settlements)

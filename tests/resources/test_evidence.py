@@ -139,9 +139,11 @@ def test_an_archive_of_a_run_holds_what_is_known_of_that_run_and_no_secret(expor
     captures = lines(found.path, "captures")
     assert [capture["run_id"] for capture in captures] == [first] * 3
     assert len({capture["sha256"] for capture in captures}) == len(lines(found.path, "blobs")) == 2
-    for each in captures:
-        assert hashlib.sha256(members[f"bytes/{each['sha256']}"]).hexdigest() == each["sha256"]
-        assert isinstance(each["capture_id"], str)
+    for capture in captures:
+        assert (
+            hashlib.sha256(members[f"bytes/{capture['sha256']}"]).hexdigest() == capture["sha256"]
+        )
+        assert isinstance(capture["capture_id"], str)
     [run] = lines(found.path, "runs")
     assert (run["run_id"], run["session"], run["status"]) == (first, "year end", "SUCCESS")
     assert [each["step_key"] for each in lines(found.path, "steps")] == ["part"]

@@ -133,8 +133,8 @@ def test_a_week_that_is_only_in_the_historic_dataset_is_asked_for_there_and_not_
         "S000002",
     ]
     asked = [request for request in requests if request.method == "POST"]
-    assert {each.target for each in asked} == {f"{CURRENT_PATH}Historic"}
-    assert not any("sortFields" in body_of(each) for each in asked)
+    assert {request.target for request in asked} == {f"{CURRENT_PATH}Historic"}
+    assert not any("sortFields" in body_of(request) for request in asked)
 
 
 def test_the_published_partitions_are_those_of_both_datasets(ask):

@@ -253,7 +253,7 @@ def test_rows_that_a_declaration_chooses_are_asked_for_in_probe_and_pages(bench)
     asked = [request for request in bench.server.requests if request.method == "POST"]
     chosen = b'{"fieldName":"note","fieldValue":"sums","compareType":"EQUAL"}'
     assert len(asked) > 1
-    assert all(chosen in each.body.replace(b" ", b"") for each in asked)
+    assert all(chosen in request.body.replace(b" ", b"") for request in asked)
 
 
 def test_a_group_that_needs_a_credential_names_it_when_it_refuses(bench):

@@ -86,7 +86,7 @@ def asked(partition_loader: PartitionLoader) -> list[tuple[str, Any]]:
 
 @pytest.mark.slow_on_postgresql
 def test_no_question_about_a_partition_reads_all_that_was_ever_delivered(partition_loader, asked):
-    about = [each for each in asked if any(f"FROM {name}" in each[0] for name in GROWING)]
+    about = [request for request in asked if any(f"FROM {name}" in request[0] for name in GROWING)]
     assert len(about) >= 2
     assert {
         statement: scanned(partition_loader.warehouse, statement, values)

@@ -110,7 +110,7 @@ def test_of_equal_ids_in_one_transaction_the_first_one_counts(warehouse, taking)
 def test_deliveries_have_the_order_in_which_they_came_also_while_the_clock_stands_or_goes_back(
     warehouse, taking, clock
 ):
-    taking.take([replace(FIRST, delivery_id=each) for each in "ca"])
+    taking.take([replace(FIRST, delivery_id=letter) for letter in "ca"])
     clock.at -= timedelta(days=1)
     taking.take([replace(FIRST, delivery_id="b")])
     assert rows(warehouse, "delivery_id") == [("c",), ("a",), ("b",)]

@@ -46,7 +46,7 @@ class FailingInbox:
     def end(self, items: WorkItems, topic: str, errors) -> None:
         until = self.clock.now() + LEASE
         claimed = items.claim(topic, limit=99, run_id="run", until=until)
-        results = [ItemSettlement.of_error(each, errors[each.key]) for each in claimed]
+        results = [ItemSettlement.of_error(item, errors[item.key]) for item in claimed]
         with self.warehouse.writing() as connection:
             items.settle(connection, results)
 

@@ -61,7 +61,7 @@ def inbox_runs(warehouse, clock, tmp_path) -> InboxRuns:
 
 
 def keys(claimed) -> list[str]:
-    return [each.key for each in claimed]
+    return [item.key for item in claimed]
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ class TopicItems:
             return [each.item.key for each in self.items.settle(connection, results)]
 
     def fail(self, *claimed: ClaimedItem, error: OrchestrationError | None = None) -> None:
-        self.settle(*(ItemSettlement.of_error(each, error or BUSY) for each in claimed))
+        self.settle(*(ItemSettlement.of_error(item, error or BUSY) for item in claimed))
 
     def states(self) -> dict[str, str]:
         found = self.items.list_items(topic=TOPIC, limit=9999)
@@ -70,7 +70,7 @@ def topic_items(warehouse, clock) -> TopicItems:
 
 
 def keys(claimed) -> list[str]:
-    return [each.key for each in claimed]
+    return [item.key for item in claimed]
 
 
 def done(claimed: ClaimedItem, **more) -> ItemSettlement:

@@ -119,7 +119,7 @@ def model_launches(
                 pending.append(times[place])
             place += 1
         if catch_up == "none":
-            pending = [each for each in pending if tick - each <= timedelta(minutes=5)]
+            pending = [due_at for due_at in pending if tick - due_at <= timedelta(minutes=5)]
         launched += pending[-1:] if catch_up == "latest" else pending[-most:]
         seen = tick
     return launched

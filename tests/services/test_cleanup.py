@@ -57,7 +57,7 @@ def test_no_blob_goes_that_a_current_row_a_newest_delivery_or_a_late_fetch_leads
     stays = {sha256 for _, sha256, _, at in rows if at >= before}
     for series in ("t:T1|a", "t:T1|b"):
         own = sorted((group for group in all_groups if group.startswith(series)), key=place_of)
-        kept = {*own[-keep_newest:], *[each for each in own if each in whole][-keep_newest:]}
+        kept = {*own[-keep_newest:], *[name for name in own if name in whole][-keep_newest:]}
         kept |= {group for number, _, group, _ in rows if number in current}
         stays |= {sha256 for _, sha256, group, _ in rows if group in kept}
 

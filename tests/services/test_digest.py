@@ -44,7 +44,7 @@ def test_a_thousand_at_once_are_one_message_for_each_rule_and_ten_are_ten():
 def test_a_flood_is_reported_once_it_ends_or_lasts_too_long():
     due = [waiting(n, age=timedelta(seconds=n)) for n in range(100)]
     assert sizes(due) == []
-    assert sizes([each for each in due if each.raised_at <= NOON - FLOOD_QUIET_PERIOD]) == [55]
+    assert sizes([alert for alert in due if alert.raised_at <= NOON - FLOOD_QUIET_PERIOD]) == [55]
     assert sizes([*due, waiting(101, age=LONGEST_FLOOD)]) == [101]
     assert sizes([waiting(n, age=timedelta(days=-1)) for n in range(11)]) == [11]  # set back
 
@@ -75,9 +75,9 @@ def test_nothing_is_sent_twice_or_mixed_and_all_in_the_end(ages: list[Any], most
     due = [waiting(n, rule=rule, age=timedelta(seconds=age)) for n, (age, rule) in enumerate(ages)]
     for at in (NOON, NOON + FLOOD_QUIET_PERIOD):
         found = plan_batches(due, lambda _: most, now=at)
-        alert_ids = [each.alert_id for batch in found for each in batch]
+        alert_ids = [alert.alert_id for batch in found for alert in batch]
         assert len(alert_ids) == len(set(alert_ids))
         for batch in found:
-            assert len({each.rule for each in batch}) == 1
+            assert len({alert.rule for alert in batch}) == 1
             assert len(batch) == 1 or len(batch) > most
-    assert sorted(alert_ids) == [each.alert_id for each in due]
+    assert sorted(alert_ids) == [alert.alert_id for alert in due]

@@ -115,7 +115,7 @@ records = st.lists(st.dictionaries(st.sampled_from(["id", "a"]), st.integers(0, 
 def test_what_is_left_of_a_page_is_what_json_says(found, indent):
     content = json.dumps({"n": 1, "data": found, "z": [2]}, indent=indent).encode()
     left, count = remove_records(content, DECLARED, Subject(("1",)))
-    kept = [each for each in found if str(each.get("id")) != "1"]
+    kept = [record for record in found if str(record.get("id")) != "1"]
     assert json.loads(left) == {"n": 1, "data": kept, "z": [2]}
     assert count == len(found) - len(kept)
 

@@ -302,18 +302,27 @@ def test_no_channel_is_notified_again_before_or_after_its_window(
         )
         for channel, route in routes.items():
             due = [
-                each for each in bad if last.get((channel, each), NOON - DAY) <= now - route.window
+                problem
+                for problem in bad
+                if last.get((channel, problem), NOON - DAY) <= now - route.window
             ]
             assert (channel in found.fresh) == bool(due)
             if channel in found.fresh:
-                last |= {(channel, each): now for each in bad}
+                last |= {(channel, problem): now for problem in bad}
             elif found.raised:  # of what stands in one alert, it is reminded as of the first
-                first = min(last[channel, each] for each in bad if (channel, each) in last)
-                last |= {(channel, each): first for each in bad}
+                first = min(last[channel, problem] for problem in bad if (channel, problem) in last)
+                last |= {(channel, problem): first for problem in bad}
         known = [
-            OpenAlert(each.alert_id, "error", "t", left, each.raised_at, each.notifications)
-            for each in known
-            if (left := found.remaining.get(each.alert_id, each.problems))
+            OpenAlert(
+                open_alert.alert_id,
+                "error",
+                "t",
+                left,
+                open_alert.raised_at,
+                open_alert.notifications,
+            )
+            for open_alert in known
+            if (left := found.remaining.get(open_alert.alert_id, open_alert.problems))
         ]
         if found.raised:
             notifications = {name: Notification(rule, now) for name, rule in found.fresh.items()}

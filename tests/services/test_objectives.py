@@ -158,7 +158,9 @@ def test_the_committed_rules_are_those_of_the_shipped_objectives():
         rule for group in yaml.safe_load(written.read_text())["groups"] for rule in group["rules"]
     ]
     burning = [rule for rule in rules if rule.get("alert") == "ObjectiveBurning"]
-    assert {rule["labels"]["objective"] for rule in burning} == {each.name for each in shipped}
+    assert {rule["labels"]["objective"] for rule in burning} == {
+        objective.name for objective in shipped
+    }
     assert len(burning) == 2 * len(shipped)
 
 

@@ -45,7 +45,7 @@ def ended(*rows) -> pl.DataFrame:
 
 def stand(look: Observation, *unlanded: OldestMissing):
     found = evaluate_health(look, unlanded, now=NOON, machine_now=NOON)
-    return {each.subject: each for each in found}
+    return {standing.subject: standing for standing in found}
 
 
 def state(day=None, week=None, under_way=None, unlanded=None):
@@ -245,7 +245,7 @@ def test_the_verdict_names_the_domains_of_each_state_the_worst_first():
     found = [value for value in stand(look, LATE).values() if not value.subject.asset]
     assert summarize_states(found) == "failing: saas; stale: finra; healthy: fx, web"
     assert summarize_states([]) == "no run has ended, and nothing is loaded"
-    assert [render_state(each) for each in found][:2] == [
+    assert [render_state(standing) for standing in found][:2] == [
         "**stale**\n\n"
         "- finra/otc_weekly is 30 h late, 1 partition  \n"
         "  missing, oldest T1|2026-02-02  \n"
@@ -289,7 +289,7 @@ def test_the_table_has_a_row_for_each_subject_and_window():
     )
     found = evaluate_health(look, [LATE], now=NOON, machine_now=NOON)
     first, *others = build_rows(found, NOON)
-    assert [(each["asset"], each["window_hours"]) for each in (first, *others)] == [
+    assert [(standing["asset"], standing["window_hours"]) for standing in (first, *others)] == [
         *(("", hours) for hours in (24, 168, 672)),
         *(("finra/otc_weekly", hours) for hours in (24, 168, 672)),
     ]

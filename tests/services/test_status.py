@@ -86,7 +86,9 @@ def test_the_latest_delivery_of_a_partition_decides_whether_it_is_quarantined(wa
     audited(warehouse, group, "is_of_usual_size", severity="warning")
     audited(warehouse, group, "has_unique_keys", outcome="passed")
     found = read_quarantined(warehouse)
-    assert [(each.partition_key, each.is_readable, each.audits) for each in found] == [
+    assert [
+        (partition.partition_key, partition.is_readable, partition.audits) for partition in found
+    ] == [
         ("T2|2025-01-06", True, [FailedAudit("has_few_rejects", "at most 5", "7")]),
         ("OTCE|2025-01-06", False, []),
     ]

@@ -28,7 +28,7 @@ def local(cron: str, after: str, count: int, zone: str = "America/New_York") -> 
     """Return the next due times as a clock on the wall shows them."""
     timetable = Timetable(read_cron(cron), ZoneInfo(zone))
     found = find_next_times(timetable, utc(after), count)
-    return [f"{each.astimezone(timetable.zone):%m-%d %H:%M%z}" for each in found]
+    return [f"{moment.astimezone(timetable.zone):%m-%d %H:%M%z}" for moment in found]
 
 
 def test_a_skipped_local_time_is_due_once_at_the_next_valid_moment():
@@ -114,9 +114,9 @@ def test_due_times_equal_dagsters_except_that_a_repeated_one_is_due_the_first_ti
     for first in (utc(forward), utc(back)):
         expected = dagster_times(cron, timetable.zone, first, first + length)
         if not timetable.cron.is_hourly:
-            expected = [each.replace(fold=0) for each in expected]
+            expected = [moment.replace(fold=0) for moment in expected]
         found = timetable.until(first + length, 1_000, first=first)
-        assert found == [each.astimezone(UTC) for each in expected]
+        assert found == [moment.astimezone(UTC) for moment in expected]
         assert len(found) >= 3
 
 
@@ -164,7 +164,9 @@ def test_late_ticks_launch_by_the_catch_up_rule_and_name_what_they_leave_out():
     assert every.skipped == (first, utc("2026-05-01T01:10"))
     whole = find_due_times(MINUTELY, first, now, "all", 1000)
     assert (len(whole.launched), whole.skipped) == (121, None)
-    assert {each.following for each in (none, latest, every, whole)} == {utc("2026-05-01T02:01")}
+    assert {timetable.following for timetable in (none, latest, every, whole)} == {
+        utc("2026-05-01T02:01")
+    }
 
 
 def test_a_tick_whose_clock_was_set_back_launches_nothing():

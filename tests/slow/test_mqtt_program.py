@@ -78,7 +78,7 @@ def test_the_ui_starts_the_bridge_and_ends_it(tmp_path, broker) -> None:
         programs.wait_for(lambda: is_connected(state), seconds=programs.PATIENCE_SECONDS)
         send(broker, "one")
         programs.wait_for(lambda: rows(state, "SELECT count(*) FROM mqtt_inbox") == [(1,)])
-        [bridge] = [each for each in programs.processes_of(state) if is_bridge(each)]
+        [bridge] = [process for process in programs.processes_of(state) if is_bridge(process)]
         ui.send_signal(signal.SIGTERM)
         ui.wait(programs.PATIENCE_SECONDS)
         programs.wait_for(lambda: not bridge.is_running())

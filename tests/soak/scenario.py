@@ -23,8 +23,8 @@ FIRST_DAYS = (
     date(2028, 2, 14),  # a holiday on the 21st, and February 29th
     date(2026, 12, 21),  # holidays, and the end of the year
 )
-"""Mondays on which a scenario may begin, all to come: processes that begin after the present are taken
-for others of the same number."""
+"""Mondays on which a scenario may begin, all to come: processes that begin after the present
+are taken for others of the same number."""
 
 KILLED = ("daemon", "code server", "gateway", "run worker", "vendor")
 RESTATED_ONE_IN = 3

@@ -34,9 +34,9 @@ def test_a_signature_holds_for_exactly_the_signed_files():
         files | {SIGNATURE_FILE: b""},
         signed(plugin_files(), bytes(32)),
     ]
-    for each in others:
+    for other in others:
         with pytest.raises(ContractError, match="is not that of"):
-            verify(each, PUBLIC_KEY, "example.org")
+            verify(other, PUBLIC_KEY, "example.org")
 
 
 def test_a_key_is_32_bytes_of_base64():
@@ -79,7 +79,7 @@ def asked(**fields: Any) -> Permissions:
 
 def changes_of(granted: Permissions | None, wanted: Permissions) -> dict[str, Change]:
     found = compare(granted, wanted, Budget(), Budget())
-    return {each.name: each.change for each in found if each.permission != "budget"}
+    return {advice.name: advice.change for advice in found if advice.permission != "budget"}
 
 
 HOST = {"host": "a.org", "methods": ["GET"]}

@@ -82,7 +82,7 @@ def made_by(api, run: dg.DagsterRun) -> set[tuple[str, str]]:
     """Return the assets and partitions that a run materialized."""
     events = api.get(f"/runs/{run.run_id}/events?limit=1000")["events"]
     made = [event for event in events if event["type"] == "ASSET_MATERIALIZATION"]
-    return {(each["asset"], each["partition"]) for each in made}
+    return {(materialization["asset"], materialization["partition"]) for materialization in made}
 
 
 def captures_of(api, run: dg.DagsterRun) -> int:

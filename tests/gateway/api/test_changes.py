@@ -114,11 +114,11 @@ def test_a_stream_has_what_is_committed_from_now_and_goes_on_after_a_cursor(api,
             return first, await stream.events(2)
 
     first, then = api.runner.run(follow())
-    assert [(each["change"], each["row"]["symbol"]) for each in first] == [
+    assert [(change["change"], change["row"]["symbol"]) for change in first] == [
         ("added", "AAA"),
         ("added", "BBB"),
     ]
-    assert [(each["change"], each["row"]["symbol"]) for each in then] == [
+    assert [(change["change"], change["row"]["symbol"]) for change in then] == [
         ("added", "BBB"),
         ("changed", "AAA"),
     ]

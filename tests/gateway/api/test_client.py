@@ -260,13 +260,13 @@ def test_every_operation_has_a_method_by_which_all_can_be_said_that_it_takes():
         return httpx.Response(404, json=problem)
 
     with Client(HOME, "key", transport=httpx.MockTransport(refuse)) as client:
-        for each in ask_for_all(client):
+        for call in ask_for_all(client):
             with suppress(ApiError):
-                each()
+                call()
     paths = document(OPERATIONS)["paths"]
     for operation in OPERATIONS:
         documented = paths[operation.path][operation.method.lower()]["parameters"]
-        places = {each["name"]: each["in"] for each in documented}
+        places = {parameter["name"]: parameter["in"] for parameter in documented}
         form = re.compile("/api/v1" + re.sub(r"\{\w+\}", "[^/]+", operation.path))
         found = [
             each
@@ -531,10 +531,10 @@ DTYPES = {
 @pytest.mark.slow
 def test_every_table_is_a_frame_of_the_types_that_the_api_describes_also_without_a_row(client):
     tables = client.tables()
-    for each in tables:
-        frame = client.frame(each.name)
+    for table in tables:
+        frame = client.frame(table.name)
         assert {name: str(kind) for name, kind in frame.dtypes.items()} == {
-            column.name: DTYPES[column.type] for column in each.columns
+            column.name: DTYPES[column.type] for column in table.columns
         }
     kinds = {column.type for table in tables for column in table.columns}
     assert kinds == set(DTYPES)
@@ -593,7 +593,10 @@ def test_runs_and_executions_are_frames_with_the_types_of_their_models(client, l
     }
     assert runs.loc[landed, "duration_seconds"] == run.duration_seconds
     history = client.history_frame(status="completed", limit=1000).set_index("execution_id")
-    executed = {each.execution_id: each for each in client.history(status="completed", limit=1000)}
+    executed = {
+        execution.execution_id: execution
+        for execution in client.history(status="completed", limit=1000)
+    }
     assert set(history.index) == set(executed)
     assert history.loc[landed, "metrics_rows_in"] == executed[landed].metrics.rows_in > 1000
     assert history["error_category"].isna().all()
@@ -769,7 +772,7 @@ def test_a_diff_has_added_changed_and_removed_rows_with_both_values(api, client,
     chosen = ["symbol", "change", "old_share_quantity", "new_share_quantity"]
     with api.services.warehouse.writing() as connection:
         connection.execute(weekly.insert(), [state("AAA", 30, later), state("CCC", 40, later)])
-        connection.execute(history.insert(), [each | ended for each in before])
+        connection.execute(history.insert(), [execution | ended for execution in before])
     try:
         rows = list(client.diff("finra_otc_weekly", **times, columns=chosen))
         frame = client.diff_frame("finra_otc_weekly", **times, order_by=["-symbol"])
@@ -777,9 +780,9 @@ def test_a_diff_has_added_changed_and_removed_rows_with_both_values(api, client,
         none = client.diff_frame("finra_otc_weekly", **(times | {"since": later}))
     finally:
         with api.services.warehouse.writing() as connection:
-            for each in (weekly, history):
-                connection.execute(delete(each).where(each.c.week_start == MONDAY))
-    found = [tuple(each[name] for name in chosen) for each in rows]
+            for written in (weekly, history):
+                connection.execute(delete(written).where(written.c.week_start == MONDAY))
+    found = [tuple(record[name] for name in chosen) for record in rows]
     assert found == [
         ("AAA", "changed", "10.000000", "30.000000"),
         ("BBB", "removed", "20.000000", None),

@@ -75,7 +75,7 @@ def test_every_table_and_view_but_the_door_s_and_the_inbox_is_described(api):
 
 def test_work_items_are_listed_by_topic_and_state_a_page_at_a_time(api):
     items = WorkItems(api.services.warehouse, Clock())
-    items.enqueue("documents/a", [NewItem(each, "1") for each in "abc"])
+    items.enqueue("documents/a", [NewItem(letter, "1") for letter in "abc"])
     items.enqueue("documents/b", [NewItem("a", "1")])
     items.claim("documents/b", limit=1, run_id="run", until=Clock().now())
     page = api.get("/items?topic=documents/a&limit=2")
@@ -382,7 +382,7 @@ def test_pictures_and_staged_files_are_sent_and_nothing_else_of_the_store(api):
     answer = api.ask("GET", build_file_path(name).removeprefix("/api/v1"))
     assert (answer.status_code, answer.content) == (200, content)
     assert answer.headers["content-type"] == "image/svg+xml"
-    assert any("sandbox" in each for each in answer.headers.get_list("content-security-policy"))
+    assert any("sandbox" in policy for policy in answer.headers.get_list("content-security-policy"))
     missing = f"staged/x/{'0' * 64}.parquet"
     for wrong in (other, missing, f"plots/../{name}", f"plots/{name}/..", "plots/finra/value"):
         assert api.problem("GET", build_file_path(wrong).removeprefix("/api/v1"))["status"] == 404

@@ -50,7 +50,7 @@ def letters(api, tmp_path):
 
 def open_letters(api: Any) -> list[tuple[int, str]]:
     found = api.get("/mqtt/dead-letters?state=dead")["letters"]
-    return [(each["arrival_id"], each["reason_code"]) for each in found]
+    return [(dead_letter["arrival_id"], dead_letter["reason_code"]) for dead_letter in found]
 
 
 @pytest.mark.slow

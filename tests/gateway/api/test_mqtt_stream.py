@@ -113,7 +113,7 @@ def test_a_reader_that_takes_nothing_holds_up_no_other_and_keeps_little(api, inb
                 await inbox(*[(PROJECTS, message(n)) for n in range(start, start + 100)])
                 assert len(await fast.events(100)) == 100
             feed = services.feeds["mqtt"]
-            assert sum(len(each.event) for each in feed._kept) <= 20_000
+            assert sum(len(kept_event.event) for kept_event in feed._kept) <= 20_000
             assert [event["arrival_id"] for event in await slow.events(500)] == list(range(1, 501))
 
     api.runner.run(follow())
@@ -228,7 +228,7 @@ def test_the_client_resumes_a_stream_that_breaks_off_and_loses_nothing():
 
     def follow() -> None:
         with Client(HOME, "key", transport=transport, sleep=lambda _: None) as client:
-            found.extend(each.arrival_id for each in client.mqtt_stream("tracker/#"))
+            found.extend(event.arrival_id for event in client.mqtt_stream("tracker/#"))
 
     with pytest.raises(ApiError, match="401"):
         follow()

@@ -25,8 +25,8 @@ def admin(api):
     with Client(HOME, str(api.keys["admin"]), transport=api) as client:
         yield client
     with api.services.warehouse.writing() as connection:
-        for each in (plugins, plugins_grants, plugins_publishers, plugins_versions):
-            connection.execute(delete(each))
+        for table in (plugins, plugins_grants, plugins_publishers, plugins_versions):
+            connection.execute(delete(table))
 
 
 def status_of(raised: pytest.ExceptionInfo[ApiError]) -> int:
@@ -39,7 +39,7 @@ def test_an_admin_adds_grants_enables_and_stops_a_plugin(api, admin: Client):
     assert (tried.plugin, admin.plugins().plugins) == (None, [])
     added = admin.add_plugin(ARCHIVE, sha256=digest, allow_unsigned=True)
     assert added.needs_grant
-    assert [each.what for each in added.advice] == ["import socket: opens network connections"]
+    assert [advice.what for advice in added.advice] == ["import socket: opens network connections"]
     assert api.audited() == ("PUT /plugins", "done", "the admin")
     granted = admin.grant_plugin("rss", permissions={"hosts": []}, expected_version=1)
     enabled = admin.enable_plugin("rss", share=0.1, expected_version=granted.version_number)
@@ -80,7 +80,12 @@ async def too_large():
 def test_a_refused_archive_leaves_nothing(api, content, headers, status):
     def files() -> list[str]:
         unpacked = (api.services.settings.state_path / "plugins").rglob("*")
-        return sorted([*(each.name for each in api.services.store.listed()), *map(str, unpacked)])
+        return sorted(
+            [
+                *(stored_file.name for stored_file in api.services.store.listed()),
+                *map(str, unpacked),
+            ]
+        )
 
     before = files()
     answer = api.ask("PUT", "/plugins", "admin", content=content, headers=headers)

@@ -278,7 +278,11 @@ def test_a_reader_that_takes_nothing_holds_up_no_other_and_keeps_little(api, pro
                 programs.write("run", 100)
                 assert await fast.lines(100) == list(range(start, start + 100))
             feed = services.feeds["logs"]
-            assert sum(len(each.event) for each in feed._kept) == feed._kept_bytes <= 20_000
+            assert (
+                sum(len(kept_event.event) for kept_event in feed._kept)
+                == feed._kept_bytes
+                <= 20_000
+            )
             assert await slow.lines(500) == list(range(500))
 
     api.runner.run(follow())

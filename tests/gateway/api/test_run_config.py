@@ -129,8 +129,8 @@ def test_of_several_launches_each_with_an_invalid_config_is_refused(api):
     found = answer_to(
         api, "launchMultipleRuns", "executionParamsList: [ExecutionParams!]", [RUN, RUN], fields
     )
-    for each in found.get("launchMultipleRunsResult", [found]):
-        require_refusal(each)
+    for launch in found.get("launchMultipleRunsResult", [found]):
+        require_refusal(launch)
     assert made(api) == before
 
 

@@ -306,12 +306,14 @@ def test_the_events_of_a_run_are_its_life_by_page(api, landed):
         page = api.get(f"/runs/{landed}/events?limit=10&after={page['next']}")
         found += page["events"]
     assert page["is_finished"]
-    types = [each["type"] for each in found]
+    types = [event["type"] for event in found]
     assert {"RUN_START", "STEP_SUCCESS", "RUN_SUCCESS"} <= set(types)
     assert "LOG" not in types
-    assert [each["id"] for each in found] == sorted({each["id"] for each in found})
-    made = [each for each in found if each["type"] == "ASSET_MATERIALIZATION"]
-    assert {(each["asset"], each["partition"]) for each in made} >= {("finra/otc_weekly", WEEK)}
+    assert [event["id"] for event in found] == sorted({event["id"] for event in found})
+    made = [event for event in found if event["type"] == "ASSET_MATERIALIZATION"]
+    assert {
+        (materialization["asset"], materialization["partition"]) for materialization in made
+    } >= {("finra/otc_weekly", WEEK)}
 
 
 class Reading:
@@ -374,7 +376,7 @@ def dead(api) -> Iterator[dict[str, OrchestrationError]]:
     items, until = open_delivery_items(warehouse, clock), clock.now() + HOURS
     claimed = items.claim(DEAD, limit=9, run_id="earlier", until=until)
     with warehouse.writing() as connection:
-        results = [ItemSettlement.of_error(each, errors[each.key]) for each in claimed]
+        results = [ItemSettlement.of_error(item, errors[item.key]) for item in claimed]
         items.settle(connection, results)
     yield errors
     with warehouse.writing() as connection:
@@ -427,9 +429,9 @@ def failed_files(api) -> Iterator[None]:
         claimed = items.claim(FILES, limit=9, run_id="r", until=until, connection=connection)
         ended = [
             ItemSettlement(
-                each, "failed", reason_code=each.key, is_retryable=each.key == "vanished"
+                item, "failed", reason_code=item.key, is_retryable=item.key == "vanished"
             )
-            for each in claimed
+            for item in claimed
         ]
         items.settle(connection, ended)
     yield
@@ -445,7 +447,7 @@ def test_failed_files_are_retried_and_by_reason_those_that_need_a_setting(api, f
 
     assert states() == {"encrypted": "dead", "vanished": "failed"}
     answer = api.post("/runs/retry-failed-items", {"topics": [FILES]})
-    [left_out] = [each for each in answer["items"]["first"] if each["left_out_because"]]
+    [left_out] = [item for item in answer["items"]["first"] if item["left_out_because"]]
     assert left_out["left_out_because"] == (
         "the file needs a password; add its password to DOCUMENTS_PASSWORDS, or deliver it without"
     )
@@ -624,8 +626,8 @@ def test_two_requests_with_one_key_at_once_launch_one_run(api):
             return await asyncio.gather(*(client.request(**request) for _ in range(3)))
 
     launched = [answer.json() for answer in api.runner.run(both())]
-    assert len({each["run_id"] for each in launched}) == 1
-    assert sorted(each["is_repeated"] for each in launched) == [False, True, True]
+    assert len({launch["run_id"] for launch in launched}) == 1
+    assert sorted(launch["is_repeated"] for launch in launched) == [False, True, True]
 
 
 @pytest.mark.slow

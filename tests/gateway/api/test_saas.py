@@ -28,7 +28,7 @@ OTHERS = {
 @pytest.fixture(scope="module")
 def reconciled(api):
     now = api.services.clock.now()
-    rules = [SyncRule.model_validate(each) for each in (OTHERS, FIRST)]
+    rules = [SyncRule.model_validate(rule) for rule in (OTHERS, FIRST)]
     task = Entity("peopleforce", "task", "42")
     entries = [
         SyncLogEntry(task, "created", "HR-1", {"fields": {"summary": "Grüße 👋🏽 100%"}}),
@@ -69,15 +69,15 @@ def test_the_audit_log_is_searched(api, reconciled, query, found):
 
 def test_pages_of_the_audit_log_go_back_in_time(api, reconciled):
     whole = api.get("/saas/audit")["entries"]
-    assert [each["entry_id"] for each in whole] == sorted(
-        (each["entry_id"] for each in whole), reverse=True
+    assert [entry["entry_id"] for entry in whole] == sorted(
+        (entry["entry_id"] for entry in whole), reverse=True
     )
     paged, cursor = [], ""
     while cursor is not None:
         page = api.get(f"/saas/audit?limit=3{cursor and '&cursor='}{cursor}")
         paged, cursor = paged + page["entries"], page["next_cursor"]
     assert paged == whole
-    [cut] = [each for each in whole if "cut" in each["detail"]]
+    [cut] = [entry for entry in whole if "cut" in entry["detail"]]
     assert len(cut["detail"]["cut"]) == 20_000
 
 

@@ -30,14 +30,14 @@ def followed(tmp_path_factory):
 def test_the_spans_of_one_request_are_one_trace_with_parents(followed):
     _, run_id, collector = followed
     own = [span for span in collector.spans if span.trace_id == REQUEST.trace_id]
-    names = {each.span_id: each.name for each in own}
+    names = {own_span.span_id: own_span.name for own_span in own}
     assert len(names) == len(own)  # no span twice
 
     def path(span) -> list[str]:
-        above = [each for each in own if each.span_id == span.parent]
+        above = [own_span for own_span in own if own_span.span_id == span.parent]
         return [*(path(above[0]) if above else []), span.name]
 
-    paths = {tuple(path(each)) for each in own}
+    paths = {tuple(path(own_span)) for own_span in own}
     run = ("request", "launch", "run")
     assert paths >= {
         ("request",),
@@ -48,15 +48,15 @@ def test_the_spans_of_one_request_are_one_trace_with_parents(followed):
         (*run, "step", "extract", "http"),
         (*run, "step", "batch", "load", "transaction"),
     }
-    [request] = [each for each in own if each.name == "request"]
+    [request] = [own_span for own_span in own if own_span.name == "request"]
     assert request.parent == REQUEST.span_id
     assert (request.attributes["method"], request.attributes["status"]) == ("POST", 202)
-    [made] = [each for each in own if each.name == "run"]
+    [made] = [own_span for own_span in own if own_span.name == "run"]
     assert made.attributes["run.id"] == run_id
-    load = next(each for each in own if each.name == "load")
+    load = next(own_span for own_span in own if own_span.name == "load")
     assert (load.attributes["table"], load.attributes["partition"]) == ("finra_otc_weekly", WEEK)
     assert load.attributes["rows_added"] > 0
-    assert {each.error for each in own} == {""}
+    assert {own_span.error for own_span in own} == {""}
 
 
 @pytest.mark.slow

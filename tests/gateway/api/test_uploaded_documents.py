@@ -81,7 +81,7 @@ def test_uploads_are_loaded_under_the_id_of_their_answer_and_an_erasure_reaches_
     api.run("documents_load", partition=DAY)
     ids = {sha256, replaced, latest}
     found = rows(api, documents.c.document_id, documents.c.state, documents.c.superseded_by)
-    assert found == sorted((each, "loaded", None) for each in ids)
+    assert found == sorted((document_id, "loaded", None) for document_id in ids)
     path = f"/inbox/{inbox}/{answer['upload_id']}/report.txt"
     assert (path, sha256, "loaded") in rows(
         api, documents_files.c.path, documents_files.c.document_id, documents_files.c.state

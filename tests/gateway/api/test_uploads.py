@@ -285,7 +285,7 @@ def artifact_bytes(api) -> Callable[[], int]:
     """Return the bytes that a test has added to the artifact store."""
 
     def total() -> int:
-        return sum(each.byte_count for each in api.services.store.listed())
+        return sum(stored_file.byte_count for stored_file in api.services.store.listed())
 
     before = total()
     return lambda: total() - before

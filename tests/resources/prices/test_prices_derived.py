@@ -67,7 +67,7 @@ def test_of_a_changed_day_the_rows_that_its_windows_reach_back_to_are_read_once(
     event.remove(Engine, "before_cursor_execute", note)
     assert rows == {"prices_corporate_actions": 1, "prices_returns": 1}
     with light_loader.warehouse.reading() as connection:
-        found = [len(connection.exec_driver_sql(*each).all()) for each in asked]
+        found = [len(connection.exec_driver_sql(*request).all()) for request in asked]
     assert [count for count in found if count > 2] == [ROWS_BEFORE + 1, ROWS_BEFORE + 2]
     assert not any("prices_returns" in statement for statement, _ in asked)
 
