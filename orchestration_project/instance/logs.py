@@ -45,7 +45,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "announcements_unsettled": "Reported loads could not be marked as reported.",
     "backfill_unbalanced": "A backfill ended without naming where each of its partitions went.",
     "balance_unrecorded": "The equations of a run could not be stored.",
-    "metadata_reported": "The metadata that a run adds to its asset, as text.",
+    "metadata_reported": "Metadata of a run's asset, as text; in its event log and console alone.",
     "items_processed": "Counts of the work items of a topic after a batch.",
     "export_ended": "Result of an attempt to deliver an export.",
     "artifact_repaired": "Outcome of the repair of a damaged artifact.",
@@ -182,6 +182,9 @@ RUN_EVENTS = frozenset(
     }
 )
 """Dagster's events of a run that its log has at any LOG_LEVEL."""
+
+EVENTS_WITH_ROWS = frozenset({"metadata_reported"})
+"""Events of a run that have rows of tables: an erasure masks Dagster's logs, not ours."""
 
 
 class JsonLines(logging.Formatter):
@@ -370,6 +373,7 @@ def _run_handler(settings: Settings) -> LogFileHandler:
     kept_handler.addFilter(
         lambda record: record.levelno >= level or _read_event(record) in RUN_EVENTS
     )
+    kept_handler.addFilter(lambda record: getattr(record, "event", None) not in EVENTS_WITH_ROWS)
     _KEPT_OF_RUNS[:] = [kept_handler]
     return kept_handler
 
