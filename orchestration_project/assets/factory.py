@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import dagster as dg
@@ -219,23 +219,9 @@ def _build_table_asset(
             _build_table_spec(dataset, source),
             *(_build_derived_spec(dataset, table) for table in dataset.transforms),
         ],
-        check_specs=[
-            check_spec(
-                name,
-                asset=dataset.key,
-                description=text,
-                severity=_choose_severity(dataset, name),
-                remedy=FIELDS_REMEDY if name == FIELDS_CHECK else HELP.get(name, COMPARE).remedy,
-                settings=_reject_settings(dataset) if name == "has_few_rejects" else (),
-                quarantines="partition",
-            )
-            for name, text in _list_checks(dataset).items()
-        ],
+        check_specs=_build_check_specs(dataset),
         partitions_def=build_partitions(
-            dataset.partitioning,
-            first_day,
-            now=today,
-            machine_now=Clock().today(zone),
+            dataset.partitioning, first_day, now=today, machine_now=Clock().today(zone)
         ),
         backfill_policy=dg.BackfillPolicy.single_run(),
         required_resource_keys={"artifacts", "clock", "settings", "warehouse", dataset.resource},
@@ -244,39 +230,68 @@ def _build_table_asset(
         context: dg.AssetExecutionContext,
         config: options,  # pyright: ignore[reportInvalidTypeForm] - a model of the dataset's own
     ) -> Iterator[AssetEvent]:
-        """Extract, validate and load each partition of the run."""
-        warehouse: Warehouse = context.resources.warehouse
-        limits = _read_limits(dataset, context.resources)
-        checks_file = context.resources.settings.checks_of(dataset.domain)
-        ratio = config.max_reject_ratio
-        log = ReportLog(context.instance, dataset.key, context.run.run_id)
-        now = context.resources.clock.now
-        loader = DatasetLoader(
-            replace(dataset, completeness=find_dataset_completeness(dataset, checks_file)),
-            _choose_deliveries(dataset, context, config),
-            warehouse,
-            context.resources.artifacts,
-            today=context.resources.clock.today(zone),
-            run_id=context.run.run_id,
-            max_reject_ratio=limits.max_reject_ratio if ratio is None else ratio,
-            scratch=context.resources.settings.scratch_path,
-            is_reported=log,
-            first_day=first_day,
-        )
-
-        def opened() -> DatasetLoader[None, pl.DataFrame]:
-            refuse_unused_options(dict(config), type(config))
-            acceptance = config.acceptance
-            if acceptance is not None:
-                loader.acceptance = check_approval(context, dataset.key, acceptance, warehouse)
-            return loader
-
-        report = _DeclaredReport(
-            warehouse, dataset.table, log, now, dataset, context.resources, loader
-        )
-        yield from load_partitions(context, opened, report)
+        """Extract, validate, load and report each partition of the run."""
+        run = _DatasetRun(dataset, context, config, first_day)
+        yield from load_partitions(context, run.open_loader, run.build_report())
 
     return load
+
+
+@dataclass(frozen=True)
+class _DatasetRun:
+    """A run that loads partitions of a declared dataset from its first day on."""
+
+    dataset: Dataset
+    context: dg.AssetExecutionContext
+    config: LoadOptions
+    first_day: date
+
+    @cached_property
+    def loader(self) -> DatasetLoader[None, pl.DataFrame]:
+        """Extracts, validates and loads a partition."""
+        dataset, resources = self.dataset, self.context.resources
+        limits, ratio = _read_limits(dataset, resources), self.config.max_reject_ratio
+        checks_file = resources.settings.checks_of(dataset.domain)
+        return DatasetLoader(
+            replace(dataset, completeness=find_dataset_completeness(dataset, checks_file)),
+            _choose_deliveries(dataset, self.context, self.config),
+            resources.warehouse,
+            resources.artifacts,
+            today=resources.clock.today(dataset.partitioning.calendar.zone),
+            run_id=self.context.run.run_id,
+            max_reject_ratio=limits.max_reject_ratio if ratio is None else ratio,
+            scratch=resources.settings.scratch_path,
+            is_reported=self.log,
+            first_day=self.first_day,
+        )
+
+    @cached_property
+    def log(self) -> ReportLog:
+        """Reports of the table by earlier runs."""
+        return ReportLog(self.context.instance, self.dataset.key, self.context.run.run_id)
+
+    def open_loader(self) -> DatasetLoader[None, pl.DataFrame]:
+        """Return the loader, once the config and its acceptance are valid."""
+        refuse_unused_options(dict(self.config), type(self.config))
+        acceptance, warehouse = self.config.acceptance, self.context.resources.warehouse
+        if acceptance is not None:
+            self.loader.acceptance = check_approval(
+                self.context, self.dataset.key, acceptance, warehouse
+            )
+        return self.loader
+
+    def build_report(self) -> "_DeclaredReport":
+        """Return the report of the run."""
+        resources = self.context.resources
+        return _DeclaredReport(
+            resources.warehouse,
+            self.dataset.table,
+            self.log,
+            resources.clock.now,
+            self.dataset,
+            resources,
+            self.loader,
+        )
 
 
 @dataclass(frozen=True)
@@ -351,6 +366,21 @@ def _build_derived_spec(dataset: Dataset, table: Table) -> dg.AssetSpec:
             "licence": dataset.licence,
         },
     ).replace_attributes(skippable=True)
+
+
+def _build_check_specs(dataset: Dataset) -> list[dg.AssetCheckSpec]:
+    return [
+        check_spec(
+            name,
+            asset=dataset.key,
+            description=text,
+            severity=_choose_severity(dataset, name),
+            remedy=FIELDS_REMEDY if name == FIELDS_CHECK else HELP.get(name, COMPARE).remedy,
+            settings=_reject_settings(dataset) if name == "has_few_rejects" else (),
+            quarantines="partition",
+        )
+        for name, text in _list_checks(dataset).items()
+    ]
 
 
 def _list_checks(dataset: Dataset) -> Mapping[str, str]:

@@ -57,11 +57,7 @@ def build_replay_job(
     by_table = {replay.table: replay for replay in replays}
     op = replay_op(domain)
 
-    @dg.op(
-        name=op,
-        out=dg.Out(dg.Nothing),
-        required_resource_keys={"settings", "warehouse"},
-    )
+    @dg.op(name=op, out=dg.Out(dg.Nothing), required_resource_keys={"settings", "warehouse"})
     def launch(
         context: dg.OpExecutionContext,
         config: model,  # pyright: ignore[reportInvalidTypeForm] - a model of the domain's own
@@ -76,16 +72,7 @@ def build_replay_job(
             raise ConfigurationError(
                 f"invalid table: expected one of {', '.join(by_table)}", found=config.table
             )
-        replay = by_table[config.table]
-        resources = context.resources
-        plan = replay.plan_runs(_request(replay, config), resources.settings, resources.warehouse)
-        reported = report_dry_run(context.log, "nothing is replayed", is_dry_run=config.dry_run)
-        reported |= {"replayed": plan.description, "run_count": len(plan.ranges)}
-        if not config.dry_run:
-            reported |= _launch(
-                context, replay, plan, replay.run_config(plan, _select_options(config))
-            )
-        context.add_output_metadata(log_metadata(reported))
+        _replay_table(context, by_table[config.table], config)
 
     @dg.job(
         name=replay_job_name(domain),
@@ -101,6 +88,18 @@ def build_replay_job(
         launch()
 
     return Job(definition=replay_job, parameters=(), real_config=build_real_config(op))
+
+
+def _replay_table(context: dg.OpExecutionContext, replay: Replay, config: ReplaySelection) -> None:
+    """Launch the runs of a table that the config chooses, or in a dry run report them."""
+    resources = context.resources
+    plan = replay.plan_runs(_request(replay, config), resources.settings, resources.warehouse)
+    reported = report_dry_run(context.log, "nothing is replayed", is_dry_run=config.dry_run)
+    reported |= {"replayed": plan.description, "run_count": len(plan.ranges)}
+    if not config.dry_run:
+        run_config = replay.run_config(plan, _select_options(config))
+        reported |= _launch(context, replay, plan, run_config)
+    context.add_output_metadata(log_metadata(reported))
 
 
 def _request(replay: Replay, config: ReplaySelection) -> ReplayRequest:

@@ -24,25 +24,10 @@ COLUMNS = {
 def configuration_asset(domain: Domain) -> dg.AssetsDefinition:
     """Return the asset `<domain>/configuration`; of an invalid setting it shows the default."""
     key = dg.AssetKey([domain.name, CONFIGURATION])
-    columns = [dg.TableColumn(name, description=text) for name, text in COLUMNS.items()]
 
     @dg.multi_asset(
         name=f"{domain.name}_{CONFIGURATION}",
-        specs=[
-            dg.AssetSpec(
-                key,
-                description=describe_asset(
-                    f"One row per setting of {domain.name}: what is in effect, and where it comes "
-                    "from.",
-                    "operations",
-                ),
-                group_name="operations",
-                owners=["team:operations"],
-                kinds={"settings"},
-                tags={"domain": domain.name, **_build_data_tag(domain)},
-                metadata={"dagster/column_schema": dg.TableSchema(columns)},
-            )
-        ],
+        specs=[_build_spec(domain, key)],
         check_specs=[
             check_spec(
                 CHECK,
@@ -66,6 +51,22 @@ def configuration_asset(domain: Domain) -> dg.AssetsDefinition:
             yield dg.AssetCheckResult(asset_key=key, check_name=CHECK, passed=True)
 
     return configuration
+
+
+def _build_spec(domain: Domain, key: dg.AssetKey) -> dg.AssetSpec:
+    columns = [dg.TableColumn(name, description=text) for name, text in COLUMNS.items()]
+    return dg.AssetSpec(
+        key,
+        description=describe_asset(
+            f"One row per setting of {domain.name}: what is in effect, and where it comes from.",
+            "operations",
+        ),
+        group_name="operations",
+        owners=["team:operations"],
+        kinds={"settings"},
+        tags={"domain": domain.name, **_build_data_tag(domain)},
+        metadata={"dagster/column_schema": dg.TableSchema(columns)},
+    )
 
 
 def _build_data_tag(domain: Domain) -> dict[str, str]:

@@ -79,7 +79,7 @@ def launch_backfill(
         log_metadata(
             {
                 **reported,
-                "backfill": _start_backfill(context, due, config.dry_run, values),
+                "backfill": _start_backfill(context, due, values, is_dry_run=config.dry_run),
                 "requested_count": values["weeks"],
                 "partitions": summary(due) or "none",
                 "partition_count": len(due),
@@ -99,14 +99,15 @@ def _select_partitions(weeks: Iterable[TierWeek]) -> list[TierWeek]:
 def _start_backfill(
     context: dg.OpExecutionContext,
     due: Sequence[TierWeek],
-    dry_run: bool,
     values: Mapping[str, Any],
+    *,
+    is_dry_run: bool,
 ) -> str:
     """Launch a backfill of the weeks, and return its id, or why there is none."""
     running = find_active_backfill(context.instance, {LAUNCHED_BY_JOB: BACKFILL_JOB})
     if running is not None:
         return f"none: {running}, of an earlier run of this job, is not over"
-    if not due or dry_run:
+    if not due or is_dry_run:
         return "none: dry run" if due else "none: none of the weeks is to be loaded"
     ranges = {
         REQUESTED_RANGE: f"the latest {values['weeks']} weeks that are missing or changed",

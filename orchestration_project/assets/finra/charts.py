@@ -45,7 +45,7 @@ class Chart:
     noun: str
     title: str
     deps: tuple[dg.AssetKey, ...]
-    draw: Callable[[Warehouse, bool], tuple[pl.DataFrame, Picture | None]]
+    draw: Callable[..., tuple[pl.DataFrame, Picture | None]]
 
     @property
     def key(self) -> dg.AssetKey:
@@ -63,6 +63,7 @@ def _draw_rows(
     read: Callable[[Warehouse], pl.DataFrame],
     draw: Callable[..., Picture],
     warehouse: Warehouse,
+    *,
     is_synthetic: bool,
 ) -> tuple[pl.DataFrame, Picture | None]:
     rows = read(warehouse)
@@ -70,8 +71,7 @@ def _draw_rows(
 
 
 def _draw_movers(
-    warehouse: Warehouse,
-    is_synthetic: bool,
+    warehouse: Warehouse, *, is_synthetic: bool
 ) -> tuple[pl.DataFrame, Picture | None]:
     week, rows = charts.read_movers(warehouse)
     return rows, plots.movers(rows, week, is_synthetic=is_synthetic) if week else None
@@ -151,7 +151,7 @@ def finra_charts(
     """Draw each chart of what is loaded, keep the files, and show them."""
     for chart in CHARTS:
         if chart.key in context.selected_asset_keys:
-            rows, picture = chart.draw(warehouse, settings.is_demo)
+            rows, picture = chart.draw(warehouse, is_synthetic=settings.is_demo)
             metadata = _describe_chart(artifacts, chart, rows, picture)
             yield dg.MaterializeResult(asset_key=chart.key, metadata=normalise_metadata(metadata))
 

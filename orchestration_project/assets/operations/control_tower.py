@@ -1,6 +1,7 @@
 """Health of every domain: its verdict as text, numbers over time, pictures and tables."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -98,14 +99,12 @@ def control_tower(
     paused_runs = find_paused_runs(pauses, context.instance)
     look = read_observation(warehouse, machine_now, paused_runs)
     unlanded = read_deadlines(registry, settings, warehouse, clock)
-
-    def pause_of(subject: Subject) -> Pause | None:
-        if subject.asset:
-            return pause_of_asset(pauses, subject.asset)
-        return pause_of_domain(pauses, subject.domain)
-
     subject_healths = evaluate_health(
-        look, unlanded, now=now, machine_now=machine_now, pause_of=pause_of
+        look,
+        unlanded,
+        now=now,
+        machine_now=machine_now,
+        pause_of=partial(_find_pause, pauses),
     )
     rows = build_rows(subject_healths, now)
     write_tower(warehouse, rows)
@@ -126,6 +125,13 @@ def control_tower(
             }
         ),
     )
+
+
+def _find_pause(pauses: Sequence[Pause], subject: Subject) -> Pause | None:
+    """Return the pause of an asset, or of a domain."""
+    if subject.asset:
+        return pause_of_asset(pauses, subject.asset)
+    return pause_of_domain(pauses, subject.domain)
 
 
 def _render_verdicts(domains: Sequence[SubjectHealth], registry: Registry) -> dict[str, Any]:

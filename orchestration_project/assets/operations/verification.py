@@ -16,7 +16,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.dagster_private.daemon_state import read_daemon_state
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.registry import Registry
+from orchestration_project.registry import Probe, Registry
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.gate.rules import Finding
 from orchestration_project.services.metadata import (
@@ -56,6 +56,24 @@ def check_name(dependency: str) -> str:
     return f"finds_{dependency}_ready"
 
 
+DRIFT_CHECK = check_spec(
+    DRIFT,
+    asset=READINESS,
+    description="The configuration is the one that was last verified.",
+    severity=dg.AssetCheckSeverity.WARN,
+    remedy="verify, if the change of configuration is meant",
+)
+
+
+def _build_check(probe: Probe) -> dg.AssetCheckSpec:
+    return check_spec(
+        check_name(probe.dependency),
+        asset=READINESS,
+        description=f"We {probe.tried()}.",
+        remedy="follow the remedy in the metadata of the result",
+    )
+
+
 def build_verification_asset(registry: Registry) -> dg.AssetsDefinition:
     """Return the asset that verifies every dependency; their names make its checks."""
     probes = open_all_probes(
@@ -65,24 +83,7 @@ def build_verification_asset(registry: Registry) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="verify_operations",
         specs=[build_asset_spec(READINESS, operations_readiness, "findings")],
-        check_specs=[
-            *(
-                check_spec(
-                    check_name(each.dependency),
-                    asset=READINESS,
-                    description=f"We {each.tried()}.",
-                    remedy="follow the remedy in the metadata of the result",
-                )
-                for each in probes
-            ),
-            check_spec(
-                DRIFT,
-                asset=READINESS,
-                description="The configuration is the one that was last verified.",
-                severity=dg.AssetCheckSeverity.WARN,
-                remedy="verify, if the change of configuration is meant",
-            ),
-        ],
+        check_specs=[*map(_build_check, probes), DRIFT_CHECK],
     )
     def verification(
         context: dg.AssetExecutionContext,
@@ -103,11 +104,11 @@ def build_verification_asset(registry: Registry) -> dg.AssetsDefinition:
         yield from map(_check_result, findings)
         drift = record_verification(settings, warehouse, findings, run_id=context.run.run_id)
         yield _check_drift(drift)
-        shown_config_values = {**drift.config.entries, **read_applied(Presets(warehouse, clock))}
+        entries = {**drift.config.entries, **read_applied(Presets(warehouse, clock))}
         metadata = {
             **_list_rows("findings", map(describe_finding, findings)),
             "config_hash": drift.config.config_hash,
-            **render_entries(shown_config_values),
+            **render_entries(entries),
         }
         yield dg.MaterializeResult(asset_key=READINESS, metadata=metadata)
 

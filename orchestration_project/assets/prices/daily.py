@@ -1,6 +1,6 @@
 """Daily prices: captured, checked and loaded symbol by symbol, reported month by month."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -135,61 +135,78 @@ def daily(
     settings: dg.ResourceParam[PricesSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[AssetEvent]:
-    """Load symbols for the months of the run, from their source or what was kept of them."""
-    of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
-
-    def opened() -> BatchLoad[Any, LoadedPrices]:
-        refuse_unused_options(dict(config), type(config))
-        values, acceptance = of_run.values(PRICES_LOADING, config), config.acceptance
-        limits = build_limits(
-            settings.checks_of("prices"),
-            values["max_reject_ratio"],
-            acceptance and check_approval(context, DAILY, acceptance, warehouse),
-        )
-        if config.replay:
-            replay = PriceReplay(
-                warehouse,
-                artifacts,
-                clock,
-                context.run.run_id,
-                limits,
-                config.symbols,
-                config.group_id,
-                config.allow_older,
-            )
-            return SingleItemLoad(replay, context.run.run_id, "symbol", replay.pieces)
-        return PriceLoad(
-            prices,
-            warehouse,
-            clock,
-            symbols=partial(wanted_symbols, settings, warehouse),
-            run_id=context.run.run_id,
-            limits=limits,
-            second=prices_second if settings.prices_second_source else None,
-            full=values["full"],
-            force=config.allow_conflicts,
-            is_under_way=partial(is_at_work, context.instance),
-        )
-
+    """Extract, validate and load the symbols of the run, and report its months."""
+    run = _PricesRun(context, config, artifacts, clock, prices, prices_second, settings, warehouse)
     report = _MonthReport(
         warehouse,
         settings,
         clock,
         run_id=context.run.run_id,
-        quota_left=lambda: None if config.replay else prices.quota_left,
+        source=None if config.replay else prices,
     )
-    yield from load_pieces(context, opened, report, ItemPlan(summarize_by_month, "symbol"))
+    yield from load_pieces(context, run.open_load, report, ItemPlan(summarize_by_month, "symbol"))
+
+
+@dataclass(frozen=True)
+class _PricesRun:
+    """A run that loads symbols, from their source or what was kept of them."""
+
+    context: dg.AssetExecutionContext
+    config: PricesLoad
+    artifacts: ArtifactStore
+    clock: Clock
+    prices: PriceSource
+    prices_second: PriceSource
+    settings: PricesSettings
+    warehouse: Warehouse
+
+    def open_load(self) -> BatchLoad[Any, LoadedPrices]:
+        """Return the load of the source, or of recorded deliveries, once the config is valid."""
+        context, config, run_id = self.context, self.config, self.context.run.run_id
+        refuse_unused_options(dict(config), type(config))
+        presets = Presets(self.warehouse, self.clock)
+        of_run = RunPresets(context.instance, run_id, self.settings, presets)
+        values, acceptance = of_run.values(PRICES_LOADING, config), config.acceptance
+        limits = build_limits(
+            self.settings.checks_of("prices"),
+            values["max_reject_ratio"],
+            acceptance and check_approval(context, DAILY, acceptance, self.warehouse),
+        )
+        if config.replay:
+            replay = PriceReplay(
+                self.warehouse,
+                self.artifacts,
+                self.clock,
+                run_id,
+                limits,
+                config.symbols,
+                config.group_id,
+                config.allow_older,
+            )
+            return SingleItemLoad(replay, run_id, "symbol", replay.pieces)
+        return PriceLoad(
+            self.prices,
+            self.warehouse,
+            self.clock,
+            symbols=partial(wanted_symbols, self.settings, self.warehouse),
+            run_id=run_id,
+            limits=limits,
+            second=self.prices_second if self.settings.prices_second_source else None,
+            full=values["full"],
+            force=config.allow_conflicts,
+            is_under_way=partial(is_at_work, context.instance),
+        )
 
 
 @dataclass(frozen=True)
 class _MonthReport(Report[MonthSummary]):
-    """Report of the assets of a month."""
+    """Report of the assets of a month; a replay has no source."""
 
     warehouse: Warehouse
     settings: PricesSettings
     clock: Clock
     run_id: str
-    quota_left: Callable[[], int | None]
+    source: PriceSource | None
 
     @cached_property
     def _balance(self) -> Mapping[str, Any]:
@@ -197,7 +214,8 @@ class _MonthReport(Report[MonthSummary]):
 
     def metadata(self, loaded: MonthSummary) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         """Return the figures of a month by asset."""
-        return _describe_month(self.warehouse, loaded, self.quota_left(), lambda: self._balance)
+        quota_left = None if self.source is None else self.source.quota_left
+        return _describe_month(self.warehouse, loaded, quota_left, self._balance)
 
     def checks(self) -> Sequence[Checked]:
         """Return the results of the checks."""
@@ -232,7 +250,7 @@ def _describe_month(
     warehouse: Warehouse,
     month: MonthSummary,
     quota_left: int | None,
-    balance: Callable[[], Mapping[str, Any]],
+    balance: Mapping[str, Any],
 ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return the metadata of each asset after the load of a month; a replay needs no quota."""
     states = {f"symbols_{state}": count for state, count in month.states.items()}
@@ -256,7 +274,7 @@ def _describe_month(
             "symbols_not_asked": month.not_asked_count,
             **({"what_to_do": HOW_TO_ASK} if month.not_asked_count else {}),
             "rejects_of_the_run": month.reject_count,
-            **balance(),
+            **balance,
             **states,
             **open_symbols,
             **describe_rejects(warehouse, *month.rejecting),

@@ -187,10 +187,11 @@ def _yield_results(
             "by_rule_says": _build_table(found.by_action, "tasks"),
         },
     )
+    picture = _draw_flow(found, is_synthetic=is_synthetic)
     yield dg.MaterializeResult(
         asset_key=OUTBOX,
         metadata={
-            "flow": embed_image("tasks on their way to issues", _draw_flow(found, is_synthetic)),
+            "flow": embed_image("tasks on their way to issues", picture),
             "intentions": _build_table(found.outcomes, "intentions"),
             "dead_letters": found.refused_count,
             "refused": build_table(found.refused.drop("payload")),
@@ -199,7 +200,7 @@ def _yield_results(
     yield dg.MaterializeResult(asset_key=AUDIT_LOG, metadata={"latest": build_table(found.audit)})
 
 
-def _draw_flow(found: SyncSummary, is_synthetic: bool) -> str:
+def _draw_flow(found: SyncSummary, *, is_synthetic: bool) -> str:
     steps = [
         ("tasks", found.task_count),
         ("by a rule", found.by_action.get("sync", 0)),

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Table, select, update
 
 from orchestration_project.assets.specs import SETTINGS, SOURCE, build_asset_spec, build_utc_days
 from orchestration_project.assets.web.checks import build_item_checks, iterate_check_results
@@ -151,31 +151,11 @@ def _build_lineage(source: dg.AssetKey, columns: Mapping[str, str]) -> Mapping[s
 
 def build_site_assets(site: Site) -> dg.AssetsDefinition:
     """Return the assets of a site: its pages of a day, and its items."""
-    pages = dg.AssetKey([GROUP, f"{site.site}_pages"])
-    items = dg.AssetKey([GROUP, f"{site.site}_items"])
+    pages, items = (dg.AssetKey([GROUP, f"{site.site}_{noun}"]) for noun in ("pages", "items"))
 
     @dg.multi_asset(
         name=f"web_crawl_{site.site}",
-        specs=[
-            build_asset_spec(
-                pages,
-                f"One row per URL of {site.base_url}: its fetches.",
-                build_schema(web_pages.columns),
-                "table",
-                SITES,
-                owners=[site.owner],
-                **_build_lineage(SITES, PAGE_SOURCES),
-            ),
-            build_asset_spec(
-                items,
-                f"One row per item of {site.base_url}.",
-                build_schema(web_items.columns),
-                "silver",
-                pages,
-                owners=[site.owner],
-                **_build_lineage(pages, ITEM_SOURCES),
-            ),
-        ],
+        specs=_build_site_specs(site, pages, items),
         check_specs=[block_spec(pages, site.owner), *build_item_checks(items)],
         partitions_def=DAYS,
     )
@@ -192,28 +172,51 @@ def build_site_assets(site: Site) -> dg.AssetsDefinition:
         run = _Crawl(context, apply_accepted(warehouse, site), artifacts, clock, warehouse, web)
         with run.site_held():
             outcome = run.crawl()
-            rows = {"table_rows": link(build_rows_path(web_pages.name, f"site={site.site}"))}
-            yield dg.MaterializeResult(
-                asset_key=pages,
-                metadata={**outcome, **rows},
-                check_results=[block_result(pages, site.owner, outcome)],
-            )
+            metadata = {**outcome, **_link_rows(web_pages, site)}
+            blocks = [block_result(pages, site.owner, outcome)]
+            yield dg.MaterializeResult(asset_key=pages, metadata=metadata, check_results=blocks)
             is_complete = outcome["crawl_outcome"] == "complete"
             loaded = run.items(is_complete=is_complete)
             report_crawl(context, warehouse, site.site)
             yield from iterate_check_results(items, loaded.audits)
             if isinstance(loaded.outcome, OrchestrationError):
                 raise load_failure(warehouse, items, loaded.outcome)
-            rows = {"table_rows": link(build_rows_path(web_items.name, f"site={site.site}"))}
+            metadata = {**_describe_load(warehouse, loaded), **_link_rows(web_items, site)}
             if is_complete:
-                rows |= run.deliver(Surroundings(WebSettings.of(settings), artifacts))
-            if loaded.reject_count and isinstance(loaded.outcome, WriteResult):
-                rows |= describe_rejects(warehouse, loaded.outcome.group_id)
-            yield dg.MaterializeResult(asset_key=items, metadata={**_describe_load(loaded), **rows})
+                metadata |= run.deliver(Surroundings(WebSettings.of(settings), artifacts))
+            yield dg.MaterializeResult(asset_key=items, metadata=metadata)
             if isinstance(loaded.outcome, WriteResult):
                 report_changes(context, warehouse, site.site, loaded.outcome.known_from)
 
     return crawl
+
+
+def _build_site_specs(site: Site, pages: dg.AssetKey, items: dg.AssetKey) -> list[dg.AssetSpec]:
+    return [
+        build_asset_spec(
+            pages,
+            f"One row per URL of {site.base_url}: its fetches.",
+            build_schema(web_pages.columns),
+            "table",
+            SITES,
+            owners=[site.owner],
+            **_build_lineage(SITES, PAGE_SOURCES),
+        ),
+        build_asset_spec(
+            items,
+            f"One row per item of {site.base_url}.",
+            build_schema(web_items.columns),
+            "silver",
+            pages,
+            owners=[site.owner],
+            **_build_lineage(pages, ITEM_SOURCES),
+        ),
+    ]
+
+
+def _link_rows(table: Table, site: Site) -> Mapping[str, Any]:
+    """Return the link to the rows of a site."""
+    return {"table_rows": link(build_rows_path(table.name, f"site={site.site}"))}
 
 
 class _Crawl:
@@ -374,7 +377,7 @@ def _judge_crawl(state: CrawlState, left: int, left_out_count: int) -> tuple[str
     return ("stopped", f"{left} URLs failed or are left") if left else ("complete", None)
 
 
-def _describe_load(loaded: LoadedItems) -> Mapping[str, Any]:
+def _describe_load(warehouse: Warehouse, loaded: LoadedItems) -> Mapping[str, Any]:
     written = loaded.outcome
     carried: Mapping[str, Any] = {}
     if loaded.carried and loaded.carried.count:
@@ -392,6 +395,7 @@ def _describe_load(loaded: LoadedItems) -> Mapping[str, Any]:
         "rows_added": written.rows_added,
         "rows_changed": written.rows_changed,
         "rows_removed": written.rows_removed,
+        **(describe_rejects(warehouse, written.group_id) if loaded.reject_count else {}),
     }
 
 

@@ -212,18 +212,14 @@ class QueueState:
 
     def find_changes(self, runs: Mapping[str, AttemptRun]) -> RowChanges:
         """Return the changes of the first rows by the runs of their attempts."""
-        changes = [
-            (row, derive_change(row, runs.get(row.attempt), now=self.now))
-            for row in self.first_rows
-        ]
+        rows, now = self.first_rows, self.now
+        changes = [(row, derive_change(row, runs.get(row.attempt), now=now)) for row in rows]
         return [(row, change) for row, change in changes if change is not None]
 
     def find_unclaimed(self, runs: Mapping[str, AttemptRun]) -> RowChanges:
         """Return the change of the first due row if its run failed before it claimed any."""
-        changes = [
-            (row, fail_unclaimed(row, runs.get(row.attempt), now=self.now))
-            for row in self.first_due
-        ]
+        rows, now = self.first_due, self.now
+        changes = [(row, fail_unclaimed(row, runs.get(row.attempt), now=now)) for row in rows]
         return [(row, change) for row, change in changes if change is not None]
 
 
