@@ -221,7 +221,7 @@ DOCUMENTS = Domain(
         "orchestration_project.gateway.api.documents",
         "orchestration_project.gateway.api.documents_timeline",
     ],
-    state_paths=[DEMO_FOLDER],
+    state_paths=[DEMO_FOLDER, "language_model"],
     registrations=[
         CommandModule(
             command="load", name="documents", module="orchestration_project.cli.documents_run"

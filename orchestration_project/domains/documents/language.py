@@ -1,7 +1,6 @@
 """The language of a text, by a model that comes with its library and is loaded once per process."""
 
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -15,6 +14,8 @@ MIN_LETTERS = 100
 MIN_CONFIDENCE = 0.9
 CODE_LETTERS = 2
 """Letters of a code of ISO 639-1; the model has languages without one, too."""
+
+_loaded: list[Any] = []
 
 
 class HasText(Protocol):
@@ -51,14 +52,33 @@ def _take_beginning(pages: Iterable[HasText]) -> str:
     return "\n".join(parts)
 
 
-@lru_cache(maxsize=1)
-def identifier() -> Any:
-    """Return the model; its loading takes more memory than it has then."""
+def identifier(read_unpacked: Callable[[], tuple[Any, ...] | None] = lambda: None) -> Any:
+    """Return the model, which the first call loads.
+
+    Args:
+        read_unpacked: Returns what the library's `load_model` does; None: the library decompresses
+            its own file, which takes more memory than the model has.
+    """
+    if not _loaded:
+        _loaded.append(_build_model(read_unpacked()))
+    return _loaded[0]
+
+
+def _build_model(unpacked: tuple[Any, ...] | None) -> Any:
     from py3langid import modelio
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+    from py3langid.langid import MODEL_DIR, MODEL_FILE, LanguageIdentifier
 
     # a worker may write no file, not even a temporary one
     modelio.__dict__["tempfile"] = SimpleNamespace(TemporaryFile=lambda **_: BytesIO())
-    model: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    model.set_languages([label for label in model.labels if len(label) == CODE_LETTERS])
-    return model
+    arrays: Any = unpacked or modelio.load_model(MODEL_DIR / MODEL_FILE)
+    table, priors, labels, moves, rows, features = arrays
+    kept = [index for index, label in enumerate(labels) if len(label) == CODE_LETTERS]
+    return LanguageIdentifier(
+        table.take(kept, axis=1),
+        priors.take(kept),
+        [labels[index] for index in kept],
+        moves,
+        features,
+        norm_probs=True,
+        tk_row=rows,
+    )

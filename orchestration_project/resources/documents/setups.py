@@ -5,13 +5,20 @@ The database has a salted hash of each set, and no password. Tesseract is used w
 installed.
 """
 
+import hashlib
+import lzma
+import os
 import secrets
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache
 from hashlib import scrypt
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from shutil import which
 from typing import Any, NamedTuple
 
@@ -25,6 +32,7 @@ from orchestration_project.domains.documents.tables import (
     documents_reader_setups,
 )
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.files import open_partial_file
 from orchestration_project.engine.contracts.work_items import (
     DONE_STATES,
     FAILED_STATES,
@@ -197,6 +205,9 @@ def _split_keys(keys: Sequence[str]) -> Iterator[Sequence[str]]:
         yield keys[start : start + KEYS_PER_STATEMENT]
 
 
+LANGUAGE_FOLDER = "language_model"
+"""Folder of STATE_DIR with the unpacked model of py3langid."""
+
 OCR_PROGRAM = "tesseract"
 LIST_SECONDS = 20
 
@@ -210,7 +221,7 @@ def reader_settings(
     """Return the settings of readers.
 
     Args:
-        settings: Passwords, languages and time for recognition.
+        settings: Passwords, languages and time for recognition; STATE_DIR for the language model.
         mode: Whether images are recognised.
         chunk_rule: How pages are cut; None: not at all.
 
@@ -218,7 +229,44 @@ def reader_settings(
         ConfigurationError: As `ocr_rule`.
     """
     ocr = ocr_rule(mode, settings.documents_ocr_languages, settings.documents_ocr_seconds)
-    return ReaderSettings(settings.passwords, ocr, chunk_rule)
+    model = unpack_language_model(settings.state_path)
+    return ReaderSettings(settings.passwords, ocr, chunk_rule, model)
+
+
+def unpack_language_model(state_path: Path) -> Path | None:
+    """Return the file with the unpacked language model, which is written once; None: it cannot be.
+
+    Its name has the library's version and the model's digest, and it takes its place whole.
+
+    Args:
+        state_path: STATE_DIR; nothing is written where there is none.
+    """
+    spec = find_spec("py3langid")
+    try:
+        package = Path(spec.origin).parent if spec and spec.origin else Path()
+        packed = package / "data" / "model.npz.xz"
+        with packed.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        folder = state_path / LANGUAGE_FOLDER
+        unpacked = folder / f"{version('py3langid')}-{digest}.npz"
+        if not unpacked.exists():
+            folder.mkdir(exist_ok=True)
+            with (
+                lzma.open(packed) as model,
+                open_partial_file(folder, suffix=".partial") as (
+                    file,
+                    partial,
+                ),
+            ):
+                shutil.copyfileobj(model, file)
+                file.flush()
+                os.fsync(file.fileno())
+                partial.replace(unpacked)
+            for outdated in set(folder.glob("*.npz")) - {unpacked}:
+                outdated.unlink(missing_ok=True)
+    except (OSError, lzma.LZMAError, EOFError):
+        return None
+    return unpacked
 
 
 def setups_of(settings: DocumentsSettings) -> tuple[ReaderSetup, ...]:

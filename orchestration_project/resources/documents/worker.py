@@ -6,10 +6,15 @@ as the reader's. `extraction` starts the workers and turns what ends them into r
 
 import ctypes
 import resource
+import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from functools import partial
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 from orchestration_project.domains.documents.chunks import ChunkRule, chunk_spans
 from orchestration_project.domains.documents.extracted import Extracted, Limits, Options
@@ -23,6 +28,9 @@ CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 
 OPEN_FILES = 64
 """A reader works on bytes; Python opens its modules."""
+
+MEMBER_HEADER = struct.Struct("<26x2H")
+"""Start of a member of a zip archive: what ends in the lengths of its name and its extra field."""
 
 
 class File(NamedTuple):
@@ -51,11 +59,13 @@ class ReaderSettings:
         passwords: Tried on encrypted files.
         ocr: How images are recognised; None: not at all.
         chunk_rule: How pages are cut; None: not at all.
+        language_model: File of the unpacked model; None: each worker decompresses it.
     """
 
     passwords: tuple[str, ...] = field(default=(), repr=False)
     ocr: OcrRule | None = None
     chunk_rule: ChunkRule | None = None
+    language_model: Path | None = None
 
     def options(self) -> Options:
         """Return the options of a file's reader, with the time for recognition from now on."""
@@ -103,7 +113,8 @@ def extract_file(file: File) -> Extracted:
     until = int(used.ru_utime + used.ru_stime) + 1 + file.cpu_seconds
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (until, hard))
-    identifier()  # before the file's text needs the memory
+    # before the file's text needs the memory
+    identifier(partial(map_language_model, file.settings.language_model))
     extracted = extract(
         file.content, name=file.name, limits=file.limits, options=file.settings.options()
     )
@@ -114,6 +125,45 @@ def extract_file(file: File) -> Extracted:
         chunk_spans=tuple(chunk_spans(extracted.pages, rule)) if rule else None,
         parts=count_parts(file.content, extracted),
     )
+
+
+def map_language_model(file: Path | None) -> tuple[Any, ...] | None:
+    """Return the unpacked model, large arrays in the file; None: it is missing or damaged."""
+    if file is None:
+        return None
+    try:
+        return _map_arrays(file)
+    except (OSError, ValueError, KeyError, struct.error, BadZipFile):
+        return None
+
+
+def _map_arrays(file: Path) -> tuple[Any, ...]:
+    """Return what the `load_model` of py3langid does, of an archive whose members are stored."""
+    import numpy as np
+
+    with file.open("rb") as opened, ZipFile(opened) as archive:
+        content = mmap(opened.fileno(), 0, access=ACCESS_READ)
+
+        def read_array(name: str) -> Any:
+            member = archive.getinfo(f"{name}.npy")
+            if member.compress_type != ZIP_STORED:
+                raise ValueError
+            with archive.open(member) as array:
+                np.lib.format.read_magic(array)
+                shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(array)
+                start = array.tell()
+            start += member.header_offset + MEMBER_HEADER.size
+            start += sum(MEMBER_HEADER.unpack_from(content, member.header_offset))
+            return np.ndarray(shape, dtype, content, start, order="F" if is_fortran else "C")
+
+        return (
+            read_array("ptc"),
+            read_array("pc"),
+            read_array("classes").tolist(),
+            memoryview(np.require(read_array("nextmove"), requirements="A")),
+            read_array("nextmove_row").tolist(),
+            read_array("out_feat").tolist(),
+        )
 
 
 def apply_to_each(
