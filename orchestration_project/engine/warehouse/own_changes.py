@@ -222,6 +222,8 @@ def _is_as_declared(
     connection: Connection, schema: str | None, table: Table, history: Table
 ) -> bool:
     """Whether a table and its history have the declared columns, and no others."""
+    from orchestration_project.migrations.declared import compare_schema  # with its dialects
+
     compared = compare_schema(
         connection, schema, {each.name: each for each in (table, history)}, {}
     )
