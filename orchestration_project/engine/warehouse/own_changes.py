@@ -32,7 +32,6 @@ from sqlalchemy.schema import CreateIndex, CreateTable, DropTable, SetColumnComm
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse.chain_amending import record_column_change
-from orchestration_project.engine.warehouse.comparing import compare_schema
 from orchestration_project.engine.warehouse.connecting import find_sql_state
 from orchestration_project.engine.warehouse.declared_tables import (
     WORDS,
@@ -222,7 +221,7 @@ def _is_as_declared(
     connection: Connection, schema: str | None, table: Table, history: Table
 ) -> bool:
     """Whether a table and its history have the declared columns, and no others."""
-    from orchestration_project.migrations.declared import compare_schema  # with its dialects
+    from orchestration_project.engine.warehouse.comparing import compare_schema  # with dialects
 
     compared = compare_schema(
         connection, schema, {each.name: each for each in (table, history)}, {}
