@@ -138,7 +138,7 @@ def map_language_model(file: Path | None) -> tuple[Any, ...] | None:
 
 
 def _map_arrays(file: Path) -> tuple[Any, ...]:
-    """Return what the `load_model` of py3langid does, of an archive whose members are stored."""
+    """Return the result of py3langid's `load_model`, from an archive of stored members."""
     import numpy as np
 
     with file.open("rb") as opened, ZipFile(opened) as archive:
