@@ -29,7 +29,6 @@ from orchestration_project.errors import OrchestrationError, TransientError
 from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.dagster_instance import RUN_HEARTBEATS
-from orchestration_project.services.host_samples import HostSampler
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations_deployment import operations_hosts
 
@@ -88,6 +87,8 @@ class HostReport:
         host: str = "",
         seconds: float = SECONDS_BETWEEN_HEARTBEATS,
     ) -> None:
+        from orchestration_project.services.host_samples import HostSampler  # of programs alone
+
         self._settings = settings
         self._seconds = seconds
         self._end = Event()
