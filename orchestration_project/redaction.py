@@ -20,35 +20,37 @@ SHORTEST_CHARACTERS = 6
 
 
 class Secrets:
-    """Pattern of all secrets, the longest first, as one may contain another."""
+    """Pattern of all secrets, the longest first, as one may contain another.
+
+    A text is redacted without a lock: garbage may be collected at any line, and the finalizer of a
+    connection logs, so this thread would wait for itself, or for another one that logs.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._secrets: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._secrets: frozenset[str] = frozenset()
+        self._compiled: tuple[frozenset[str], re.Pattern[str]] = self._secrets, re.compile("")
 
     def hide(self, *secrets: str) -> None:
         """Search for ``secrets`` from now on, also as they stand in a URL, in JSON and in XML."""
         names = {secret for secret in secrets if len(secret) >= SHORTEST_CHARACTERS}
         with self._lock:
-            if names <= self._secrets:
-                return
-            self._secrets |= names
-            self._pattern = None
+            if not names <= self._secrets:
+                self._secrets |= names
 
     def redacted(self, text: str) -> str:
         """Return ``text`` with every known secret replaced by asterisks."""
-        if not self._secrets:
-            return text
-        return (self._pattern or self._compiled()).sub(MASK, text)
+        secrets = self._secrets
+        return self._read_pattern(secrets).sub(MASK, text) if secrets else text
 
-    def _compiled(self) -> re.Pattern[str]:
+    def _read_pattern(self, secrets: frozenset[str]) -> re.Pattern[str]:
         """Compile the pattern at the first text after a secret was added: that takes long."""
-        with self._lock:
-            if self._pattern is None:
-                longest_first = sorted(self._secrets, key=len, reverse=True)
-                self._pattern = re.compile("|".join(map(_match_secret, longest_first)))
-            return self._pattern
+        compiled_of, pattern = self._compiled
+        if compiled_of is not secrets:
+            longest_first = sorted(secrets, key=len, reverse=True)
+            pattern = re.compile("|".join(map(_match_secret, longest_first)))
+            self._compiled = secrets, pattern
+        return pattern
 
 
 def _match_secret(secret: str) -> str:

@@ -137,16 +137,15 @@ def no_program_of_another_test() -> Iterator[None]:
     os.environ.pop("DAGSTER_EVENT_BATCH_SIZE", None)
     before = {name: os.environ[name] for name in os.environ if not name.startswith("PYTEST")}
     hidden = redaction._OF_THIS_PROCESS
-    known = frozenset(hidden._secrets)
+    known = hidden._secrets
     yield
-    if hidden._secrets != known:  # each text is searched for all
-        hidden._secrets, hidden._pattern = set(known), None
+    hidden._secrets = known  # each text is searched for all
     for name in os.environ.keys() - before.keys():
         if not name.startswith("PYTEST"):
             del os.environ[name]
     os.environ.update(before)
     OUTPUT.set()
-    traceparent._OF_RUNS.clear()
+    traceparent._OF_RUNS = {}
     for each in logs._KEPT:
         logging.getLogger().removeHandler(each)
         each.close()

@@ -4,6 +4,8 @@ import io
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
+from threading import Thread
 
 import pytest
 from hypothesis import given
@@ -77,6 +79,31 @@ def test_log_lines_and_their_tracebacks_are_masked_whoever_writes_them(log):
     assert "an-api-key-of-mine" not in written
     assert "GET https://host/?key=*** failed" in written
     assert "ValueError: header X-Key: ***" in written
+
+
+class LoggedSecret(str):
+    """A secret that logs a line when it is first compiled, as a finalizer may at any line."""
+
+    __slots__ = ("logger",)
+
+    def __iter__(self) -> Iterator[str]:
+        logger, self.logger = self.logger, None
+        if logger:
+            logger.warning("a connection was left open, its key was %s", str(self))
+        return super().__iter__()
+
+
+def test_a_line_that_is_logged_while_secrets_are_compiled_is_written(log):
+    logger, lines = log
+    secret = LoggedSecret("an-api-key-of-a-finalizer")
+    secret.logger = logger
+    hide(secret)
+    thread = Thread(target=logger.warning, args=("done",), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert "a connection was left open, its key was ***\n" in lines.getvalue()
+    assert "done\n" in lines.getvalue()
 
 
 def test_the_last_words_of_a_process_that_ends_by_an_error_are_masked():

@@ -148,16 +148,18 @@ def is_trace_id(text: str) -> bool:
 
 
 _OF_TASK: ContextVar[TraceContext | None] = ContextVar("_OF_TASK", default=None)
-_OF_RUNS: dict[str, TraceContext] = {}
+_OF_RUNS: Mapping[str, TraceContext] = {}
+"""Traces of the runs that this process executes; replaced whole, so that a log line is written
+without a lock: a finalizer that logs may run while the same thread holds one."""
+
 _LOCK = Lock()
 
 
 def find_current_trace() -> TraceContext | None:
     """Return the trace of this task, else of the run that this process executes; None: neither."""
     trace_context = _OF_TASK.get()
-    if trace_context is None and _OF_RUNS:
-        with _LOCK:
-            trace_context = next(reversed(_OF_RUNS.values()), None)
+    if trace_context is None:
+        trace_context = next(reversed(tuple(_OF_RUNS.values())), None)
     return trace_context
 
 
@@ -181,14 +183,16 @@ def use_trace(context: TraceContext | None) -> Iterator[None]:
 
 def begin_run_trace(run_id: str, context: TraceContext) -> None:
     """Make a trace that of this process: it executes the run from now on."""
+    global _OF_RUNS
     with _LOCK:
-        _OF_RUNS[run_id] = context
+        _OF_RUNS = {**_OF_RUNS, run_id: context}
 
 
 def forget_run_trace(run_id: str) -> None:
     """Forget the trace of a run that has ended here; nothing happens for another run."""
+    global _OF_RUNS
     with _LOCK:
-        _OF_RUNS.pop(run_id, None)
+        _OF_RUNS = {name: trace for name, trace in _OF_RUNS.items() if name != run_id}
 
 
 def trace_tags(given: Mapping[str, str]) -> dict[str, str]:
