@@ -233,7 +233,7 @@ def test_a_fork_just_after_a_span_sends_its_own_spans_and_loses_none(collector, 
 OFF = """
 import sys
 from orchestration_project.engine.tracing import spans
-made = [spans.open_span("run", table="x"), spans.span("load")]
+made = [spans.open_span("run", table="x"), spans.open_span("load")]
 assert made[0] is made[1], "a span object was made"
 with made[0] as given:
     assert given is None

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse.connecting import find_sql_state
 from orchestration_project.engine.warehouse.declared_tables import declare_described, describe
+from orchestration_project.engine.warehouse.remedies import SQL_STATE_REMEDIES
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import (
     BASELINE_VERSION,
@@ -61,6 +62,9 @@ _recorded = declared_tables.c
 
 CATALOGUE = "orchestration_project.tables.catalogue"
 """Module that declares all tables and views of the package; its import takes CPU time."""
+
+ENCODINGS = ("UTF8", "SQL_ASCII")
+"""Encodings of a PostgreSQL database that hold each letter; the latter one looks at none."""
 
 LOCK = 0x6F72636865737472
 """PostgreSQL's advisory lock that one migrating process holds."""
@@ -419,6 +423,14 @@ def _migrate(connection: Connection, schema: str | None) -> None:
 
 def _lock_and_make_schema(connection: Connection, schema: str | None) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
+    if encoding not in ENCODINGS:
+        raise ConfigurationError(
+            "invalid encoding of the database: it lacks letters",
+            expected=" or ".join(ENCODINGS),
+            found=str(encoding),
+            remedy=SQL_STATE_REMEDIES["22P05"],
+        )
     if schema is not None and schema not in inspect(connection).get_schema_names():
         connection.execute(text(f'CREATE SCHEMA "{schema}"'))
 
