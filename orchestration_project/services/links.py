@@ -6,11 +6,11 @@ from functools import cache
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import dagster as dg
+import yaml
 
 from orchestration_project.engine.contracts.addresses import is_loopback
 from orchestration_project.engine.contracts.job_kinds import HANDLE_RUNS
 from orchestration_project.settings import load_shared_settings, without_secrets
-from orchestration_project.settings.yaml import dump_yaml
 
 API = "/api/v1"
 QUARANTINED_PAGE = "/attention?kind=quarantined"
@@ -127,7 +127,7 @@ def build_launchpad_url(job: str, op: str, *, note: str = "", **config: object) 
         note: Comment above the config; blank: none.
         config: Options of the op.
     """
-    filled = dump_yaml({"ops": {op: {"config": config}}})
+    filled = yaml.safe_dump({"ops": {op: {"config": config}}})
     comment = f"# {note}\n" if note else ""
     return f"{JOBS}/{job}/playground/setup?{urlencode({'config': comment + filled})}"
 

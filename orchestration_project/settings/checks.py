@@ -1,7 +1,6 @@
 """Limits of asset checks by dataset, which `checks.yaml` sets; the defaults stand here."""
 
 from collections.abc import Collection, Iterator, Mapping, Set
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -272,7 +271,7 @@ def read_checks(path: Path | None, domain: str = "") -> CheckLimits:
         return CheckLimits()
     try:
         text = path.read_text(encoding="utf-8")
-        content = {} if (read := _read_content(text)) is None else read
+        content = {} if (read := read_yaml(text)) is None else read
     except (OSError, UnicodeDecodeError) as error:
         raise _build_error(path, f"{type(error).__name__}: {error}") from error
     except YAMLError as error:
@@ -292,11 +291,6 @@ def read_checks(path: Path | None, domain: str = "") -> CheckLimits:
     return CheckLimits.model_validate(
         {name: item for name, item in content.items() if name not in invalid}
     )
-
-
-@lru_cache(maxsize=1)  # definitions show the limits of each check
-def _read_content(text: str) -> Any:
-    return read_yaml(text)
 
 
 def domains_with_limits() -> Set[str]:

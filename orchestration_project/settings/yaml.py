@@ -73,11 +73,6 @@ class _WithoutAliases(_Strict):
     has_aliases = False
 
 
-def dump_yaml(value: object, **options: Any) -> str:
-    """Return a value of plain types as YAML, written by libyaml where PyYAML has it."""
-    return yaml.dump(value, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), **options)
-
-
 def read_yaml(text: str, *, has_aliases: bool = True) -> Any:
     """Return the value of a YAML document.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.resources.finra.connection import MAX_BODY_BYTES
+from orchestration_project.resources.finra.connection import LIMITS
 from tests import databases, programs
 from tests.bad_input import promise
 from tests.faults.matrix import strikes
@@ -34,7 +34,7 @@ TEN_GB = 10 * 1000**3
 PAGES = 8
 """As many as are in flight together."""
 
-MOST_MEMORY_BYTES = 300 * MIB + PAGES * 2 * MAX_BODY_BYTES
+MOST_MEMORY_BYTES = 300 * MIB + PAGES * 2 * LIMITS.max_body_bytes
 """Memory of a run before its first row, and each page twice, whose buffer grows by being copied."""
 
 ROWS = [record(f"S{n:03}", **kind) for n in range(300) for kind in ({}, test_bad_answers.TOTAL)]
@@ -146,8 +146,8 @@ def test_of_a_body_of_10_gb_no_more_is_taken_than_the_limit_of_a_page(load_from)
     assert strikes("a body of 10 GB")
     spoiler = Spoiler(ten_gb, **{"Content-Length": str(TEN_GB)})
     ended = load_from(spoiler)
-    assert_it_failed(ended, "without end", f"a body of at most {MAX_BODY_BYTES} bytes")
-    assert spoiler.sent_bytes < PAGES * 2 * MAX_BODY_BYTES
+    assert_it_failed(ended, "without end", f"a body of at most {LIMITS.max_body_bytes} bytes")
+    assert spoiler.sent_bytes < PAGES * 2 * LIMITS.max_body_bytes
 
 
 @pytest.mark.slow

@@ -5,13 +5,13 @@ from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import Annotated, Any, get_args
 
+import yaml
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.settings.yaml import dump_yaml
 from orchestration_project.tables.conditions import read_moment
 
 DIGEST = re.compile(r"[0-9a-fA-F]{64}")
@@ -159,7 +159,7 @@ def _render_config(op: str, fields: Mapping[str, FieldInfo], kind: str = "") -> 
     lines = [f"ops:\n  {op}:\n    config:\n", *([f"      {kind}:\n"] if kind else [])]
     indent = " " * (8 if kind else 6)
     for name, field in fields.items():
-        value = dump_yaml(choose_example(field), default_flow_style=True, width=1000)
+        value = yaml.safe_dump(choose_example(field), default_flow_style=True, width=1000)
         text = value.removesuffix("...\n").strip()
         lines.append(f"{indent}{'' if name in given_names else '# '}{name}: {text}\n")
     return "".join(lines)

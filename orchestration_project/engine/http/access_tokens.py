@@ -1,19 +1,14 @@
 """Access tokens of OAuth 2 by the client credentials grant (RFC 6749, section 4.4)."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from orchestration_project.engine.http.client import HttpClient, Response
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.redaction import hide
-
-if TYPE_CHECKING:
-    from orchestration_project.engine.http.client import HttpClient, Response
 
 REFUSALS = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 """Answers to a client that is unknown, or may not have what it asks for."""

@@ -1,13 +1,11 @@
 """Opens FINRA, or what stands in for it, and the sources of declared datasets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 from urllib.parse import urlsplit
 
 from orchestration_project.domains.finra.declaration import FinraDataset
@@ -16,6 +14,12 @@ from orchestration_project.engine.captures import Captures, compute_version
 from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_client, open_clock, select_network
+from orchestration_project.engine.http import (
+    AnswerLimits,
+    HttpClient,
+    Policies,
+    RetryPolicy,
+)
 from orchestration_project.engine.own.sources import HttpSource
 from orchestration_project.engine.source import Folder, FolderSource, QuerySource, Source
 from orchestration_project.errors import ConfigurationError
@@ -24,9 +28,6 @@ from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.services.gate.gate import fetch_server_time
 from orchestration_project.settings import Settings, switched_off, without_query
-
-if TYPE_CHECKING:  # definitions that request nothing import no HTTP
-    from orchestration_project.engine.http import HttpClient, Policies
 
 
 def query_source(api: QueryApi, dataset: FinraDataset) -> QuerySource:
@@ -70,7 +71,7 @@ class FinraDatasets:
         return self.licensed(dataset) if dataset.is_licensed else self.public(dataset)
 
 
-MAX_BODY_BYTES = 16 * 1024 * 1024
+LIMITS = AnswerLimits(max_body_bytes=16 * 1024 * 1024)
 """FINRA's answers end at 3 MB; so much more is taken before one counts as endless, of each of those
 that are in flight together."""
 
@@ -200,12 +201,10 @@ def opened_finra(settings: Settings, **policies: Unpack[Policies]) -> Iterator[F
 
 def open_http(settings: Settings, *, system: str = "", **policies: Unpack[Policies]) -> HttpClient:
     """Return the HTTP client for FINRA, or another ``system``, with the limits of FINRA."""
-    from orchestration_project.engine.http import AnswerLimits
-
     settings = FinraSettings.of(settings)
     own: Policies = {
         "requests_per_second": settings.finra_requests_per_second,
-        "limits": AnswerLimits(max_body_bytes=MAX_BODY_BYTES),
+        "limits": LIMITS,
         "network": select_network(settings),
     }
     usual = "finra_api" if settings.finra_source == "api" else "finra_demo"
@@ -227,7 +226,6 @@ def remote_clock(settings: Settings) -> Callable[[], datetime | None] | None:
     settings = FinraSettings.of(settings)
     if settings.finra_source != "api":
         return None
-    from orchestration_project.engine.http import RetryPolicy
     from orchestration_project.resources.finra.api import CURRENT, PLACES
 
     path = urlsplit(PLACES[CURRENT].listing.url).path

@@ -4,13 +4,11 @@ Always POST: in a GET's query string filters are silently ignored. A page ends a
 3 MB, so a short page is not the last one: paging goes by `Record-Total` and by the rows received.
 """
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -21,14 +19,12 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.delimited import count_data_rows
 from orchestration_project.engine.contracts.queries import FieldList, Listing, Paging
 from orchestration_project.engine.contracts.rules import escape_bytes
+from orchestration_project.engine.http import HttpClient, Response
 from orchestration_project.engine.http.access_tokens import AccessTokens
 from orchestration_project.engine.source import JSON, RecordPages, parse_fields, parse_names
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.redaction import redacted
 from orchestration_project.settings import without_secrets
-
-if TYPE_CHECKING:  # definitions that request nothing import no HTTP
-    from orchestration_project.engine.http import HttpClient, Response
 
 Filter = Mapping[str, object]
 """A condition on a field, in the words of the Query API."""
