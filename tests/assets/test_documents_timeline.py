@@ -99,7 +99,7 @@ def test_the_command_prints_it_with_links_to_runs_and_knows_what_was_erased(
         f"https://ops.example.com/runs/{run_id}",
         None,
     }
-    assert main(["documents", "timeline", "nothing\x1b[31m"]) == 1
+    assert main(["documents", "timeline", "nothing\x1b[31m"]) == 2
     assert "invalid PATH|ID 'nothing\\x1b[31m': expected a path or document_id" in (
         capfd.readouterr().err
     )
