@@ -42,7 +42,7 @@ def cboe_on_landing(
         (WEEKLY.reach,),
         group_consecutive(due, PARTITIONS.get_partition_keys()),
         landed,
-        database=warehouse.first_landed_at(market_volume_daily),
+        database=warehouse.first_landed_at(market_volume_daily) if due else None,
         day=clock.today(ZONE),
     )
     derivation = DueDerivations(

@@ -73,7 +73,7 @@ def _plan_windows(
         (ROLLING, CONCENTRATION),
         tier_ranges(due),
         landed,
-        database=warehouse.first_landed_at(finra_otc_weekly),
+        database=warehouse.first_landed_at(finra_otc_weekly) if due else None,
         day=clock.today_in_new_york(),
     )
     derivation = DueDerivations(
@@ -99,7 +99,7 @@ def _plan_across_tiers(
         (CROSS_TIER,),
         week_ranges(due),
         landed,
-        database=warehouse.first_landed_at(finra_otc_weekly),
+        database=warehouse.first_landed_at(finra_otc_weekly) if due else None,
         day=clock.today_in_new_york(),
     )
     derivation = DueDerivations(
@@ -131,11 +131,13 @@ def finra_on_gold(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.RunRequest | dg.SkipReason:
     """Draw the picture when what it shows changed."""
-    version, drawn = made_of(warehouse), drawn_version(context.instance)
-    running = find_run_under_way(context.instance, daily_job.name)
+    version = made_of(warehouse)
+    drawn = drawn_version(context.instance) if version else None
+    is_due = version not in (None, drawn)
+    running = find_run_under_way(context.instance, daily_job.name) if is_due else ""
     chart = trade_activity.key.to_user_string()
     run = PlannedRun(run_key=f"{version} ({clock.today_in_new_york()})", assets=[chart])
-    known_keys = read_known_keys(context.instance, [run])
+    known_keys = read_known_keys(context.instance, [run] if is_due else [])
     plan = plan_chart(run, version, drawn, running=running, known_keys=known_keys)
     if plan.message:  # Dagster shows no reason of a tick that requests runs
         context.log.info(plan.message, extra={"event": "chart_run_requested"})
