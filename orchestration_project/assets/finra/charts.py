@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 import polars as pl
@@ -45,7 +45,7 @@ class Chart:
     noun: str
     title: str
     deps: tuple[dg.AssetKey, ...]
-    draw: Callable[..., tuple[pl.DataFrame, Picture | None]]
+    draw: "DrawChart"
 
     @property
     def key(self) -> dg.AssetKey:
@@ -57,6 +57,16 @@ class Chart:
         """Its asset in the catalogue."""
         description = f"One picture: {self.title}."
         return asset_spec(self.key, description, None, "plot", *self.deps)
+
+
+class DrawChart(Protocol):
+    """Reads what a chart shows, and draws it; None: nothing is loaded."""
+
+    def __call__(
+        self, warehouse: Warehouse, *, is_synthetic: bool
+    ) -> tuple[pl.DataFrame, Picture | None]:
+        """Return the rows and the picture of them."""
+        ...
 
 
 def _draw_rows(
