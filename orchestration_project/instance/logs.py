@@ -46,6 +46,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "backfill_unbalanced": "A backfill ended without naming where each of its partitions went.",
     "balance_unrecorded": "The equations of a run could not be stored.",
     "metadata_reported": "Metadata of a run's asset, as text; in its event log and console alone.",
+    "language_model_not_stored": "The unpacked language model cannot be written to STATE_DIR.",
     "items_processed": "Counts of the work items of a topic after a batch.",
     "export_ended": "Result of an attempt to deliver an export.",
     "artifact_repaired": "Outcome of the repair of a damaged artifact.",

@@ -66,6 +66,16 @@ def test_the_model_is_unpacked_once_and_replaces_that_of_other_versions(tmp_path
     assert list(file.parent.iterdir()) == [file]
 
 
+def test_a_model_with_a_changed_byte_is_unpacked_again(tmp_path: Path):
+    file = unpack_language_model(tmp_path)
+    assert file
+    whole = file.read_bytes()
+    middle = len(whole) // 2
+    file.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    assert unpack_language_model(tmp_path) == file
+    assert file.read_bytes() == whole
+
+
 def test_nothing_is_written_without_state_dir(tmp_path: Path):
     assert unpack_language_model(tmp_path / "state") is None
     assert list(tmp_path.iterdir()) == []

@@ -6,6 +6,7 @@ installed.
 """
 
 import hashlib
+import logging
 import lzma
 import os
 import secrets
@@ -21,6 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from typing import Any, NamedTuple
+from zipfile import BadZipFile, ZipFile
+from zlib import error as ZlibError  # noqa: N812 - the module's only class
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, insert, or_, select, update
 
@@ -205,6 +208,8 @@ def _split_keys(keys: Sequence[str]) -> Iterator[Sequence[str]]:
         yield keys[start : start + KEYS_PER_STATEMENT]
 
 
+_logger = logging.getLogger(__name__)
+
 LANGUAGE_FOLDER = "language_model"
 """Folder of STATE_DIR with the unpacked model of py3langid."""
 
@@ -234,7 +239,7 @@ def reader_settings(
 
 
 def unpack_language_model(state_path: Path) -> Path | None:
-    """Return the file with the unpacked language model, which is written once; None: it cannot be.
+    """Return the file of the unpacked language model, written if not whole; None: it cannot be.
 
     Its name has the library's version and the model's digest, and it takes its place whole.
 
@@ -249,14 +254,11 @@ def unpack_language_model(state_path: Path) -> Path | None:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         folder = state_path / LANGUAGE_FOLDER
         unpacked = folder / f"{version('py3langid')}-{digest}.npz"
-        if not unpacked.exists():
+        if not _is_intact(unpacked):
             folder.mkdir(exist_ok=True)
             with (
                 lzma.open(packed) as model,
-                open_partial_file(folder, suffix=".partial") as (
-                    file,
-                    partial,
-                ),
+                open_partial_file(folder, suffix=".partial") as (file, partial),
             ):
                 shutil.copyfileobj(model, file)
                 file.flush()
@@ -264,9 +266,23 @@ def unpack_language_model(state_path: Path) -> Path | None:
                 partial.replace(unpacked)
             for outdated in set(folder.glob("*.npz")) - {unpacked}:
                 outdated.unlink(missing_ok=True)
-    except (OSError, lzma.LZMAError, EOFError):
+    except (OSError, lzma.LZMAError, EOFError) as error:
+        _logger.warning(
+            "each reader decompresses the language model, as its file cannot be written: %s",
+            error,
+            extra={"event": "language_model_not_stored"},
+        )
         return None
     return unpacked
+
+
+def _is_intact(archive: Path) -> bool:
+    """Whether a file is a whole archive, by its checksums: workers map it without reading them."""
+    try:
+        with ZipFile(archive) as opened:
+            return opened.testzip() is None
+    except (OSError, BadZipFile, ZlibError):
+        return False
 
 
 def setups_of(settings: DocumentsSettings) -> tuple[ReaderSetup, ...]:
