@@ -407,7 +407,7 @@ def test_months_load_by_tier_without_the_sums_and_blocks_by_size(
 ):
     url = databases.sqlite_url(settings.state_path)
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "10")
-    assert tick(instance, "otc_monthly")[0] == ["NMS|2026-01-01", "OTCE|2026-01-01"]
+    assert tick(instance, "otc_monthly")[0] == ["OTCE|2026-01-01", "NMS|2026-01-01"]
     result = load(instance, "otc_monthly", "OTCE|2026-01-01")
     assert [name for name, value in checks_of(result).items() if not value.passed] == []
     table = OTC_MONTHLY.table.c
