@@ -60,7 +60,7 @@ class Chart:
 
 
 class DrawChart(Protocol):
-    """Reads what a chart shows, and draws it; None: nothing is loaded."""
+    """Reads the rows of a chart, and draws them; None: nothing is loaded."""
 
     def __call__(
         self, warehouse: Warehouse, *, is_synthetic: bool
