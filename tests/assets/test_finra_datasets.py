@@ -171,7 +171,7 @@ def test_days_and_months_of_treasuries_are_asked_for_and_a_month_is_named_by_its
     url = databases.sqlite_url(settings.state_path)
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "1")
     days = ["2026-02-23", "2026-02-24", "2026-02-25", "2026-02-26", "2026-02-27"]
-    assert tick(instance, "treasury_daily")[0] == days
+    assert tick(instance, "treasury_daily")[0] == days[::-1]
     result = load(instance, "treasury_daily", days[0], days[-1])
     assert [name for name, value in checks_of(result).items() if not value.passed] == []
     asked, said = tick(instance, "treasury_daily")
@@ -241,7 +241,7 @@ def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_reject
     url = databases.sqlite_url(settings.state_path)
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "2")
     asked, _ = tick(instance, "bond_trade_activity")
-    assert asked == ["OTCE|2026-02-20", NEWEST_BONDS, "T2|2026-02-20"]
+    assert asked == ["T2|2026-02-20", NEWEST_BONDS, "OTCE|2026-02-20"]
     first = metadata_by_partition(load(instance, "bond_trade_activity", NEWEST_BONDS))[
         "bond_trade_activity"
     ]
@@ -258,7 +258,7 @@ def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_reject
         unchanged.items()
         >= {**numbers_of(metadata), "outcome": "unchanged", "seconds": 0.0}.items()
     )
-    assert tick(instance, "bond_trade_activity")[0] == ["OTCE|2026-02-20", "T2|2026-02-20"]
+    assert tick(instance, "bond_trade_activity")[0] == ["T2|2026-02-20", "OTCE|2026-02-20"]
     monkeypatch.setenv("DEMO_CLOCK_NOW", TWO_WEEKS_LATER)
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "4")
     asked, _ = tick(instance, "bond_trade_activity")
@@ -322,7 +322,7 @@ def test_short_interest_loads_by_half_month_is_restated_by_a_revision_and_replay
 ):
     url, history = databases.sqlite_url(settings.state_path), SHORT_INTEREST.history
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "7")
-    assert tick(instance, "short_interest")[0] == ["2026-01-16", "2026-02-01"]
+    assert tick(instance, "short_interest")[0] == ["2026-02-01", "2026-01-16"]
     first = load(instance, "short_interest", "2026-02-01")
     assert first.success
     assert checks_of(first)["has_changes_that_add_up"].passed
