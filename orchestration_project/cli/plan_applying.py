@@ -8,6 +8,7 @@ from sqlalchemy import select
 from orchestration_project.cli import console
 from orchestration_project.cli.execution import ProgressLine, failures, outcome_of, run_over
 from orchestration_project.cli.exit_statuses import EXIT_STATUSES, ExitStatus
+from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.replay_plans import Replay, ReplayRequest
 from orchestration_project.engine.warehouse import Warehouse
@@ -16,6 +17,7 @@ from orchestration_project.errors import UnknownNameError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.registry import Registry
 from orchestration_project.services.plans import (
+    PLAN_SESSION,
     PLAN_TAG,
     AppliedPartition,
     read_plan,
@@ -35,13 +37,14 @@ def apply_plan(file: Path) -> int:
     from orchestration_project.catalog import REGISTRY
 
     settings = load_settings()
-    plan_id, code_sha256, partitions = read_plan(file)
+    document = read_plan(file)
+    plan_id, partitions = document.plan_id, document.partitions
     by_table: dict[str, list[AppliedPartition]] = {}
     for partition in partitions:
         by_table.setdefault(partition.table, []).append(partition)
     with open_instance() as instance, open_warehouse(settings) as warehouse:
         _require_replays(by_table, REGISTRY)
-        refuse_moved(warehouse, code_sha256, partitions)
+        refuse_moved(warehouse, document.code_sha256, partitions)
         plans = {
             table: REGISTRY.replays[table].plan_runs(
                 ReplayRequest(partitions=[item.partition_key for item in of_table]),
@@ -57,6 +60,7 @@ def apply_plan(file: Path) -> int:
         if not partitions:
             console.echo("nothing to apply: the plan changes nothing that a replay loads")
             return ExitStatus.DONE
+        document.keep(open_store(settings))
         results = []
         for table, runs in plans.items():
             replay: Replay = REGISTRY.replays[table]
@@ -67,7 +71,7 @@ def apply_plan(file: Path) -> int:
                     runs.ranges,
                     line,
                     replay.run_config(runs, {}),
-                    tags={PLAN_TAG: plan_id},
+                    tags={PLAN_TAG: plan_id, "session": f"{PLAN_SESSION}{plan_id}"},
                 )
         differing = _find_differing(warehouse, partitions)
     for text in failures([result for result in results if not result.success]):

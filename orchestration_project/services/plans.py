@@ -8,7 +8,8 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
@@ -50,6 +51,15 @@ CODE_SUFFIXES = (".py", ".json", ".yaml", ".yml", ".toml")
 
 PLAN_TAG = "plan"
 """Tag of the runs that apply a plan: its ID."""
+
+PLAN_SESSION = "plan-"
+"""Before the ID: the session of these runs."""
+
+ID_DIGITS = 16
+"""Hexadecimal digits of an ID."""
+
+PLANS = "plans"
+"""Folder of applied plans in the artifact store."""
 
 Z_95 = 1.96
 """Standard deviations of a two-sided interval of 95 %."""
@@ -100,9 +110,7 @@ class Plan:
     @property
     def plan_id(self) -> str:
         """ID: first digits of the hash of what it says, without times."""
-        statements = [{**asdict(partition), "seconds": 0} for partition in self.partitions]
-        text = write_json({"code": self.code_sha256, "partitions": statements})
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hash_statements(self.code_sha256, map(asdict, self.partitions))
 
     def to_fields(self) -> dict[str, Any]:
         """Return it as the fields of its document."""
@@ -118,6 +126,24 @@ class Plan:
             ],
             **{name: [_build_fields(item) for item in getattr(self, name)] for name in fields},
         }
+
+
+def hash_statements(code_sha256: str, partitions: Iterable[Mapping[str, Any]]) -> str:
+    """Return the ID of a plan, of the fields of its partitions."""
+    statements = [{**partition, "seconds": 0} for partition in partitions]
+    text = write_json({"code": code_sha256, "partitions": statements})
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
+
+
+def name_plan(plan_id: str) -> str:
+    """Return the name of an applied plan's document in the artifact store."""
+    return f"{PLANS}/{plan_id}.json"
+
+
+def find_plan_id(session: str) -> str:
+    """Return the ID of the plan that the runs of a session applied; empty: none."""
+    found = re.fullmatch(rf"{PLAN_SESSION}([0-9a-f]{{{ID_DIGITS}}})", session)
+    return found[1] if found else ""
 
 
 def _build_fields(item: Any) -> Any:
@@ -319,20 +345,43 @@ class AppliedPartition:
     removed: int
 
 
-def read_plan(file: Path) -> tuple[str, str, list[AppliedPartition]]:
-    """Return ID and code hash of a plan's document, and the partitions that it changes by loads.
+@dataclass(frozen=True)
+class PlanDocument:
+    """The document of a plan that is to be applied.
+
+    Attributes:
+        plan_id: Its ID.
+        code_sha256: Hash of the code that it was made with.
+        partitions: The partitions that it changes by loads.
+        content: The bytes of the document.
+    """
+
+    plan_id: str
+    code_sha256: str
+    partitions: Sequence[AppliedPartition]
+    content: bytes
+
+    def keep(self, artifacts: ArtifactStore) -> None:
+        """Store the document, which the evidence of its runs has."""
+        artifacts.put(name_plan(self.plan_id), self.content)
+
+
+def read_plan(file: Path) -> PlanDocument:
+    """Read the document of a plan.
 
     Raises:
-        ConfigurationError: The file is not a plan, or some of its partitions could not be planned.
+        ConfigurationError: The file is not a plan, was changed since, or has partitions that could
+            not be planned.
     """
+    content = file.read_bytes()
     try:
-        fields = json.loads(file.read_text())
+        fields = json.loads(content)
         if fields["format"] != FORMAT:
             raise ValueError(fields["format"])
-        partitions = [
-            _read_partition(entry) for entry in fields["partitions"] if entry["is_loaded"]
-        ]
+        entries = fields["partitions"]
+        partitions = [_read_partition(entry) for entry in entries if entry["is_loaded"]]
         failures, plan_id, code = fields["failures"], str(fields["id"]), str(fields["code_sha256"])
+        stated = [{name: entry[name] for name in entry if name != "is_loaded"} for entry in entries]
     except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"invalid plan {file}: expected the JSON of `plan --output`", found=str(error)
@@ -343,7 +392,13 @@ def read_plan(file: Path) -> tuple[str, str, list[AppliedPartition]]:
             found=f"{len(failures)} that could not be planned, as {failures[0]['partition_key']}",
             remedy="correct what its failures name, and plan again",
         )
-    return plan_id, code, partitions
+    if plan_id != (computed := hash_statements(code, stated)):
+        raise ConfigurationError(
+            f"invalid plan {file}: expected the ID of what it says, {computed}",
+            found=plan_id,
+            remedy="apply the file as `plan --output` wrote it, or plan again",
+        )
+    return PlanDocument(plan_id, code, partitions, content)
 
 
 def _read_partition(entry: Mapping[str, Any]) -> AppliedPartition:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from unittest.mock import patch
+from zipfile import ZipFile
 
 import dagster as dg
 import polars as pl
@@ -13,7 +14,7 @@ from orchestration_project.__main__ import main
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.finra import weekly
-from orchestration_project.services.plans import Planner, hash_code
+from orchestration_project.services.plans import Planner, hash_code, hash_statements
 from tests import databases, programs
 from tests.cli.test_replay import FILE, KEY, settings_of, text_of
 
@@ -87,6 +88,10 @@ def test_a_change_is_shown_reviewed_and_applied(place, doubled, capfd, tmp_path)
     with open_instance() as instance:
         [run] = instance.get_runs(dg.RunsFilter(tags={"plan": json.loads(plan.read_text())["id"]}))
     assert run.job_name == "finra_otc_weekly"
+    assert main(["evidence", "export", "--run", run.run_id]) == 0
+    with ZipFile(place / "state" / "evidence" / f"evidence-run-{run.run_id}.zip") as archive:
+        [kept] = [name for name in archive.namelist() if name.startswith("plans/")]
+        assert archive.read(kept) == plan.read_bytes()
     after = tables(place)
     assert after["finra_symbol_week"] != before["finra_symbol_week"]
     assert len(after["finra_otc_weekly_history"]) == 1
@@ -136,13 +141,18 @@ def test_names_that_do_not_exist_are_refused(place, capfd, arguments: list[str],
         ('{"format": "plan 0"}', "plan 0"),
         ("code", "the code is not the one that the plan was made with"),
         ("failed", "1 that could not be planned"),
+        ("edited", "expected the ID of what it says"),
     ],
 )
 def test_what_is_no_plan_of_this_state_is_refused(place, capfd, tmp_path, text, message):
     file = tmp_path / "plan.json"
-    document = {"format": "plan 1", "id": "1", "code_sha256": "0", "partitions": []}
+    document = {"format": "plan 1", "id": "1", "code_sha256": "0", "partitions": [], "failures": []}
     failures = [{"table": "t", "partition_key": "p", "reason": "r"}]
-    other = {"code": {**document, "failures": []}, "failed": {**document, "failures": failures}}
+    other = {
+        "code": {**document, "id": hash_statements("0", [])},
+        "failed": {**document, "failures": failures},
+        "edited": document,
+    }
     file.write_text(json.dumps(other[text]) if text in other else text)
     assert main(["apply", str(file)]) == 1
     assert message in capfd.readouterr().err
@@ -170,13 +180,13 @@ def test_a_plan_that_fails_leaves_the_file_as_it_was(place, tmp_path):
 def test_a_plan_of_a_table_without_replay_names_cause_and_remedy(place, capfd, tmp_path):
     file = tmp_path / "plan.json"
     counts = {"added": 1, "changed": 0, "removed": 0}
-    partition = {"table": "other_table", "partition_key": "p", "token": 1, "is_loaded": True}
+    partition = {"table": "other_table", "partition_key": "p", "token": 1, "differences": [counts]}
     document = {
         "format": "plan 1",
-        "id": "1",
+        "id": hash_statements(hash_code(), [partition]),
         "code_sha256": hash_code(),
         "failures": [],
-        "partitions": [{**partition, "differences": [counts]}],
+        "partitions": [{**partition, "is_loaded": True}],
     }
     file.write_text(json.dumps(document))
     assert main(["apply", str(file)]) == 2

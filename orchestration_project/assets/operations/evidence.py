@@ -113,6 +113,7 @@ def write_evidence(
         Captures(artifacts) if config.include_bytes else None,
         registry.whole.rules,
         registry.whole.tables_as_of,
+        artifacts,
     )
     exported = export_evidence(sources, evidence_request, settings, config.file, now=clock.now())
     share_archive(exported, settings)

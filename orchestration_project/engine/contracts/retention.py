@@ -46,7 +46,7 @@ def find_prunable(
 
 CAPTURED, STAGED, PICTURE, OTHER = "captured bytes", "staged rows", "picture", "other"
 EXPORTED, SET_ASIDE = "exported rows", "set aside by repairs"
-COMPUTE_LOGS, EVIDENCE = "compute logs", "evidence"
+COMPUTE_LOGS, EVIDENCE, PLAN = "compute logs", "evidence", "plan"
 WEBHOOK_BODIES = "webhook bodies"
 
 KINDS = {
@@ -57,6 +57,7 @@ KINDS = {
     "damaged": SET_ASIDE,
     "compute_logs": COMPUTE_LOGS,
     "evidence": EVIDENCE,
+    "plans": PLAN,
 }
 """The first folder of an artifact's name → what it is."""
 

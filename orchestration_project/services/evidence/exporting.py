@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePath
@@ -13,6 +13,7 @@ import polars as pl
 from sqlalchemy import Connection, select
 
 from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.connections.files import ensure_state_folder
 from orchestration_project.engine.contracts.formulas import TableRules, build_rules_document
@@ -48,8 +49,10 @@ from orchestration_project.services.evidence.tables import (
 from orchestration_project.services.export import open_atomic_file
 from orchestration_project.services.ledger import Ledger, record_runs
 from orchestration_project.services.ledger.rules.entries import SESSION_TAGS
+from orchestration_project.services.plans import find_plan_id, name_plan
 from orchestration_project.services.presets import ConfigValue, EffectiveConfig
 from orchestration_project.settings import Settings
+from orchestration_project.tables.operations_runs import operations_runs
 from orchestration_project.tables.spine import blobs, captures, deliveries
 
 FOLDER = "evidence"
@@ -69,6 +72,7 @@ class Sources:
         bytes_of: The captured bytes, None where just their hashes are asked for.
         rules: Rules of tables whose numbers can be recomputed, by table.
         derived: Derivations of tables as of a time, by table.
+        artifacts: The store of the documents of applied plans; None: they are left out.
     """
 
     warehouse: Warehouse
@@ -79,6 +83,7 @@ class Sources:
     bytes_of: Captures | None = None
     rules: Mapping[str, TableRules] = field(default_factory=dict)
     derived: AsOf = field(default_factory=dict)
+    artifacts: ArtifactStore | None = None
 
 
 @dataclass(frozen=True)
@@ -229,8 +234,22 @@ def _write(
     run_ids = sorted(connection.execute(subject.runs).scalars())
     archive.add_lines("checks.jsonl", check_results(sources.instance, run_ids))
     archive.add_lines("run_events.jsonl", run_events(sources.instance, run_ids))
+    if sources.artifacts is not None:
+        for name, content in _read_plans(connection, subject, sources.artifacts):
+            archive.add(name, content)
     if sources.bytes_of is not None:
         _write_bytes(archive, connection, subject, sources.bytes_of)
+
+
+def _read_plans(
+    connection: Connection, subject: EvidenceSubject, artifacts: ArtifactStore
+) -> Iterator[tuple[str, bytes]]:
+    """Yield names and documents of the plans that the runs applied; a session has its ID."""
+    sessions = select(operations_runs.c.session).where(operations_runs.c.run_id.in_(subject.runs))
+    plan_ids = set(map(find_plan_id, connection.execute(sessions).scalars()))
+    for name in sorted(name_plan(plan_id) for plan_id in plan_ids if plan_id):
+        if artifacts.found(name) is not None:  # else it is a session that a person named so
+            yield name, artifacts.get(name)
 
 
 def _describe_rules(sources: Sources, inputs: Mapping[str, DerivedInputs]) -> dict[str, Any]:

@@ -159,6 +159,7 @@ CONTENTS = {
     "events.jsonl": "data events, from capture to clean-up",
     "presets.jsonl": "applied presets: values, user, time, reason",
     "checks.jsonl": "checks of the stored data that the runs evaluated",
+    "plans/": "plans that the runs applied: what they said would change",
     "run_events.jsonl": "Dagster's log of the runs, in Dagster's own form",
     "settings.jsonl": "values and origin of the settings, by config_hash (see runs.jsonl)",
     "versions.json": "the program that made this archive, and the rules that made the rows",
