@@ -25,7 +25,7 @@ from orchestration_project.engine.contracts.work_items import ItemState, WorkIte
 if TYPE_CHECKING:
     from orchestration_project.engine.work_items import WorkItems
 
-FORMATS = ("csv", "parquet", "xlsx", "html", "md", "ndjson")
+FORMATS = ("csv", "parquet", "arrow", "xlsx", "html", "md", "ndjson")
 TEXT_FORMATS = ("csv", "html", "md", "ndjson")
 """As in services/export.py, whose import takes a second."""
 
@@ -36,10 +36,10 @@ FILE_OPTIONS = (
         "--format",
         "form",
         type=click.Choice(FORMATS),
-        help="csv is RFC 4180, NULL is empty and empty text is two quotes. parquet and ndjson have "
-        "each value exactly; ndjson has decimals as text, and null for NaN. In xlsx, html and md, "
-        "NULL and empty text are equal; xlsx rounds doubles to 16 digits, md drops blanks around a "
-        "text. [default: by the suffix of --output, else csv]",
+        help="csv is RFC 4180, NULL is empty and empty text is two quotes. parquet, arrow and "
+        "ndjson have each value exactly; ndjson has decimals as text, and null for NaN. In xlsx, "
+        "html and md, NULL and empty text are equal; xlsx rounds doubles to 16 digits, md drops "
+        "blanks around a text. [default: by the suffix of --output, else csv]",
     ),
     click.option(
         "--output",

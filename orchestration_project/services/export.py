@@ -191,6 +191,24 @@ def write_parquet(
     return ExportSummary(row_count, sink.tell())
 
 
+def write_arrow(batches: Batches, sink: IO[bytes]) -> ExportSummary:
+    """Write ``batches`` as a file of Arrow (Feather 2), a record batch for each, none of them kept.
+
+    Tables of Arrow are the rows as they lie in memory: DataFrames, DuckDB and R map the file.
+    """
+    from pyarrow.ipc import new_file
+
+    frames = iter(batches)
+    first = next(frames).to_arrow(compat_level=PLAIN_ARROW)
+    row_count = first.num_rows
+    with new_file(sink, first.schema) as writer:
+        writer.write_table(first)
+        for frame in frames:
+            writer.write_table(frame.to_arrow(compat_level=PLAIN_ARROW))
+            row_count += frame.height
+    return ExportSummary(row_count, sink.tell())
+
+
 def write_markdown(batches: Batches, sink: IO[bytes]) -> ExportSummary:
     """Write ``batches`` as a table of GitHub-flavoured Markdown, none of them kept."""
 
@@ -334,6 +352,7 @@ Writer = Callable[[Batches, IO[bytes]], ExportSummary]
 WRITERS: Mapping[str, Writer] = {
     "csv": write_csv,
     "parquet": write_parquet,
+    "arrow": write_arrow,
     "xlsx": write_xlsx,
     "html": write_html,
     "md": write_markdown,

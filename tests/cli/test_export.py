@@ -472,6 +472,9 @@ def test_the_suffix_of_a_file_decides_its_format_unless_one_is_named(
     parquet = tmp_path / "rows.parquet"
     assert main(["export", WEEKLY, "--output", str(parquet)]) == 0
     assert pl.read_parquet(parquet).height == 1
+    arrow = tmp_path / "rows.arrow"
+    assert main(["export", WEEKLY, "--output", str(arrow)]) == 0
+    assert pl.read_ipc(arrow).equals(pl.read_parquet(parquet))
     other = tmp_path / "other.parquet"
     assert main(["export", WEEKLY, "--output", str(other), "--format", "csv"]) == 0
     assert other.read_text().startswith("week_start,tier,")

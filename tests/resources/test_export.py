@@ -28,6 +28,7 @@ from orchestration_project.services.export import (
     XLSX_ROWS,
     ExportSummary,
     open_atomic_file,
+    write_arrow,
     write_csv,
     write_html,
     write_markdown,
@@ -115,12 +116,15 @@ def test_csv_gives_every_value_back(batches):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("write", "read"), [(write_parquet, pl.read_parquet), (write_arrow, pl.read_ipc)]
+)
 @given(batches=some_batches)
 @bounded
-def test_parquet_gives_every_value_back_with_its_type(batches):
+def test_typed_formats_give_every_value_back_with_its_type(write, read, batches):
     sink = io.BytesIO()
-    written = write_parquet(map(frame, batches), sink)
-    found = pl.read_parquet(io.BytesIO(sink.getvalue()))
+    written = write(map(frame, batches), sink)
+    found = read(io.BytesIO(sink.getvalue()))
     assert dict(found.schema) == SCHEMA
     assert found.equals(pl.concat(map(frame, batches)))
     assert written == ExportSummary(sum(map(len, batches)), len(sink.getvalue()))
