@@ -105,6 +105,7 @@ COMMANDS = {
     "completion": Entry(
         f"{CLI}.completion:completion", "Print the script of a shell's completion.", ADMIN
     ),
+    "upgrade": Entry(f"{CLI}.upgrade:upgrade", "Show what an upgrade would do.", ADMIN),
     "migrate": Entry(f"{CLI}.administration:migrate", "Upgrade the database's tables.", ADMIN),
     "init": Entry(f"{CLI}.init:init", "Write a project for sources of your own.", ADMIN),
     "check": Entry(f"{CLI}.own_sources:check", "Check the sources that you declare.", ADMIN),

@@ -33,7 +33,7 @@ MEANINGS: Mapping[ExitStatus, str] = {
     "exist, such as that of a dataset, partition, table, column, source, site, domain, key, plugin "
     "or alert",
     ExitStatus.NOT_PUBLISHED: "of a load: something is not published yet, and nothing failed",
-    ExitStatus.CHANGES: "of a plan: something would change",
+    ExitStatus.CHANGES: "of a plan, also of an upgrade: something would change",
     ExitStatus.INTERRUPTED: "interrupted by Ctrl-C",
     ExitStatus.UNREAD: "the reader closed the pipe, as `head` does",
 }

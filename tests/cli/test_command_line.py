@@ -183,7 +183,7 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("plugins disable", "plugins refuse", "plugins remove", "plugins publishers"),
         *("check", "preview", "test", "schema apply", "schema diff", "access review"),
         *("approvals list", "approvals request", "approvals confirm", "approvals refuse"),
-        *("rename column", "rename source", "rename table", "plan"),
+        *("rename column", "rename source", "rename table", "plan", "upgrade"),
     }
     assert has[DRY_RUN] == {
         *("run", "run-saas", "load", "backfill", "replay", "export", "as-of", "diff"),

@@ -104,6 +104,7 @@ CASES: Mapping[str, Sequence[str]] = {
     "support-bundle": ["--output {folder}/bundle.zip"],
     "tables": [""],
     "trace": [TRACE],
+    "upgrade": ["--check"],
     "verify": ["", "--chain", "--balance", "--production"],
     "web check": [SHOP],
 }

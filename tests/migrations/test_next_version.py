@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from alembic import command
@@ -29,7 +30,8 @@ from sqlalchemy import (
     text,
 )
 
-from orchestration_project.engine.warehouse import Warehouse, migrating
+from orchestration_project.engine.warehouse import Warehouse, migrating, upgrade_plans
+from orchestration_project.engine.warehouse.connecting import DATABASE_SIZE
 from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import VERSIONS
@@ -222,6 +224,51 @@ def test_an_earlier_database_is_refused_until_it_is_upgraded_in_place(
     assert (migrated.version(), "weather" in table_names(migrated)) == (next_version, True)
     assert rows(migrated) == before
     check_fences(migrated)
+
+
+@pytest.mark.slow_after_first
+def test_a_planned_upgrade_names_changes_and_rows_and_writes_nothing(migrated, tmp_path):
+    partition_loader = PartitionLoader(migrated, tmp_path / "store")
+    partition_loader.land(row("AAA"), row("BBB"))
+    before = rows(migrated)
+    plan = migrated.plan_upgrade()
+    assert (plan.is_any, plan.seconds, plan.additional_bytes) == (False, 0, 0)
+    assert (plan.version, plan.database_bytes) == (HEAD, size_of(migrated))
+    write("many_changes", tmp_path, *changed())
+
+    def build_config(connection: Connection) -> Config:
+        return with_folder(build_alembic_config(connection), tmp_path)
+
+    with (
+        patch.object(migrating, "NEWEST_VERSION", "another"),
+        patch.object(upgrade_plans, "build_alembic_config", build_config),
+    ):
+        plan = migrated.plan_upgrade()
+    assert (rows(migrated), migrated.version()) == (before, HEAD)
+    with migrated.writing() as connection:
+        command.upgrade(build_config(connection), "head")
+    [pending] = plan.pending
+    assert pending.version == f"{int(HEAD) + 1:04}"
+    assert {
+        "create table weather",
+        "drop table source_fields, with its rows",
+        "copy table captures to one with other columns",
+        "copy table finra_symbol_week to one with other columns",
+        "create index landings_by_cause of landings",
+        "drop index deliveries_by_run of deliveries",
+        "drop view operations_alert_states",
+    } <= {*pending.changes}
+    assert plan.rows == {name: len(before[name]) for name in plan.rows}
+    assert plan.rows["captures"] == 1
+    assert plan.seconds == 2
+    assert plan.additional_bytes > 0
+    assert set(table_names(migrated)) - before.keys() >= {"weather"}
+
+
+def size_of(warehouse: Warehouse) -> int:
+    """Return the size of the database."""
+    with warehouse.reading() as connection:
+        return connection.execute(DATABASE_SIZE[connection.dialect.name]).scalar_one()
 
 
 def table_names(warehouse: Warehouse) -> Sequence[str]:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     make_url,
     select,
     table,
+    text,
 )
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL
@@ -83,6 +84,12 @@ PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 FILE, ATTACHED, MAIN = "incoming file", "incoming files attached", "database file"
 """Keys of a connection's info: path of the incoming rows, number of attached files, path of the
 database."""
+
+DATABASE_SIZE = {
+    "postgresql": text("SELECT pg_database_size(current_database())"),
+    "sqlite": text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"),
+}
+"""Size of the database, bytes; unknown for another kind of database."""
 
 
 def parse_url(given: str | URL) -> URL:

@@ -423,6 +423,17 @@ def _migrate(connection: Connection, schema: str | None) -> None:
 
 def _lock_and_make_schema(connection: Connection, schema: str | None) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    refuse_encoding(connection)
+    if schema is not None and schema not in inspect(connection).get_schema_names():
+        connection.execute(text(f'CREATE SCHEMA "{schema}"'))
+
+
+def refuse_encoding(connection: Connection) -> None:
+    """Refuse a PostgreSQL database whose encoding lacks letters.
+
+    Raises:
+        ConfigurationError: It does.
+    """
     encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
     if encoding not in ENCODINGS:
         raise ConfigurationError(
@@ -431,8 +442,6 @@ def _lock_and_make_schema(connection: Connection, schema: str | None) -> None:
             found=str(encoding),
             remedy=SQL_STATE_REMEDIES["22P05"],
         )
-    if schema is not None and schema not in inspect(connection).get_schema_names():
-        connection.execute(text(f'CREATE SCHEMA "{schema}"'))
 
 
 def list_own_tables() -> Sequence[Table]:

@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     from orchestration_project.engine.warehouse.difference import Derivation
     from orchestration_project.engine.warehouse.own_changes import TableChange
     from orchestration_project.engine.warehouse.own_renames import TableRename
+    from orchestration_project.engine.warehouse.upgrade_plans import UpgradePlan
 
 RecordChanges = Callable[[Connection, Sequence[str]], None]
 """Records changes of tables, in words, in their transaction."""
@@ -382,6 +383,17 @@ class Warehouse:
         """Return the version of the tables as they are; None: they are missing."""
         with self.reading() as connection:
             return read_schema_version(connection)
+
+    def plan_upgrade(self) -> UpgradePlan:
+        """Return the effect of `upgrade`; nothing is written.
+
+        Raises:
+            ConfigurationError: As `upgrade`.
+        """
+        from orchestration_project.engine.warehouse.upgrade_plans import plan_upgrade
+
+        with self.reading() as connection:
+            return plan_upgrade(connection, self._schema)
 
     def migration_sql(self) -> str:
         """Return the SQL that would bring the tables up to date; nothing is executed."""

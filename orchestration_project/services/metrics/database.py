@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, select, text
 
 from orchestration_project.engine.contracts.work_items import OPEN_STATES
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.connecting import DATABASE_SIZE
 from orchestration_project.services.metrics.families import gauge
 from orchestration_project.tables.spine import work_items
 
@@ -18,12 +19,6 @@ OLDEST_TRANSACTION = text(
     "SELECT coalesce(extract(epoch FROM max(clock_timestamp() - xact_start)), 0) "
     "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
-SIZE = {
-    "postgresql": text("SELECT pg_database_size(current_database())"),
-    "sqlite": text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"),
-}
-"""Size of the database, bytes; unknown for another kind of database."""
-
 CONNECTION_STATES = ("active", "idle", "idle in transaction")
 
 
@@ -35,7 +30,9 @@ def measure_database(warehouse: Warehouse) -> list[Metric]:
     """
     with warehouse.reading() as connection:
         name = connection.dialect.name
-        size = connection.execute(SIZE[name]).scalar_one() if name in SIZE else None
+        size = (
+            connection.execute(DATABASE_SIZE[name]).scalar_one() if name in DATABASE_SIZE else None
+        )
         is_server = name == "postgresql"
         states = _count_connections(connection) if is_server else {}
         age = connection.execute(OLDEST_TRANSACTION).scalar_one() if is_server else None
