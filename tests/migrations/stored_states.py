@@ -1,16 +1,22 @@
-"""Databases that releases made: `python -m tests.migrations.stored_states` stores this one's.
+"""Databases that releases made: `python -m tests.migrations.stored_states URL` stores this one's.
 
-Each has loads of FINRA's weeks with restatements, and a row of every other table of all domains.
+Each has loads of FINRA's weeks with restatements, and a row of every other table of all domains: a
+file of SQLite, and a dump of its copy in PostgreSQL. URL is that of an empty database of the oldest
+supported PostgreSQL, of which `pg_dump` is on PATH.
 """
 
 import json
 import lzma
 import sqlite3
-from collections.abc import Mapping, Sequence
+import subprocess
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from sqlalchemy import select
 
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.connections.clock import Clock
@@ -74,6 +80,16 @@ def list_columns(file: Path) -> dict[str, list[str]]:
         }
 
 
+def read_all_rows(warehouse: Warehouse, without: Collection[str]) -> dict[str, list[str]]:
+    """Return the rows of the tables of the package, as texts."""
+    with warehouse.reading() as connection:
+        return {
+            name: sorted(map(repr, connection.execute(select(table)).all()))
+            for name, table in METADATA.tables.items()
+            if name not in without
+        }
+
+
 def fill(warehouse: Warehouse, folder: Path) -> list[datetime]:
     """Load weeks and restatements, add a row to other tables; return the times of loads."""
     clock = StoppedClock(FIRST)
@@ -100,7 +116,26 @@ def extract(version: str, file: Path) -> Path:
     return file
 
 
-def write() -> None:
+def read_dump(version: str) -> bytes:
+    """Return the SQL that makes the stored database of a version in PostgreSQL."""
+    return lzma.decompress((STATES / f"{version}.postgresql.sql.xz").read_bytes())
+
+
+def dump(file: Path, url: str) -> bytes:
+    """Copy a SQLite file to an empty database of PostgreSQL, and return the SQL that makes it."""
+    with (
+        Warehouse(f"sqlite:///{file}", clock=Clock()) as warehouse,
+        Warehouse(url, clock=Clock()) as copy,
+    ):
+        copy.prepare(holds="real")
+        copy.fill_from(warehouse)
+    options = ("--inserts", "--rows-per-insert=100", "--no-owner", "--no-privileges", "--dbname")
+    ended = subprocess.run(["pg_dump", *options, url], capture_output=True, check=True)  # noqa: S603, S607
+    lines = ended.stdout.splitlines(keepends=True)
+    return b"".join(line for line in lines if not line.startswith(b"\\"))  # those of psql alone
+
+
+def write(url: str) -> None:
     """Store a database of the newest version, and its answers; one that is there stays."""
     STATES.mkdir(exist_ok=True)
     stored = STATES / f"{NEWEST_VERSION}.sqlite.xz"
@@ -115,10 +150,13 @@ def write() -> None:
         with closing(sqlite3.connect(file)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
             connection.execute("VACUUM")
-        stored.write_bytes(lzma.compress(file.read_bytes(), preset=9 | lzma.PRESET_EXTREME))
+        preset = 9 | lzma.PRESET_EXTREME
+        stored.write_bytes(lzma.compress(file.read_bytes(), preset=preset))
+        sql = STATES / f"{NEWEST_VERSION}.postgresql.sql.xz"
+        sql.write_bytes(lzma.compress(dump(file, url), preset=preset))
     text = json.dumps(answers, indent=1)
     (STATES / f"{NEWEST_VERSION}.json").write_text(f"{text}\n")
 
 
 if __name__ == "__main__":
-    write()
+    write(sys.argv[1])

@@ -1,18 +1,35 @@
 """Databases that earlier commits stored are opened, upgraded and loaded into by this one."""
 
+import hashlib
 import json
+import signal
 import sqlite3
-from contextlib import closing
+import subprocess
+import sys
+from collections.abc import Iterable
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
+from uuid import uuid4
 
+import psycopg
 import pytest
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.migrations import BASELINE_VERSION, NEWEST_VERSION
-from tests.migrations.stored_states import STATES, answer_as_of, extract, list_columns, read_rows
+from orchestration_project.migrations import BASELINE_VERSION, NEWEST_VERSION, VERSION_TABLE
+from orchestration_project.resources.operations.sqlite_dumps import SqliteFiles
+from tests.migrations.stored_states import (
+    STATES,
+    answer_as_of,
+    extract,
+    list_columns,
+    read_all_rows,
+    read_dump,
+    read_rows,
+)
+from tests.postgres import new_database
 from tests.resources.fence_histories import InterruptedLandingError, check_fences, failing_at
 from tests.resources.weeks import MONDAY, PartitionLoader, row
 
@@ -20,6 +37,9 @@ VERSIONS = sorted(file.name.partition(".")[0] for file in STATES.glob("*.sqlite.
 
 OWN = ("database_labels", "orchestration_project_version")
 """Tables that an upgrade may write."""
+
+NEVER_STORED = {"declared_tables", "table_renames"}
+"""Tables whose rows mean tables of the database."""
 
 
 def open_file(file: Path) -> Warehouse:
@@ -45,7 +65,7 @@ def test_an_upgrade_keeps_every_row_and_each_answer_as_of_a_time(version, stored
     columns = {name: names for name, names in list_columns(stored).items() if name not in OWN}
     before = read_rows(stored, columns)
     empty = {name for name, found in before.items() if not found}
-    assert empty == {"declared_tables", "table_renames"}
+    assert empty == NEVER_STORED
     answers = json.loads((STATES / f"{version}.json").read_text())
     with open_file(stored) as warehouse:
         assert warehouse.version() == version
@@ -69,6 +89,91 @@ def test_a_changed_column_of_a_stored_database_is_named_before_it_is_used(stored
             with pytest.raises(ConfigurationError, match="invalid tables") as error:
                 attempt(holds="real")
             assert "column prices_returns.known_from is missing" in error.value.found
+    assert read_rows(stored, columns) == before
+
+
+@pytest.mark.slow_after_first
+def test_a_stored_dump_of_postgresql_keeps_its_rows_and_goes_on_loading(
+    version, postgres_server, tmp_path
+):
+    url = new_database(postgres_server, f"stored_{uuid4().hex}")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(read_dump(version))
+    answers = json.loads((STATES / f"{version}.json").read_text())
+    with Warehouse(url, clock=Clock()) as warehouse:
+        before = read_all_rows(warehouse, OWN)
+        assert {name for name, found in before.items() if not found} == NEVER_STORED
+        warehouse.upgrade(holds="real")
+        assert (warehouse.version(), warehouse.compare_tables()) == (NEWEST_VERSION, [])
+        assert {at: answer_as_of(warehouse, datetime.fromisoformat(at)) for at in answers} == (
+            answers
+        )
+        assert read_all_rows(warehouse, OWN) == before
+        loader = PartitionLoader(warehouse, tmp_path / "store", week_start=MONDAY)
+        loader.land(row("NEW", share_quantity=7), version="a later one")
+        shown = answer_as_of(warehouse, warehouse._clock.now())
+        check_fences(warehouse)
+    assert ["T1", "NEW", "XATS", "7.000000", "2025-12-01"] in shown
+
+
+@pytest.mark.slow
+def test_an_upgrade_that_is_killed_keeps_all_rows_and_is_repeated(stored):
+    columns = {name: names for name, names in list_columns(stored).items() if name not in OWN}
+    before = read_rows(stored, columns)
+    with closing(sqlite3.connect(stored)) as connection:
+        connection.execute("DELETE FROM database_labels WHERE name = 'schema'")
+        connection.commit()
+    killed = 0
+    for seconds in (0.0, 0.02, 0.05, 0.1, 0.2, 0.4):
+        with subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-c", UPGRADE, str(stored)], stdout=subprocess.PIPE
+        ) as program:
+            assert program.stdout is not None
+            assert program.stdout.readline() == b"begins\n"
+            with suppress(subprocess.TimeoutExpired):
+                program.wait(seconds)
+            program.kill()
+        killed += program.returncode == -signal.SIGKILL
+        assert read_rows(stored, columns) == before
+    assert killed > 0
+    with open_file(stored) as warehouse:
+        warehouse.upgrade(holds="real")
+        assert (warehouse.version(), warehouse.compare_tables()) == (NEWEST_VERSION, [])
+        check_fences(warehouse)
+    assert read_rows(stored, columns) == before
+
+
+UPGRADE = """
+import sys
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.tables import catalogue
+
+with Warehouse(f"sqlite:///{sys.argv[1]}", clock=Clock()) as warehouse:
+    print("begins", flush=True)
+    warehouse.upgrade(holds="real")
+"""
+"""A program that upgrades a file."""
+
+
+def test_a_backup_of_before_the_upgrade_brings_the_stored_rows_back(stored, tmp_path):
+    columns = list_columns(stored)
+    before, parts = read_rows(stored, columns), dict[str, bytes]()
+
+    def write(name: str, chunks: Iterable[bytes]) -> tuple[str, int]:
+        parts[name] = b"".join(chunks)
+        return hashlib.sha256(parts[name]).hexdigest(), len(parts[name])
+
+    files = SqliteFiles(
+        "project/", stored.parent, [stored.name], VERSION_TABLE, stored_as="tables.sqlite"
+    )
+    backup = files.dump(write, tmp_path)
+    with open_file(stored) as warehouse:
+        warehouse.upgrade(holds="real")
+        PartitionLoader(warehouse, tmp_path / "store", week_start=MONDAY).land(row("NEW"))
+    assert read_rows(stored, columns) != before
+    stored.unlink()
+    files.restore(backup, lambda part: iter([parts[part.name]]))
     assert read_rows(stored, columns) == before
 
 
