@@ -21,8 +21,15 @@ FILE = ROOT / ".ci" / "test_style.json"
 COUNTED = {
     "patches": re.compile(r"\bmonkeypatch\.setattr\("),
     "sleeps": re.compile(r"(?<!def )\bsleep\("),
+    "each_loops": re.compile(r"\bfor each in\b"),
 }
 """Lines that are counted, by the name of their number."""
+
+REMEDIES = {
+    "patches": "pass a clock or a limit instead",
+    "sleeps": "pass a clock or a limit instead",
+    "each_loops": "name what is looped over",
+}
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 CHECKING = re.compile(r"assert|raises|fail|warns|wait_for|expect|check|verify|refus")
@@ -199,7 +206,7 @@ def main() -> int:
         print(f"{place}: {problem}")
     more = {name: count for name, count in numbers.items() if count > bounds[name]}
     for name, count in more.items():
-        print(f"{count} {name} in tests, {bounds[name]} allowed: pass a clock or a limit instead")
+        print(f"{count} {name} in tests, {bounds[name]} allowed: {REMEDIES[name]}")
     if "--write" in sys.argv and not more:
         FILE.write_text(json.dumps(numbers, indent=2) + "\n")
     return 1 if more or found else 0

@@ -69,7 +69,7 @@ def promises() -> list[Promise]:
 
 def promise(test: str) -> Promise:
     """Return the row that names ``test``."""
-    (found,) = [each for each in promises() if each.test == test]
+    (found,) = [made_promise for made_promise in promises() if made_promise.test == test]
     return found
 
 

@@ -161,7 +161,7 @@ def _left_out(items: list[pytest.Item], config: pytest.Config) -> list[pytest.It
         if item.get_closest_marker("slow") or item.get_closest_marker("faults")
     }
     kept = -(-len(drawn) // part)  # of some there is one at least
-    return [drawn[each] for each in sorted(drawn)[kept:]]
+    return [drawn[key] for key in sorted(drawn)[kept:]]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

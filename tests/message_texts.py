@@ -138,7 +138,7 @@ def log_events(source: str) -> list[tuple[int, list[str]]]:
     for call in nodes_of(source):
         if isinstance(call, ast.Call) and _is_log_call(call):
             extra = [keyword.value for keyword in call.keywords if keyword.arg == "extra"]
-            values = [each for node in extra for each in getattr(node, "values", [])]
+            values = [part for node in extra for part in getattr(node, "values", [])]
             names = [_text(name) for value in values for name in _strings(value)]
             found.append((call.lineno, names))
     return sorted(found)

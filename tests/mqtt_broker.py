@@ -115,9 +115,9 @@ def published(broker: Broker, events: Sequence[Event]) -> None:
     client.connect(broker.host, broker.port)
     client.loop_start()
     sent = [client.publish(event.topic, event.body, 1, event.is_retained) for event in events]
-    for each in sent:
-        each.wait_for_publish(60)
-        assert each.is_published()
+    for message in sent:
+        message.wait_for_publish(60)
+        assert message.is_published()
     client.disconnect()
     client.loop_stop()
 

@@ -27,5 +27,5 @@ def executed(notebook: Path) -> nbformat.NotebookNode:
 
 
 if __name__ == "__main__":
-    for each in NOTEBOOKS:
-        nbformat.write(executed(each), each)
+    for path in NOTEBOOKS:
+        nbformat.write(executed(path), path)

@@ -56,8 +56,8 @@ def _command(file: Path, host: Path) -> list[str]:
     """Return the command; root may not run it, and who started the server can reach its socket."""
     if os.geteuid() != 0:
         return [PROGRAM, str(file)]
-    for each in (file.parent, file):
-        os.chown(each, host.stat().st_uid, -1)
+    for path in (file.parent, file):
+        os.chown(path, host.stat().st_uid, -1)
     return [PROGRAM, "--user", host.owner(), str(file)]
 
 

@@ -29,7 +29,7 @@ class Hook:
 
     @property
     def titles(self) -> list[str]:
-        return [each["title"] for each in self.received]
+        return [message["title"] for message in self.received]
 
 
 @contextmanager

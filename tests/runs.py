@@ -84,7 +84,7 @@ def texts_of(image: str) -> list[str]:
     """Return the texts of an SVG that stands in metadata as an image in Markdown."""
     svg = base64.b64decode(image.rpartition(",")[2].removesuffix(")"))
     found = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")  # noqa: S314 - ours
-    return [str(each.text) for each in found]
+    return [str(line.text) for line in found]
 
 
 def executed(

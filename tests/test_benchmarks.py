@@ -44,7 +44,7 @@ def smoke(output: Path, *names: str) -> list[dict]:
         )
     assert done.returncode == 0, done.stderr[-3000:]
     lines = json.loads(output.read_text())
-    assert all(each["measure"] in done.stdout for each in lines)
+    assert all(measure["measure"] in done.stdout for measure in lines)
     return lines
 
 
@@ -52,9 +52,9 @@ def smoke(output: Path, *names: str) -> list[dict]:
 def test_each_side_loads_the_same_rows_for_every_measure(tmp_path):
     lines = smoke(tmp_path / "bench.json", *QUICK)
     assert len(lines) == sum(QUICK.values())
-    for each in lines:
-        assert {"measure", "ours", "against", "ratio", "required", "holds"} <= each.keys()
-    landed = [each["rows"] for each in lines if each["rows"]]
+    for measure in lines:
+        assert {"measure", "ours", "against", "ratio", "required", "holds"} <= measure.keys()
+    landed = [measure["rows"] for measure in lines if measure["rows"]]
     assert landed, "no line compares rows"
     assert all(ours == theirs > 0 for ours, theirs in landed)
 
@@ -64,9 +64,12 @@ def test_each_side_loads_the_same_rows_for_every_measure(tmp_path):
 def test_every_other_measure_runs_too(tmp_path, name):
     lines = smoke(tmp_path / "bench.json", name)
     assert all(
-        ours == theirs > 0 for ours, theirs in (each["rows"] for each in lines if each["rows"])
+        ours == theirs > 0
+        for ours, theirs in (measure["rows"] for measure in lines if measure["rows"])
     )
-    probes = [each for each in lines if each["measure"].startswith("nothing changed: probes")]
+    probes = [
+        measure for measure in lines if measure["measure"].startswith("nothing changed: probes")
+    ]
     assert [probe["ratio"] for probe in probes] == [1] * (name == "again")
 
 
@@ -101,7 +104,7 @@ def test_measures_that_were_not_asked_for_keep_their_lines(tmp_path):
     write_json(file, [first, second])
     again = line("a", "s", [2.0], [1.0], at_most(1))
     merged = write_json(file, [again])
-    assert [(each.measure, each.holds) for each in merged] == [("a", False), ("b", True)]
+    assert [(measure.measure, measure.holds) for measure in merged] == [("a", False), ("b", True)]
     assert json.loads(file.read_text())[0]["ratio"] == 2.0
 
 
@@ -145,9 +148,13 @@ def test_the_source_serves_ranges_of_symbols_that_make_up_the_whole_and_no_large
         def asked(*compared, **more):
             values = {"weekStartDate": ("EQUAL", "2026-02-09"), "tierIdentifier": ("EQUAL", "T1")}
             filters = [(name, *value) for name, value in values.items()]
-            filters += [("issueSymbolIdentifier", *each) for each in compared]
+            filters += [("issueSymbolIdentifier", *comparison) for comparison in compared]
             names = ("fieldName", "compareType", "fieldValue")
-            query = {"compareFilters": [dict(zip(names, each, strict=True)) for each in filters]}
+            query = {
+                "compareFilters": [
+                    dict(zip(names, column_filter, strict=True)) for column_filter in filters
+                ]
+            }
             query |= {"limit": 5000, "offset": 0, "fields": []} | more
             return client.post(f"{src.url}/data/group/otcMarket/name/weeklySummary", json=query)
 
@@ -155,9 +162,9 @@ def test_the_source_serves_ranges_of_symbols_that_make_up_the_whole_and_no_large
         [found] = asked(**probe, offset=300).json()
         symbol = found["issueSymbolIdentifier"]
         below, above = asked(("LESSER", symbol)), asked(("GTE", symbol))
-        totals = [int(each.headers["Record-Total"]) for each in (below, above, asked())]
-        lines = [each.text.splitlines()[1:] for each in (below, above, asked())]
-        assert totals == [len(each) for each in lines]
+        totals = [int(answer.headers["Record-Total"]) for answer in (below, above, asked())]
+        lines = [answer.text.splitlines()[1:] for answer in (below, above, asked())]
+        assert totals == [len(answer_lines) for answer_lines in lines]
         assert totals[0] <= 300
         assert sorted(lines[0] + lines[1]) == sorted(lines[2])
         assert asked(("GTE", symbol), **probe).json() == [found]

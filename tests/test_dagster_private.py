@@ -266,11 +266,11 @@ def test_what_is_switched_is_looked_up_by_the_name_of_the_code_location(instance
     hourly = dg.ScheduleDefinition(
         name="hourly", target=["a"], cron_schedule="0 * * * *", execution_timezone="UTC"
     )
-    for each in (looks, hourly):
-        assert not is_switched_on(instance, each)
+    for sensor in (looks, hourly):
+        assert not is_switched_on(instance, sensor)
         for on in (True, False, True):
-            switch_automation(instance, each, repository_origin(), on=on)
-            assert is_switched_on(instance, each) is on
+            switch_automation(instance, sensor, repository_origin(), on=on)
+            assert is_switched_on(instance, sensor) is on
     assert sorted(read_daemon_state(instance).switched_on) == ["hourly", "looks"]
     assert len(instance.all_instigator_state()) == 2
 
@@ -310,7 +310,7 @@ def test_ticks_are_found_by_time_and_status_the_newest_first(instance):
     newest, *_ = find_ticks(instance, state, limit=9)
     assert newest.timestamp == len(TickStatus) - 1
     finished = find_ticks(instance, state, limit=9, statuses=FINISHED_TICKS)
-    assert {each.status for each in finished} == set(TickStatus) - {TickStatus.STARTED}
+    assert {tick.status for tick in finished} == set(TickStatus) - {TickStatus.STARTED}
     assert len(find_ticks(instance, state, limit=1, statuses=FINISHED_TICKS)) == 1
     assert len(find_ticks(instance, state, limit=9, after=0.5)) == len(TickStatus) - 1
 
@@ -594,7 +594,7 @@ def test_events_of_a_run_are_in_a_file_of_its_own_and_materializations_elsewhere
 def test_what_a_step_prints_is_in_a_folder_of_its_run(instance):
     """Check LocalComputeLogManager.get_captured_local_path."""
     first, second = (dg.materialize([page], instance=instance).run_id for _ in range(2))
-    folder, other = (compute_log_folder(instance, each) for each in (first, second))
+    folder, other = (compute_log_folder(instance, place) for place in (first, second))
     assert folder
     assert folder != other
     assert any(path.is_file() for path in folder.rglob("*"))
@@ -606,7 +606,7 @@ def test_a_cursor_goes_on_after_an_event(instance):
     events = instance.get_records_for_run(run_id).records
     cursor = build_event_cursor(events[2].storage_id)
     following = instance.get_records_for_run(run_id, cursor).records
-    assert [each.storage_id for each in following] == [event.storage_id for event in events[3:]]
+    assert [event.storage_id for event in following] == [event.storage_id for event in events[3:]]
 
 
 def test_an_event_is_json_with_its_run_and_message(instance):
@@ -614,8 +614,8 @@ def test_an_event_is_json_with_its_run_and_message(instance):
     run_id = dg.materialize([page], instance=instance).run_id
     entries = [record.event_log_entry for record in instance.get_records_for_run(run_id).records]
     stored = [json.loads(serialize_event(entry)) for entry in entries]
-    assert {each["run_id"] for each in stored} == {run_id}
-    assert "a line" in {each["user_message"] for each in stored}
+    assert {event["run_id"] for event in stored} == {run_id}
+    assert "a line" in {event["user_message"] for event in stored}
 
 
 def test_an_error_of_a_step_has_its_class_message_and_cause(instance):

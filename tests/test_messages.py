@@ -43,7 +43,7 @@ def load(context, name):
 
 
 def test_messages_are_collected_with_their_kinds():
-    assert [each[1:] for each in collect(SOURCE)] == [
+    assert [message[1:] for message in collect(SOURCE)] == [
         ("docstring", "What can go wrong."),
         ("docstring", "Bytes."),
         ("docstring", "Load it."),

@@ -309,9 +309,7 @@ def test_a_run_of_which_a_partition_has_no_result_fails_and_names_it(instance):
     def thing(context: dg.AssetExecutionContext):
         load = Pairs(pieces=lambda partitions: partitions)
         report = KeyReport()
-        without_b = ItemPlan[str](
-            lambda keys, ended: [each for each in ended if "b" not in str(each)]
-        )
+        without_b = ItemPlan[str](lambda keys, ended: [key for key in ended if "b" not in str(key)])
         yield from load_pieces(context, lambda: load, report, without_b)
 
     job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])

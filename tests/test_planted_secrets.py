@@ -460,7 +460,7 @@ def assert_they_travelled(installation: Installation) -> None:
 
 def assert_nothing_leaked(installation: Installation, *more: tuple[str, str]) -> None:
     received = ("received", json.dumps(installation.hook.received))
-    sent = [("spans", each) for each in installation.collector.raw]
+    sent = [("spans", line) for line in installation.collector.raw]
     written = [*below(installation.state), *installation.said, received, *sent, *more]
     assert installation.planted.leaks(written) == {}
 
@@ -471,7 +471,7 @@ def assert_something_was_masked(installation: Installation) -> None:
     ]
     members = [f"bundle.zip, support-bundle/{name}.json" for name in ("settings", "failed_runs")]
     for place in ("dagster/history/runs.db", "compute_logs", "index.db", "real.sqlite", *members):
-        assert [each for each in masked if place in each], f"nothing was masked in {place}"
+        assert [text for text in masked if place in text], f"nothing was masked in {place}"
 
 
 def content_of(content: bytes | str) -> bytes:

@@ -42,7 +42,7 @@ CHANGELOG = """# Changelog
 
 def found(recorded: Record, present: Record) -> Sequence[tuple[str, str]]:
     """Return the names and problems of breaks."""
-    return [(each.name, each.problem) for each in compare(recorded, present)]
+    return [(change.name, change.problem) for change in compare(recorded, present)]
 
 
 def test_the_record_has_every_section_and_is_read_as_it_is_written():
@@ -143,14 +143,16 @@ def test_a_break_needs_its_name_before_the_colon_of_an_unreleased_item_of_its_he
         "Python": {"Client.runs": {"limit": "int"}},
         "commands": {"orchestrate run": {}},
     }
-    assert [each.name for each in unnamed_breaks(recorded, present, CHANGELOG)] == [
-        "orchestrate runs"
-    ]
+    assert [
+        unnamed_break.name for unnamed_break in unnamed_breaks(recorded, present, CHANGELOG)
+    ] == ["orchestrate runs"]
     assert len(unnamed_breaks(recorded, present, "# Changelog\n\n## 0.1.0\n")) == 4
 
 
 def test_a_break_is_shown_with_the_line_and_the_command_that_allow_it():
-    [shown] = [each.describe() for each in compare({"settings": {"PORT": {}}}, {"settings": {}})]
+    [shown] = [
+        change.describe() for change in compare({"settings": {"PORT": {}}}, {"settings": {}})
+    ]
     assert shown == (
         'settings: PORT is gone; restore it, or add "- `PORT`: …" to Removed of Unreleased in '
         "CHANGELOG.md and run `python -m tools.contracts --write`"

@@ -99,7 +99,7 @@ def test_the_dictionary_shows_its_entity_diagram_as_a_picture(files):
     page, picture = files["dictionary.md"], files["diagrams/dictionary.svg"]
     assert "](diagrams/dictionary.svg)" in page
     assert "```mermaid" not in page
-    texts = [each.text for each in ElementTree.fromstring(picture).iter() if each.text]  # noqa: S314
+    texts = [element.text for element in ElementTree.fromstring(picture).iter() if element.text]  # noqa: S314
     assert {data_table.name for data_table in data_tables()} <= set(texts)
     assert "captures" not in texts
     assert picture.count('class="arrow"') > 20

@@ -58,7 +58,8 @@ def test_the_archive_of_the_docs_has_sorted_members_without_owner_and_one_time(t
     assert packed[0][3:8] == bytes(5), "neither a name nor a time in the header of gzip"
     with tarfile.open(tmp_path / "first.tar.gz") as archive:
         assert [
-            (each.name, each.mtime, each.uid, each.gid, each.uname, each.mode) for each in archive
+            (member.name, member.mtime, member.uid, member.gid, member.uname, member.mode)
+            for member in archive
         ] == [
             (name, 1_700_000_000, 0, 0, "", 0o644) for name in ("docs/a/index.html", "docs/b.html")
         ]

@@ -512,10 +512,12 @@ def test_an_invalid_setting_of_the_env_file_is_named_with_its_line(tmp_path: Pat
 
 def test_each_setting_is_described_in_one_group_the_essential_ones_first():
     found = described_settings()
-    assert [each.name.lower() for each in found[:12]] == list(ESSENTIAL)
-    assert list(dict.fromkeys(each.group for each in found)) == list(GROUPS)
-    assert len({each.name for each in found}) == len(found) == len(settings_class().model_fields)
-    assert [each.name for each in found if not each.description.endswith(".")] == []
+    assert [setting.name.lower() for setting in found[:12]] == list(ESSENTIAL)
+    assert list(dict.fromkeys(setting.group for setting in found)) == list(GROUPS)
+    assert (
+        len({setting.name for setting in found}) == len(found) == len(settings_class().model_fields)
+    )
+    assert [setting.name for setting in found if not setting.description.endswith(".")] == []
 
 
 @pytest.mark.parametrize(

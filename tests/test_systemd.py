@@ -102,15 +102,15 @@ class Deployment:
             "3000": str(self.port),
             str(FOLDER / "workspace.yaml"): str(self._workspace),
         }
-        _python, _m, *arguments = [changes.get(each, each) for each in command_of(service)]
+        _python, _m, *arguments = [changes.get(option, option) for option in command_of(service)]
         started = programs.start_unheard(self.state_dir, *arguments, DAGSTER_HOME=str(self._home))
         self._started.append(started)
 
     def end(self) -> None:
         """Kill them and what they started."""
         programs.kill_all_of(self.state_dir)
-        for each in self._started:
-            each.wait()
+        for program in self._started:
+            program.wait()
 
     def readiness(self) -> dict[str, object] | None:
         """Return what the gateway answers to `/readyz`, once it does."""

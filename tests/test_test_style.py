@@ -51,6 +51,7 @@ def test_the_page_on_tests_has_the_numbers():
     text = " ".join((PROJECT_ROOT / "docs/explanation/tests-and-bounds.md").read_text().split())
     assert f"In {numbers['patches']} lines tests still replace" in text
     assert f"In {numbers['sleeps']} lines they call `sleep`" in text
+    assert f"In {numbers['each_loops']} lines the variable of a loop is `each`" in text
 
 
 @pytest.mark.parametrize(
@@ -86,11 +87,13 @@ def test_a_test_that_can_fail_is_none_of_them(body: str):
     assert problems(f"def test_a():\n    {body}\n") == []
 
 
-def test_patches_and_sleeps_are_counted_by_line():
+def test_patches_sleeps_and_loops_are_counted_by_line():
     source = (
         "monkeypatch.setattr(a, 'b', 1)\ntime.sleep(1)\ndef sleep(): ...\nmonkeypatch.setenv()\n"
+        "rows = [each for each in found]\nfor row in rows: ...\n"
     )
-    assert CHECK["counts"]({"planted.py": source}) == {"patches": 1, "sleeps": 1}
+    expected = {"patches": 1, "sleeps": 1, "each_loops": 1}
+    assert CHECK["counts"]({"planted.py": source}) == expected
 
 
 @pytest.mark.parametrize(("name", "sign"), [("test_style.json", 1), ("coverage.json", -1)])

@@ -47,9 +47,10 @@ def _story() -> Story:
 def _of(extension: str, reason_code: str, what: str, inner: str = "") -> BadInput:
     """Return a row of a file that the generator damages."""
     bad = next(
-        each
-        for each in BAD
-        if (each.extension, each.reason_code, each.inner_reason) == (extension, reason_code, inner)
+        bad_file
+        for bad_file in BAD
+        if (bad_file.extension, bad_file.reason_code, bad_file.inner_reason)
+        == (extension, reason_code, inner)
     )
     code = inner or reason_code
     name = f"{code}.{extension}"

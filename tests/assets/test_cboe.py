@@ -46,7 +46,7 @@ def run(
 
 def tick(instance: dg.DagsterInstance) -> list[str]:
     found = requested(instance, "cboe_on_market_volume_daily")
-    return [str(each.partition_key) for each in found]
+    return [str(request.partition_key) for request in found]
 
 
 def requested(instance: dg.DagsterInstance, name: str) -> Sequence[dg.RunRequest]:

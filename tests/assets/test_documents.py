@@ -115,21 +115,23 @@ def test_mixed_files_end_as_the_manifest_says_with_exact_spans_and_a_second_run_
     expected = expected_of(folder)
     assert tick(instance) == [DAY]
     loaded = run(instance)["capture"][DAY]
-    by_state = Counter(each["state"] for each in expected)
+    by_state = Counter(made_file["state"] for made_file in expected)
     counts = {state: loaded[f"{state}_document_count"] for state in by_state}
     assert counts == by_state
     assert by_state["loaded"] >= 54
     found = outcomes(url)
     assert {path: state for path, (state, _) in found.items()} == {
-        each["path"]: each["state"] for each in expected
+        made_file["path"]: made_file["state"] for made_file in expected
     }
-    for each in expected:
-        if each["state"] != "loaded" or each["reason_code"]:
-            assert found[each["path"]] == (each["state"], each["reason_code"])
+    for made_file in expected:
+        if made_file["state"] != "loaded" or made_file["reason_code"]:
+            assert found[made_file["path"]] == (made_file["state"], made_file["reason_code"])
     assert_words(url, expected)
     assert_spans(url)
     assert_balanced(url, "documents", "documents_pages")
-    failed = {each["path"] for each in expected if each["state"] not in ("loaded", "empty")}
+    failed = {
+        made_file["path"] for made_file in expected if made_file["state"] not in ("loaded", "empty")
+    }
     assert set(failed_items(url)) == failed
     before = everything(url)
     assert tick(instance) == []
@@ -152,13 +154,15 @@ def assert_words(url: str, expected: Sequence[Mapping[str, Any]]) -> None:
     files = dict(databases.rows(url, select(documents_files.c.path, documents_files.c.document_id)))
 
     def text_of(document_id: str) -> str:
-        inner = (text_of(each) for each in within.get(document_id, ()))
+        inner = (text_of(document) for document in within.get(document_id, ()))
         return "".join([texts.get(document_id, ""), *inner])
 
     missing = {
-        each["path"]: [word for word in each["words"] if word not in text_of(files[each["path"]])]
-        for each in expected
-        if not each["copy_of"]
+        made_file["path"]: [
+            word for word in made_file["words"] if word not in text_of(files[made_file["path"]])
+        ]
+        for made_file in expected
+        if not made_file["copy_of"]
     }
     assert not any(missing.values()), missing
 
@@ -343,7 +347,7 @@ def test_a_retry_takes_up_failed_files_alone(url, folder, instance):
     (folder / "target").write_text("here now")
     with dg.build_resources(RESOURCES, instance) as made:
         items = WorkItems(made.warehouse, made.clock)
-        assert [each.item_key for each in items.retry(f"documents/{DAY}")] == ["late.txt"]
+        assert [work_item.item_key for work_item in items.retry(f"documents/{DAY}")] == ["late.txt"]
     captured = run(instance)["capture"][DAY]
     assert captured["loaded_document_count"] == 2  # the retried one, and the new file target
     assert captured["unchanged_document_count"] == 0

@@ -159,7 +159,7 @@ def test_a_load_that_ended_before_its_derivation_is_repaired_by_the_assets_alone
     (inbox / "b.txt").write_text(f"{LETTER} Yours")
     tick(instance)
     load = defs.resolve_job_def("documents_load").get_subset(
-        asset_selection={dg.AssetKey(["documents", each]) for each in LOADED}
+        asset_selection={dg.AssetKey(["documents", asset_name]) for asset_name in LOADED}
     )
     result = load.execute_in_process(instance=instance, partition_key=DAY)
     assert list(reported(result)) == LOADED

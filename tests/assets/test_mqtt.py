@@ -93,7 +93,7 @@ def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
 
 
 def graph_of(*edges: tuple[str, str]) -> list[bytes]:
-    components = sorted({each for edge in edges for each in edge})
+    components = sorted({node for edge in edges for node in edge})
     return [
         *(
             message(

@@ -157,15 +157,15 @@ def test_a_failed_partition_is_found_until_it_is_loaded(instance):
 
 def test_a_partition_that_a_run_did_not_come_to_failed_for_what_ended_the_run(instance):
     run(instance, "a", "c", broken="b")
-    assert [each[:2] for each in found(instance)] == [("b", "database"), ("c", "database")]
+    assert [retry[:2] for retry in found(instance)] == [("b", "database"), ("c", "database")]
     job = defs.resolve_job_def("letters")
     killed, ended = (
         instance.create_run_for_job(job, tags={FIRST: key, LAST: key}) for key in ("c", "d")
     )
-    assert [each[0] for each in found(instance)] == ["b"]  # the others are under way
+    assert [retry[0] for retry in found(instance)] == ["b"]  # the others are under way
     instance.report_run_failed(killed)
     instance.report_run_canceled(ended)
-    assert [each[:2] for each in found(instance)[1:]] == [("c", "crash"), ("d", "canceled")]
+    assert [retry[:2] for retry in found(instance)[1:]] == [("c", "crash"), ("d", "canceled")]
 
 
 def test_what_only_an_admin_may_launch_is_listed_and_not_tried_again(instance):

@@ -31,7 +31,7 @@ Answer = Callable[[str], bytes]
 def series(symbol: str) -> bytes:
     """Return all days as Alpha Vantage writes them."""
     day = {f"{number}. {name}": "10.5" for number, name in enumerate(PRICES, 1)}
-    days = {each.isoformat(): day | {"5. volume": "1000"} for each in DAYS}
+    days = {trading_day.isoformat(): day | {"5. volume": "1000"} for trading_day in DAYS}
     return json.dumps({"Meta Data": {"2. Symbol": symbol}, "Time Series (Daily)": days}).encode()
 
 

@@ -73,7 +73,7 @@ class SyncRuns:
         )
         assert (result.success, self.systems.writes) == (True, writes)
         found = [value[None] for value in metadata_by_partition(result).values()]
-        [metadata] = [each for each in found if next(iter(each)) == "dry_run"]
+        [metadata] = [entry for entry in found if next(iter(entry)) == "dry_run"]
         assert metadata["dry_run"]
         return {**metadata, **checks(result)}
 
@@ -284,7 +284,7 @@ def test_a_run_of_a_webhook_that_had_nothing_to_do_says_why(sync_runs):
         sync_runs.deliver("peopleforce", {"action": "task_delete", "data": {"id": 77}}),
     ]
     no_change = "events of this type change no task and no issue"
-    assert [(each["webhook"], each["event"], each["reason"]) for each in found] == [
+    assert [(entry["webhook"], entry["event"], entry["reason"]) for entry in found] == [
         ("nothing to do", "other", no_change),
         ("nothing to do", "commented", no_change),
         ("nothing to do", "deleted", "unknown issue: no task has IT-9"),

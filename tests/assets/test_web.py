@@ -112,7 +112,7 @@ def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop
     assert items_of(url)["P0010"]["price"] == "13.67"
     assert items_of(url)["P0011"]["price"] == "14.02"
     assert second["changes"]["changed_count"] == PRODUCTS // 10
-    columns = [each for each in web_changes.c if each.name != "at"]
+    columns = [column for column in web_changes.c if column.name != "at"]
     wanted = select(*columns).where(web_changes.c.item_key == "P0010")
     assert databases.rows(url, wanted) == [
         ("shop", "P0010", "price", "changed", "13.66", "13.67", "source")

@@ -68,11 +68,13 @@ def test_the_control_tower_has_missed_days_and_the_outcome_of_the_latest_crawl(u
     with open_warehouse(load_settings()) as warehouse:
         with warehouse.writing() as connection:
             for site in ("shop", "manual"):
-                connection.execute(insert(web_crawls), [row(site, *each) for each in DAYS.items()])
+                connection.execute(
+                    insert(web_crawls), [row(site, *day_rows) for day_rows in DAYS.items()]
+                )
 
         def missed(at: str, *sites: Site) -> list[tuple[str, str, int, str]]:
             found = missed_days(warehouse, sites, datetime.fromisoformat(f"{at}+00:00"))
-            return [(each.asset, each.partition, each.missing_count, each.reason) for each in found]
+            return [(gap.asset, gap.partition, gap.missing_count, gap.reason) for gap in found]
 
         blocked = "blocked: http://shop.demo/a answered 403"
         assert missed("2026-02-03T07:59", shop) == []
@@ -87,7 +89,7 @@ def test_the_control_tower_has_missed_days_and_the_outcome_of_the_latest_crawl(u
         found = deadlines.read(
             load_settings(), warehouse, Clock(datetime(2026, 2, 3, 9, tzinfo=UTC))
         )
-        assert [each.job for each in found] == ["web_shop"]
+        assert [gap.job for gap in found] == ["web_shop"]
 
 
 def test_a_day_whose_items_are_quarantined_is_missed_until_later_ones_are_loaded(url):
@@ -95,7 +97,7 @@ def test_a_day_whose_items_are_quarantined_is_missed_until_later_ones_are_loaded
     days = dict.fromkeys(("2026-02-01", "2026-02-02"), ("complete", None))
     with open_warehouse(load_settings()) as warehouse:
         with warehouse.writing() as connection:
-            connection.execute(insert(web_crawls), [row("shop", *each) for each in days.items()])
+            connection.execute(insert(web_crawls), [row("shop", *crawl) for crawl in days.items()])
         now = datetime(2026, 2, 2, 9, tzinfo=UTC)
         delivered(warehouse, "shop", "held_back", table=web_items.name)
         [found] = missed_days(warehouse, [shop], now)
@@ -110,7 +112,7 @@ def test_a_day_whose_items_are_quarantined_is_missed_until_later_ones_are_loaded
 
 def row(site: str, day: str, outcome: tuple[str, str | None]) -> dict[str, Any]:
     began = datetime.fromisoformat(f"{day}T06:00:00+00:00")
-    counts = [each.name for each in web_crawls.c if isinstance(each.type, BigInteger)]
+    counts = [column.name for column in web_crawls.c if isinstance(column.type, BigInteger)]
     return {
         **dict.fromkeys(counts, 0),
         "site": site,
@@ -130,7 +132,7 @@ def row(site: str, day: str, outcome: tuple[str, str | None]) -> dict[str, Any]:
 def test_the_latest_crawl_for_proposals_is_none_that_the_site_refused(url, outcome: str, day: int):
     settings = load_settings()
     crawls = {"2026-02-01": ("complete", None), "2026-02-02": (outcome, "a reason")}
-    rows = [row("shop", *each) | {"page_count": 1} for each in crawls.items()]
+    rows = [row("shop", *crawl) | {"page_count": 1} for crawl in crawls.items()]
     with open_warehouse(settings) as warehouse:
         with warehouse.writing() as connection:
             connection.execute(insert(web_crawls), rows)

@@ -75,7 +75,11 @@ def delivered(result: dg.ExecuteInProcessResult) -> list[tuple[Any, Any]]:
 def files() -> dict[str, list[str]]:
     """Return the lines of each stored export by the name of the export, the latest file."""
     store = open_store(load_settings())
-    names = sorted(each.name for each in store.listed() if each.name.startswith("exports/"))
+    names = sorted(
+        stored_object.name
+        for stored_object in store.listed()
+        if stored_object.name.startswith("exports/")
+    )
     return {
         name.removeprefix("exports/").rpartition("/")[0]: store.get(name).decode().split()
         for name in names

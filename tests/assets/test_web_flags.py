@@ -70,7 +70,7 @@ def test_a_day_that_the_flag_does_not_hold_for_is_not_missed(flagged):
         def missed(flag: str | None) -> list[tuple[str, int]]:
             sites = [shop.model_copy(update={"flag": flag})]
             found = missed_days(warehouse, sites, datetime(2026, 2, 5, 9, tzinfo=UTC))
-            return [(each.partition, each.missing_count) for each in found]
+            return [(gap.partition, gap.missing_count) for gap in found]
 
         assert missed(None) == [(ON, 4)]
         assert missed("some") == [(ON, 1)]

@@ -204,7 +204,11 @@ class Site:
             access_key_id=ACCESS_KEY_ID,
             secret_access_key=SECRET_ACCESS_KEY,
         )
-        return {each["path"]: each["size"] for page in store.list() for each in page}
+        return {
+            stored_object["path"]: stored_object["size"]
+            for page in store.list()
+            for stored_object in page
+        }
 
 
 def _new(folder: Path) -> Path:

@@ -70,7 +70,11 @@ def test_it_has_versions_masked_settings_health_errors_sizes_and_failed_runs(fol
     }
     assert (outcomes["database"], outcomes["alerts"]) == ("passed", "failed")
     assert {table["name"] for table in found["tables"]["tables"]} > {"deliveries", "captures"}
-    assert [each["name"] for each in found["folders"] if each["name"] == "dagster"]
+    assert [
+        found_folder["name"]
+        for found_folder in found["folders"]
+        if found_folder["name"] == "dagster"
+    ]
     [run] = found["failed_runs"]
     assert "no answer that can be used" in run["error"]
     assert found["problems"] == []

@@ -234,7 +234,7 @@ def test_a_command_writes_times_of_records_with_their_zone(command: str, capsys)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "arguments"),
-    [(command, each) for command, several in CASES.items() for each in several],
+    [(command, option) for command, several in CASES.items() for option in several],
 )
 def test_a_command_writes_times_with_their_zone(
     command: str, arguments: str, loaded: Mapping[str, str], capsys

@@ -72,8 +72,8 @@ def test_lines_are_selected_by_service_level_run_trace_and_time():
         LogFilter(trace_id="t2"),
         LogFilter(since="2026-03-02T12:00:01"),
     ]
-    assert all(each.matches(line) for each in wanted)
-    assert not any(each.matches(line) for each in unwanted)
+    assert all(condition.matches(line) for condition in wanted)
+    assert not any(condition.matches(line) for condition in unwanted)
     assert LogFilter(run_id="r1").may_match(encode_line(line))
     assert not LogFilter(run_id="r2").may_match(encode_line(line))
 

@@ -43,7 +43,7 @@ def test_an_artifact_is_lost_only_if_no_way_may_still_have_its_bytes(failed, las
     if last:
         assert (ended.state, ended.way) == (last, "source")
     else:
-        is_open = any(each.result == "failed" for each in failed)
+        is_open = any(attempt.result == "failed" for attempt in failed)
         assert (ended.state, ended.way) == ("damaged" if is_open else "lost", None)
     assert ended.reason
 

@@ -24,22 +24,22 @@ def test_a_corpus_has_all_formats_all_reasons_copies_and_near_copies():
     assert set(FORMATS) <= set(kinds)
     bad = [each for each, _ in made.values() if each.path.rpartition(".")[0].endswith("9")]
     assert len(bad) == 30
-    assert {each.reason_code for each in bad} == {each.reason_code for each in BAD}
+    assert {document.reason_code for document in bad} == {document.reason_code for document in BAD}
     copies = [each for each, _ in made.values() if each.copy_of]
     assert copies
     assert all(made[copy.path][1] == made[copy.copy_of][1] for copy in copies)
     similar = [each for each, _ in made.values() if each.similar_to]
     assert similar
-    for each in similar:
-        original = made[each.similar_to][0]
-        assert len(set(each.words) - set(original.words)) == 1
-        assert len(set(each.words) & set(original.words)) >= each.paragraph_count
+    for document in similar:
+        original = made[document.similar_to][0]
+        assert len(set(document.words) - set(original.words)) == 1
+        assert len(set(document.words) & set(original.words)) >= document.paragraph_count
 
 
 def test_known_words_are_of_one_document_alone():
     made = [expected for expected, _ in corpus(seed=1, count=200)]
-    own = [each for each in made if not each.copy_of and not each.similar_to]
-    words = [word for each in own for word in each.words]
+    own = [document for document in made if not document.copy_of and not document.similar_to]
+    words = [word for document in own for word in document.words]
     assert len(set(words)) == len(words) > 1000
 
 

@@ -102,7 +102,7 @@ def test_the_ninth_t2_week_has_a_total_that_its_rows_do_not_reach(demo: Demo):
 
 def test_an_undocumented_tier_is_listed_with_a_dozen_rows(demo: Demo):
     tenth = demo.weeks("T1")[9]
-    assert [each for each in demo.partitions() if each[1] == "NMS"] == [[tenth, "NMS"]]
+    assert [listed for listed in demo.partitions() if listed[1] == "NMS"] == [[tenth, "NMS"]]
     records = demo.records(partition(tenth, "NMS"))
     rows = [record for record in records if record["summaryTypeCode"].endswith("_W_SMBL_FIRM")]
     assert len(rows) == 12

@@ -25,7 +25,10 @@ def partitions(demo: Demo, dataset: str, where: str = WHERE) -> list[list[str]]:
 
 def records(demo: Demo, dataset: str, where: str = WHERE, **values: str) -> list[dict[str, object]]:
     """Return every record of a partition: paged by what came, retried when refused."""
-    query = {"compareFilters": [equal(*each) for each in values.items()], "limit": 5000}
+    query = {
+        "compareFilters": [equal(*filter_pair) for filter_pair in values.items()],
+        "limit": 5000,
+    }
     found: list[dict[str, object]] = []
     while True:
         answer = demo.client.post(
@@ -60,7 +63,7 @@ def test_a_partition_is_out_some_days_after_the_day_that_names_it(demo: Demo):
 
 def test_all_but_one_bond_of_a_partition_have_a_cusip_that_checks(demo: Demo):
     found = records(demo, BONDS, weekEnding="2026-02-27", tierIdentifier="T2")
-    cusips = pl.DataFrame({"cusip": [each["cusip"] for each in found]})
+    cusips = pl.DataFrame({"cusip": [bond["cusip"] for bond in found]})
     assert cusips["cusip"].is_unique().all()
     right = cusips.select(has_right_digit("cusip").fill_null(value=False))["cusip"]
     assert (right.sum(), len(found)) == (699, 700)
@@ -68,7 +71,10 @@ def test_all_but_one_bond_of_a_partition_have_a_cusip_that_checks(demo: Demo):
 
 def test_the_newest_bonds_take_more_pages_than_their_number_of_records_says(demo: Demo):
     values = {"weekEnding": "2026-03-06", "tierIdentifier": "T1"}
-    query = {"compareFilters": [equal(*each) for each in values.items()], "limit": 5000}
+    query = {
+        "compareFilters": [equal(*filter_pair) for filter_pair in values.items()],
+        "limit": 5000,
+    }
     first = demo.client.post(f"/data/{WHERE}/{BONDS}", json=query)
     assert first.headers["Record-Total"] == "5200"
     assert int(first.headers["Total-Records-On-Page"]) < 5000

@@ -72,11 +72,11 @@ def test_ats_rows_have_an_mpid_and_firms_outside_have_a_name_and_a_number(demo: 
     records = demo.records(partition(CALM["T1"], "T1"))
     ats = [record for record in records if record["summaryTypeCode"] == "ATS_W_SMBL_FIRM"]
     otc = [record for record in records if record["summaryTypeCode"] == "OTC_W_SMBL_FIRM"]
-    assert {len(each["MPID"]) for each in ats} == {4}
-    assert {each["MPID"] for each in otc} == {None}
-    assert all(each["marketParticipantName"] for each in otc)
-    de_minimis = [each for each in otc if each["marketParticipantName"] == "De Minimis Firms"]
-    assert {each["firmCRDNumber"] for each in de_minimis} == {0}
+    assert {len(record["MPID"]) for record in ats} == {4}
+    assert {record["MPID"] for record in otc} == {None}
+    assert all(record["marketParticipantName"] for record in otc)
+    de_minimis = [record for record in otc if record["marketParticipantName"] == "De Minimis Firms"]
+    assert {firm["firmCRDNumber"] for firm in de_minimis} == {0}
 
 
 REAL_NAMES = (

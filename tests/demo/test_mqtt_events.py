@@ -33,8 +33,8 @@ def test_the_same_seed_and_start_give_the_same_bytes(publication: Publication) -
 
 def test_each_event_is_an_envelope_with_a_key_of_its_own(story: Story) -> None:
     found = [read_envelope(event.body, max_bytes=10**6) for event in story.events]
-    assert all(isinstance(each, Envelope) for each in found)
-    keys = {each.idempotency_key for each in found if isinstance(each, Envelope)}
+    assert all(isinstance(message, Envelope) for message in found)
+    keys = {message.idempotency_key for message in found if isinstance(message, Envelope)}
     assert len(keys) == 1_000
 
 
@@ -52,7 +52,7 @@ def test_poison_is_refused_for_the_reason_that_the_manifest_names(publication) -
 
 def test_events_are_repeated_and_out_of_order(publication: Publication) -> None:
     found = [read_envelope(event.body, max_bytes=10**6) for event in publication.events]
-    events = [each for each in found if isinstance(each, Envelope)]
+    events = [message for message in found if isinstance(message, Envelope)]
     counts = Counter(event.sha256 for event in events)
     assert len(events) - len(counts) == publication.duplicate_count > 30
     times = [event.ts for event in events]

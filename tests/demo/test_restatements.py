@@ -128,7 +128,7 @@ def test_what_a_first_run_loads_holds_still_for_eight_days_whatever_the_seed():
         market = Market(seed, rows_per_week=300)
         weeks = [(tier, week_at(anchor, (tier, n))) for tier in TIERS for n in range(1, 10)]
         found = [restatement(market, anchor, tier, week) for tier, week in weeks]
-        days += [each.day for each in found if each]
+        days += [response.day for response in found if response]
     assert len(days) > 3 * 60  # two are certain, and about one in twelve of the others
     assert min(days) == anchor + timedelta(days=8)
 

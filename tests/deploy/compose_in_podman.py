@@ -103,7 +103,7 @@ def options_of(name: str, service: Mapping[str, Any], secrets: Path) -> Iterator
     if service["read_only"]:
         yield "--read-only"
     yield from (f"--cap-drop={capability}" for capability in service["cap_drop"])
-    yield from (f"--security-opt={each.partition(':')[0]}" for each in service["security_opt"])
+    yield from (f"--security-opt={option.partition(':')[0]}" for option in service["security_opt"])
     yield f"--group-add={os.getgid()}"
     yield from (f"--tmpfs={mount}" for mount in service["tmpfs"])
     yield from (f"--volume={mount}" for mount in service["volumes"])

@@ -35,7 +35,7 @@ def stages() -> Mapping[str, Sequence[Instruction]]:
 
 def texts(stage: Sequence[Instruction], word: str) -> list[str]:
     """Return what stands after each ``word`` of a stage."""
-    return [each.text for each in stage if each.word == word]
+    return [instruction.text for instruction in stage if instruction.word == word]
 
 
 def allowed_paths() -> list[str]:

@@ -25,12 +25,14 @@ def objects() -> Sequence[Object]:
     for component in COMPONENTS:
         named = yaml.safe_load((component / "kustomization.yaml").read_text())["resources"]
         files += [component / name for name in named]
-    return [each for file in files for each in yaml.safe_load_all(file.read_text())]
+    return [document for file in files for document in yaml.safe_load_all(file.read_text())]
 
 
 def of_kind(kind: str) -> Mapping[str, Object]:
     """Return the objects of a kind, by name."""
-    return {each["metadata"]["name"]: each for each in objects() if each["kind"] == kind}
+    return {
+        document["metadata"]["name"]: document for document in objects() if document["kind"] == kind
+    }
 
 
 def settings() -> Mapping[str, str]:

@@ -65,7 +65,7 @@ def test_the_build_sees_named_files_alone_and_none_that_may_hold_a_secret():
     named = dockerfile.allowed_paths()
     assert all((PROJECT_ROOT / name).exists() for name in named)
     assert not {".env", "var", ".git", "tests", "examples"} & {
-        Path(each).parts[0] for each in named
+        Path(path).parts[0] for path in named
     }
     tracked = subprocess.run(  # noqa: S603 - our own names
         ["git", "ls-files", *named],  # noqa: S607 - git of the PATH
@@ -107,7 +107,7 @@ def test_the_sbom_of_the_same_packages_is_the_same_and_its_ids_are_distinct():
     assert json.dumps(found) == json.dumps(sbom())
     ids = [package["SPDXID"] for package in found["packages"]]  # pyright: ignore
     assert len(set(ids)) == len(ids)
-    assert all(re.fullmatch(r"SPDXRef-[A-Za-z0-9.-]+", each) for each in ids)
+    assert all(re.fullmatch(r"SPDXRef-[A-Za-z0-9.-]+", spdx_id) for spdx_id in ids)
     related = {relationship["relatedSpdxElement"] for relationship in found["relationships"]}  # pyright: ignore
     assert related == set(ids)
 
@@ -191,8 +191,8 @@ class Image:
     def end(self) -> None:
         """End what was started."""
         programs.kill_all_of(self.state)
-        for each in self._started:
-            each.wait()
+        for program in self._started:
+            program.wait()
 
 
 @pytest.fixture(scope="module")

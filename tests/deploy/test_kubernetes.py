@@ -34,7 +34,7 @@ LASTING = ("code-server", "daemon", "gateway", "worker", "bridge")
 
 def literals(component: str) -> dict[str, str]:
     """Return the settings that a component changes."""
-    [folder] = [each for each in COMPONENTS if each.name == component]
+    [folder] = [declared for declared in COMPONENTS if declared.name == component]
     found = yaml.safe_load((folder / "kustomization.yaml").read_text())
     [generated] = found["configMapGenerator"]
     return dict(literal.split("=", 1) for literal in generated["literals"])
@@ -255,11 +255,11 @@ def test_the_chart_gets_the_classes_of_dagster_yaml_and_pods_as_those_of_the_bas
         assert (each["module"], each["class"]) == (own[name]["module"], own[name]["class"])
     [code_server] = values["dagster-user-deployments"]["deployments"]
     assert code_server["port"] == 4266
-    for each in (values["dagsterDaemon"], code_server):
-        container = {key: each[key] for key in ("securityContext", "resources")}
-        pod = {"securityContext": each["podSecurityContext"], "containers": [container]}
-        assert restriction_problems({**pod, "volumes": each["volumes"]}) == []
-        assert [one["name"] for one in each["envConfigMaps"]] == ["orchestration-settings"]
+    for workload in (values["dagsterDaemon"], code_server):
+        container = {key: workload[key] for key in ("securityContext", "resources")}
+        pod = {"securityContext": workload["podSecurityContext"], "containers": [container]}
+        assert restriction_problems({**pod, "volumes": workload["volumes"]}) == []
+        assert [one["name"] for one in workload["envConfigMaps"]] == ["orchestration-settings"]
     assert values["dagsterWebserver"]["replicaCount"] == 0
 
 

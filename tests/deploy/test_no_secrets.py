@@ -34,7 +34,7 @@ HARMLESS = re.compile(
 def values(text: str, *, is_code: bool = False) -> list[str]:
     """Return what may be values of secrets in a text."""
     found = [*(IN_CODE if is_code else NAMED).finditer(text), *IN_A_URL.finditer(text)]
-    return [each["value"] for each in found if not HARMLESS.match(each["value"])]
+    return [secret["value"] for secret in found if not HARMLESS.match(secret["value"])]
 
 
 def tracked() -> list[Path]:

@@ -51,8 +51,8 @@ def page_of(*drawn: bytes) -> bytes:
     objects = [b"<< /Type /Catalog /Pages 2 0 R >>", b"", b"<< /Type /Font /Subtype /Type1"]
     objects[2] += b" /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"
     kids = list[bytes]()
-    for each in drawn:
-        objects += [stream(each), b""]
+    for line in drawn:
+        objects += [stream(line), b""]
         kids.append(b"%d 0 R" % len(objects))
         objects[-1] = (
             b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842]"

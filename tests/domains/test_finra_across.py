@@ -67,7 +67,7 @@ def tiers(rows: list[Row]) -> list[dict[str, Any]]:
     by_tier = [frame([row for row in rows if row[1] == tier]) for tier in {row[1] for row in rows}]
     symbols = pl.concat([symbol_week(of).select("tier", "symbol") for of in by_tier])
     return tier_week(
-        pl.concat(venue_week(venue_sums(each)) for each in by_tier), symbols
+        pl.concat(venue_week(venue_sums(tier_rows)) for tier_rows in by_tier), symbols
     ).to_dicts()
 
 

@@ -476,8 +476,8 @@ def test_the_real_file_has_the_venues_and_their_shares_of_its_readme(real: Valid
 def test_the_real_files_figures_are_those_of_a_plain_reading(real: Validated):
     lines = REAL_FILE.read_bytes().decode("ascii").split("\n")[1:]
     plain: Counter[tuple[str, str]] = Counter()
-    for each in filter(None, lines):
-        _, symbol, _, _, mpid, shares, _, _ = each.split("|")
+    for filled in filter(None, lines):
+        _, symbol, _, _, mpid, shares, _, _ = filled.split("|")
         plain[symbol, mpid] += int(shares)
     landed: dict[Any, int] = {
         (symbol, venue): shares

@@ -97,7 +97,7 @@ def test_a_range_is_in_key_order_holds_its_symbols_alone_and_no_more_than_it_mus
 @given(PIECES, st.integers(1, 5))
 def test_equal_rows_make_equal_ranges_whatever_the_pages(bodies: list[list[str]], at_once: int):
     lines = list({key_of(record): record for body in bodies for record in body}.values())
-    split = [[page(each)] for each in lines] or [[page()]]
+    split = [[page(text)] for text in lines] or [[page()]]
     again = [[page(*lines[:1])], [page(*reversed(lines[1:]))]]
     one, other = judged(split, at_once), judged(again, at_once)
     if isinstance(one, ContractError) or isinstance(other, ContractError):

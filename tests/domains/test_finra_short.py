@@ -26,7 +26,9 @@ def weeks(*rows: tuple[str, int, int]) -> pl.DataFrame:
 def sales(*rows: tuple[date, str, float, float, float]) -> pl.DataFrame:
     names = ("short_quantity", "short_exempt_quantity", "total_quantity")
     schema = {"trade_date": pl.Date, "symbol": pl.String, **dict.fromkeys(names, pl.Int64)}
-    scaled = [(day, symbol, *(round(each * ONE) for each in rest)) for day, symbol, *rest in rows]
+    scaled = [
+        (day, symbol, *(round(amount * ONE) for amount in rest)) for day, symbol, *rest in rows
+    ]
     return pl.DataFrame(scaled, schema, orient="row").with_columns(
         known_from=pl.lit(LATER).cast(pl.Datetime("us", "UTC"))
     )

@@ -158,8 +158,8 @@ def test_a_rule_may_end_issues_of_completed_tasks_in_a_cancelled_status(now, off
 
 
 SPECS = {
-    each.field_id: each
-    for each in [
+    spec.field_id: spec
+    for spec in [
         FieldSpec("summary", "Summary", True, "string"),
         FieldSpec("description", "Description", False, "string"),
         FieldSpec("assignee", "Assignee", False, "user"),

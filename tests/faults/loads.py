@@ -383,7 +383,7 @@ class Process:
             self.kill()
             raise AssertionError(f"it hangs at {self.seen}")
         self._process.join()
-        assert not any(each.startswith("DEFECT") for each in answer), answer
+        assert not any(line.startswith("DEFECT") for line in answer), answer
         return answer
 
 

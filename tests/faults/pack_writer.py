@@ -48,7 +48,9 @@ class Writer:
         now = Clock().now()
         key = f"document{number % DOCUMENTS}"
         bodies = [body(self._random.randrange(BODIES)) for _ in range(PER_DELIVERY)]
-        fetched = [build_capture(each, url="u", request={}, fetched_at=now) for each in bodies]
+        fetched = [
+            build_capture(content, url="u", request={}, fetched_at=now) for content in bodies
+        ]
         kept = Captures(self._store).keep_all(fetched, self._known)
         group = CaptureGroup(
             group_id=f"documents:{key}#{number}",

@@ -181,7 +181,9 @@ ITEMS = Pipeline(
     has_items=True,
 )
 
-PIPELINES: Mapping[Domain, Pipeline] = {each.name: each for each in (WEEKLY, PRICES, ITEMS)}
+PIPELINES: Mapping[Domain, Pipeline] = {
+    pipeline.name: pipeline for pipeline in (WEEKLY, PRICES, ITEMS)
+}
 """A domain that loads pieces adds its own here, in the matrix, and to `loads.OPENED`."""
 
 

@@ -148,7 +148,7 @@ class Reader:
         assert self.error is None
         assert self.looks > 0
         for piece, seen in self.states.items():
-            allowed = [each[piece] for each in (before, after) if piece in each]
+            allowed = [state[piece] for state in (before, after) if piece in state]
             assert seen in (allowed[:1], allowed[1:], allowed), (piece, seen, allowed)
 
 

@@ -38,7 +38,7 @@ def chart_of(symbol: str, state: str) -> bytes:
     quote = dict.fromkeys(("open", "high", "low", "close"), prices) | {"volume": [5] * len(days)}
     result = {
         "meta": {"symbol": symbol, "gmtoffset": -18000},
-        "timestamp": [int(each.timestamp()) for each in opens],
+        "timestamp": [int(opening.timestamp()) for opening in opens],
         "indicators": {"quote": [quote], "adjclose": [{"adjclose": prices}]},
     }
     return json.dumps({"chart": {"result": [result], "error": None}}).encode()

@@ -82,4 +82,8 @@ class Publisher:
 
 def _asked(request: Request) -> str:
     filters: list[Mapping[str, str]] = body_of(request)["compareFilters"]
-    return next(each["fieldValue"] for each in filters if each["fieldName"] == "weekStartDate")
+    return next(
+        condition["fieldValue"]
+        for condition in filters
+        if condition["fieldName"] == "weekStartDate"
+    )

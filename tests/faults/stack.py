@@ -87,8 +87,8 @@ class Stack:
         if "op_" not in self.said:
             return False
         found = self._asked(LOCATIONS).get("workspaceOrError", {}).get("locationEntries", [])
-        loaded = [each["locationOrLoadError"] or {} for each in found]
-        return [each.get("__typename") for each in loaded] == ["RepositoryLocation"]
+        loaded = [entry["locationOrLoadError"] or {} for entry in found]
+        return [location.get("__typename") for location in loaded] == ["RepositoryLocation"]
 
     def _asked(self, query: str) -> dict[str, Any]:
         """Return the answer, empty while there is none."""
@@ -121,7 +121,7 @@ class Stack:
     def statuses(self) -> dict[str, str]:
         """Return the status of every run, by its id."""
         found = self._asked(STATUSES).get("runsOrError", {}).get("results", [])
-        return {each["runId"]: each["status"] for each in found}
+        return {entry["runId"]: entry["status"] for entry in found}
 
     def backfill_states(self) -> list[str]:
         found = self._asked(BACKFILLS).get("partitionBackfillsOrError", {})
@@ -130,7 +130,9 @@ class Stack:
     def runs(self) -> list[tuple[str, str]]:
         """Return the status of every run, and what its failure says, the newest first."""
         found = self._asked(RUNS).get("runsOrError", {}).get("results", [])
-        return [(each["status"], _failure_in(each["eventConnection"]["events"])) for each in found]
+        return [
+            (entry["status"], _failure_in(entry["eventConnection"]["events"])) for entry in found
+        ]
 
     def processes(self, part: str) -> list[psutil.Process]:
         """Return the processes of a part: those that do not descend from another of them.
@@ -143,8 +145,8 @@ class Stack:
             for process in programs.processes_of(self.state_dir)
             if words in " ".join(_command(process))
         ]
-        parents, is_fork = {each.pid for each in found}, part == RUN_WORKER
-        return [each for each in found if (each.ppid() in parents) == is_fork]
+        parents, is_fork = {process.pid for process in found}, part == RUN_WORKER
+        return [process for process in found if (process.ppid() in parents) == is_fork]
 
     def kill(self, part: str) -> None:
         """Kill -9 a part; of the tree, every process at once."""

@@ -34,8 +34,8 @@ def execute(url: str, *statements: str) -> list[tuple[Any, ...]]:
     """Execute SQL as an administrator would; return what the last statement finds."""
     with psycopg.connect(url, autocommit=True) as connection:
         *before, last = statements
-        for each in before:
-            connection.execute(each.encode())
+        for name in before:
+            connection.execute(name.encode())
         cursor = connection.execute(last.encode())
         return cursor.fetchall() if cursor.description else []
 
@@ -61,7 +61,7 @@ def landed(loads: Loads, url: str) -> str:
 def assert_it_failed(ended: Ended, files: Files, url: str, *said: str, attempts: int) -> None:
     """The error names what failed, on which input, and no secret; readers see what was there."""
     assert ended.attempts == attempts
-    assert [each for each in (REFUSED, "what to do: ", *said) if each not in ended.message] == [], (
+    assert [text for text in (REFUSED, "what to do: ", *said) if text not in ended.message] == [], (
         ended.message
     )
     assert files.are_named_in(ended.message), ended.message

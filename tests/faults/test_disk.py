@@ -37,7 +37,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 def assert_it_failed(ended: Ended, files: Files, url: str, *said: str) -> None:
     """It is reported once, with what to do; nothing was published."""
-    missing = [each for each in ("what to do: ", *said) if each not in ended.message]
+    missing = [text for text in ("what to do: ", *said) if text not in ended.message]
     assert missing == [], ended.message
     assert files.are_named_in(ended.message), ended.message
     assert ended.attempts == 1

@@ -110,11 +110,11 @@ def test_documents_of_killed_loads_are_loaded_once_and_all_end_as_expected(
     assert load(is_killed=False)
     assert with_workers or count < 10
     found = outcomes(place)
-    assert {each.path for each in inbox.expected} == set(found)
+    assert {made_file.path for made_file in inbox.expected} == set(found)
     wrong = {
-        each.path: (each.state, each.reason_code, found[each.path])
-        for each in inbox.expected
-        if not as_promised(each, found[each.path])
+        made_file.path: (made_file.state, made_file.reason_code, found[made_file.path])
+        for made_file in inbox.expected
+        if not as_promised(made_file, found[made_file.path])
     }
     assert not wrong
     assert load(is_killed=False)
@@ -123,8 +123,8 @@ def test_documents_of_killed_loads_are_loaded_once_and_all_end_as_expected(
     assert set(given_to_workers(place)) == set(given_to_workers(alone))
     check_same_rows(known_of(place), known_of(alone))
     check_nothing_is_left(place)
-    for each in (place, alone, dagster):
-        each.forget()
+    for started in (place, alone, dagster):
+        started.forget()
 
 
 def workers_of(pid: int) -> list[psutil.Process]:

@@ -64,14 +64,17 @@ def test_a_target_has_each_change_once_whenever_its_exporter_is_killed(
                 pass
             assert result.outcome == "unchanged", result
             recorded = place.recorded()
-            assert all(each["delivered_at"] for each in recorded)
-            assert [each["from_load"] for each in recorded[1:]] == [
-                each["to_load"] for each in recorded[:-1]
+            assert all(delivery["delivered_at"] for delivery in recorded)
+            assert [delivery["from_load"] for delivery in recorded[1:]] == [
+                delivery["to_load"] for delivery in recorded[:-1]
             ]
             rows = databases.rows(mart, CHANGES)
             counts = Counter(row[0] for row in rows)
             assert counts == Counter(
-                {f"weekly/{each['to_load'].isoformat()}": each["row_count"] for each in recorded}
+                {
+                    f"weekly/{delivery['to_load'].isoformat()}": delivery["row_count"]
+                    for delivery in recorded
+                }
             )
             assert followed(rows) == present(warehouse)
 

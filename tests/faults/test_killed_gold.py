@@ -21,7 +21,7 @@ def test_gold_of_a_killed_run_is_whole_and_derived_by_the_next(
     before = restated(database, tmp_path / "before", server(database))
     alone = before.copy(tmp_path / "alone")
     undisturbed = Process(derive_keys, Job(alone.url, alone.folder, "", KEYS))
-    assert [each.split()[0] for each in undisturbed.answer()] == ["derived"] * len(KEYS)
+    assert [line.split()[0] for line in undisturbed.answer()] == ["derived"] * len(KEYS)
     old, new, expected = states(before), states(alone), contents(alone.url)
     assert [key for key in old if old[key] == new[key]] == []
     first = campaign.random(fault.name, database).randint(1, campaign.every)
@@ -39,5 +39,5 @@ def test_gold_of_a_killed_run_is_whole_and_derived_by_the_next(
         check_same_rows(contents(place.url), expected)
         check_nothing_is_left(place)
         place.forget()
-    for each in (before, alone):
-        each.forget()
+    for started in (before, alone):
+        started.forget()

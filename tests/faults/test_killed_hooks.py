@@ -108,12 +108,12 @@ def test_what_was_acknowledged_before_a_kill_is_there_and_the_rest_once_it_is_re
 
     senders = [threading.Thread(target=send, args=(sender,)) for sender in range(8)]
     try:
-        for each in senders:
-            each.start()
+        for thread in senders:
+            thread.start()
         programs.wait_for(lambda: len(answers) > 60, seconds=60)
         gateway.end()
-        for each in senders:
-            each.join()
+        for thread in senders:
+            thread.join()
         acknowledged = {key for key, status in answers.items() if status == 202}
         assert 0 < len(acknowledged) < len(ids)
         assert acknowledged <= set(gateway.stored())
@@ -131,7 +131,7 @@ def test_claims_of_a_killed_run_are_loaded_once(tmp_path, when):
     state_dir.mkdir()
     with Warehouse(url, clock=Clock()) as warehouse:
         warehouse.prepare(holds="demo")
-        deliveries = [NewDelivery("git", each, None, b"{}", {}, 3) for each in ids]
+        deliveries = [NewDelivery("git", delivery_id, None, b"{}", {}, 3) for delivery_id in ids]
         assert Inbox(warehouse, Clock()).take(deliveries) == ["stored"] * len(ids)
     program = programs.start(state_dir, "tests.faults.webhook_run", when)
     _, error = program.communicate(timeout=programs.PATIENCE_SECONDS)

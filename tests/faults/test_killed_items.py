@@ -147,8 +147,8 @@ def test_an_item_that_its_worker_does_not_survive_fails_alone(
         source.is_over.set()
         source.keys = ()
         assert set(retry_failed(place.url, NOW)) == failed
-        for each in (place, alone):
-            outcomes = loaded(replace(each.job(url, *numbers), items=INLINE_ITEMS))
+        for started in (place, alone):
+            outcomes = loaded(replace(started.job(url, *numbers), items=INLINE_ITEMS))
             assert set(outcomes) == {"done"}
         for key in failed:
             take_back(place.url, key, attempts=1, claims=1)

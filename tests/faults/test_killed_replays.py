@@ -68,5 +68,5 @@ def check_killed_replays(database, server: str, folder, points, kill_seen) -> No
     reader.check_saw_only(before, published(alone))
     check_same_rows(contents(place.url), contents(alone.url))
     check_nothing_is_left(place)
-    for each in (place, alone):
-        each.forget()
+    for started in (place, alone):
+        started.forget()

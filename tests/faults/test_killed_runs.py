@@ -69,5 +69,5 @@ def test_the_run_after_a_killed_one_loads_and_records_the_week(
     waiting = select(func.count()).select_from(pending_announcements)
     assert rows(place.url, waiting) == [(0,)]
     check_nothing_is_left(place)
-    for each in (place, alone, dagster):
-        each.forget()
+    for started in (place, alone, dagster):
+        started.forget()

@@ -136,7 +136,7 @@ def load_from(tmp_path: Path) -> Callable[..., Ended]:
 def assert_it_failed(ended: Ended, *said: str) -> None:
     """The error names the input and what to do; none of its bytes fill memory or disk."""
     wanted = ("1 of 1 partitions did not land", "what to do: ", f"partition={KEY}", *said)
-    assert [each for each in wanted if each not in ended.said] == [], ended.said
+    assert [text for text in wanted if text not in ended.said] == [], ended.said
     assert ended.status == 1
     assert ended.peak_bytes < MOST_MEMORY_BYTES
     assert ended.stored_bytes < MIB

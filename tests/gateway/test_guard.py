@@ -268,8 +268,8 @@ def test_a_cookie_that_we_did_not_sign_opens_nothing(login_client: LoginClient):
         f"other={value}",
     ]
     assert login_client.ask("GET", "/session", cookie=cookie).status == 200
-    for each in forged:
-        assert login_client.ask("GET", "/session", cookie=each).status == 401, each
+    for address in forged:
+        assert login_client.ask("GET", "/session", cookie=address).status == 401, address
 
 
 def test_a_role_that_changes_holds_at_the_next_request(login_client: LoginClient):

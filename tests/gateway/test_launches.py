@@ -130,7 +130,7 @@ def made(login_client: LoginClient) -> tuple[int, int]:
 def kinds(found: Any) -> list[str]:
     """Return the types of all that was answered, without those that hold others."""
     if isinstance(found, list):
-        return [kind for each in found for kind in kinds(each)]
+        return [kind for page in found for kind in kinds(page)]
     inner = [
         kind for value in found.values() if isinstance(value, list | dict) for kind in kinds(value)
     ]

@@ -19,7 +19,7 @@ def test_the_status_is_by_the_first_dimension_and_then_by_ranges_of_time(login_c
     answer = login_client.graphql(STATUSES, key=login_client.keys[Role.VIEWER]).json
     found = answer["data"]["assetNodeOrError"]["assetPartitionStatuses"]
     assert found["primaryDimensionName"] == "letter"
-    assert [each(part) for part in found["ranges"] for each in (keys, weeks)] == [
+    assert [read(part) for part in found["ranges"] for read in (keys, weeks)] == [
         ("a", "a"),
         [("2026-01-04", "2026-01-18", "MATERIALIZED")],
         ("b", "b"),

@@ -68,7 +68,7 @@ def total(values: Iterable[Any]) -> Any:
 def whole_total(values: Iterable[Any]) -> int | None:
     """Return an exact sum, None where a value is missing."""
     given = list(values)
-    return None if any(each is None for each in given) else total(given)
+    return None if any(amount is None for amount in given) else total(given)
 
 
 def ratio(part: Any, whole: Any) -> float | None:

@@ -42,7 +42,7 @@ class Database:
     def rows(self, table: str) -> list[Row]:
         """Return all rows of a table or view."""
         found = self._connection.execute(f"SELECT * FROM {table}")  # noqa: S608
-        return [as_values(dict(each)) for each in found]
+        return [as_values(dict(document)) for document in found]
 
     def times(self, table: str, *key: str) -> dict[Any, datetime]:
         """Return when each part of a table was loaded: no document says it."""

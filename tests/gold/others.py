@@ -25,7 +25,7 @@ ONE = 10**6
 
 
 def _week(rows: pd.DataFrame, column: str, week: date) -> pd.DataFrame:
-    return chosen(rows, (week <= each < week + timedelta(days=7) for each in rows[column]))
+    return chosen(rows, (week <= day < week + timedelta(days=7) for day in rows[column]))
 
 
 def _nearest(number: Fraction) -> int:
@@ -119,8 +119,8 @@ def short_week(
     own = chosen(weekly, weekly["week_start"] == week)
     sold = _week(sales, "trade_date", week)
     friday = week + timedelta(days=4)
-    latest = greatest(each for each in interest["settlement_date"] if each <= friday)
-    held = chosen(interest, (each == latest for each in interest["settlement_date"]))
+    latest = greatest(day for day in interest["settlement_date"] if day <= friday)
+    held = chosen(interest, (day == latest for day in interest["settlement_date"]))
     traded = dict(groups(own, "symbol"))
     by_sip: dict[str, str] = {}
     for (symbol,) in sorted(traded):
@@ -168,7 +168,7 @@ def off_exchange_days(volume: pd.DataFrame) -> Table:
         is_off = [name.startswith("FINRA") for name in rows["participant_name"]]
         for tape, scope in (("A", "tape_a"), ("B", "tape_b"), ("C", "tape_c"), ("all", "total")):
             of_sides = {
-                "exchange": chosen(rows, (not each for each in is_off)),
+                "exchange": chosen(rows, (not is_day_off for is_day_off in is_off)),
                 "off_exchange": chosen(rows, is_off),
             }
             amounts = {

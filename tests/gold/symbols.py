@@ -83,7 +83,7 @@ def _changes(weeks: Sequence[Week]) -> Iterator[tuple[Week, str, Week, str, str]
     for then, now in pairwise(_main(weeks)):
         if then.tier != now.tier:
             yield now, "tier_move", then, then.tier, now.tier
-    for then, now in pairwise(each for each in _main(weeks) if each.plain):
+    for then, now in pairwise(stock for stock in _main(weeks) if stock.plain):
         if then.plain != now.plain:
             yield now, "issue_name_change", then, str(then.name), str(now.name)
             if now.number - then.number > 4 and not then.words & now.words:
@@ -113,12 +113,12 @@ def symbols(weekly: pd.DataFrame) -> Table:
         main, kinds = _main(weeks), [kind for _, kind, *_ in _changes(weeks)]
         expected[(symbol,)] = {
             "tier": main[-1].tier,
-            "issue_name": next((each.name for each in reversed(main) if each.plain), None),
+            "issue_name": next((stock.name for stock in reversed(main) if stock.plain), None),
             "first_week": main[0].week,
             "last_week": main[-1].week,
             "week_count": len(main),
             "tier_move_count": kinds.count("tier_move"),
-            "issue_name_count": len({each.plain for each in main if each.plain}),
+            "issue_name_count": len({stock.plain for stock in main if stock.plain}),
             "is_reuse_candidate": "reuse_candidate" in kinds,
             **_times(weeks),
         }

@@ -352,7 +352,7 @@ def anomalies(weekly: pd.DataFrame) -> Table:
                     "min_week_count": 4,
                     "z_limit": 4.0,
                     "published_at": moment(own["last_update_date"]),
-                    "known_from": greatest(known.get(each) for each in (week, *weeks)),
+                    "known_from": greatest(known.get(known_week) for known_week in (week, *weeks)),
                     "is_stale": False,
                 }
     return expected

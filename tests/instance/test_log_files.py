@@ -119,7 +119,7 @@ def test_processes_write_to_one_log_and_no_line_is_torn_or_lost(tmp_path):
         each.start()
     for each in children:
         each.join()
-    found = [json.loads(each.text) for each in read_all(tmp_path / "run")]
+    found = [json.loads(line.text) for line in read_all(tmp_path / "run")]
     assert len(list_segments(tmp_path / "run")) == 2
     for name in "0123":
         assert [number for writer, number, _ in found if writer == name] == list(range(400))
@@ -132,7 +132,7 @@ def test_a_line_after_a_torn_one_is_whole(tmp_path):
         file.write(b'["tor')
     assert len(read_all(folder)) == 1  # the writer may be in the midst of it
     write(tmp_path, "b", 1)
-    assert [each.text[:5] for each in read_all(folder)] == [b'["a",', b'["tor', b'["b",']
+    assert [line.text[:5] for line in read_all(folder)] == [b'["a",', b'["tor', b'["b",']
 
 
 def test_a_writer_that_was_killed_while_it_rotated_leaves_a_log_to_go_on_with(tmp_path):
@@ -144,7 +144,7 @@ def test_a_writer_that_was_killed_while_it_rotated_leaves_a_log_to_go_on_with(tm
     write(tmp_path, "b", 1)
     (folder / CURRENT).write_text("../../elsewhere")
     write(tmp_path, "c", 1)
-    assert [json.loads(each.text)[0] for each in read_all(folder)[-2:]] == ["b", "c"]
+    assert [json.loads(line.text)[0] for line in read_all(folder)[-2:]] == ["b", "c"]
     assert list_segments(folder) == segments
 
 
@@ -181,7 +181,7 @@ def test_a_paused_writer_costs_others_a_moment_and_counted_lines(tmp_path):
         assert count_unwritten(tmp_path) == {}
     assert file.append(b"3\n")
     assert count_unwritten(tmp_path) == {"run": 2}
-    assert [each.text for each in read_all(tmp_path / "run")][1:] == [b"3"]
+    assert [line.text for line in read_all(tmp_path / "run")][1:] == [b"3"]
 
 
 def date_segment(segment: log_files.Segment, day: str, at: str = "12:00") -> None:
@@ -206,7 +206,7 @@ def test_a_segment_has_the_lines_of_one_day(tmp_path):
     first, second = list_segments(folder)
     assert first.path.read_bytes().count(b"\n") == second.first_line == 3
     assert second.path.read_bytes() == b"next day\n"
-    assert [each.text for each in read_all(folder)][2:] == [b"same day", b"next day"]
+    assert [line.text for line in read_all(folder)][2:] == [b"same day", b"next day"]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_a_program_that_writes_deletes_the_segments_of_expired_days(tmp_path):
     folder = tmp_path / "run"
     date_segment(list_segments(folder)[0], "2026-03-01")
     assert LogFile(tmp_path, "run", MIB, 30, clock=DayClock("2026-04-01")).append(b"new\n")
-    assert [each.text for each in read_all(folder)] == [b"new"]
+    assert [line.text for line in read_all(folder)] == [b"new"]
 
 
 def test_lines_of_a_program_that_runs_no_more_go_and_positions_go_on(tmp_path):
@@ -252,7 +252,7 @@ def test_lines_of_a_program_that_runs_no_more_go_and_positions_go_on(tmp_path):
     page = read_after(folder, 0, 1)
     assert (page.lines, page.end, page.lost_count) == ([], end, 3)
     assert writer.append(b"5\n")  # it was idle, and has the deleted segment open
-    assert [(each.position, each.text) for each in read_all(folder)] == [(end, b"5")]
+    assert [(line.position, line.text) for line in read_all(folder)] == [(end, b"5")]
     assert count_unwritten(tmp_path) == {}
 
 
@@ -318,7 +318,7 @@ def test_a_program_keeps_its_lines_with_service_host_release_and_request(tmp_pat
         raise ValueError("a reason")
     except ValueError:
         logger.exception("failed", extra={"fields": {"status": 500}})
-    first, second = (json.loads(each.text) for each in read_all(tmp_path / "logs" / "gateway"))
+    first, second = (json.loads(line.text) for line in read_all(tmp_path / "logs" / "gateway"))
     assert first.keys() == {
         *("time", "level", "service", "host", "release", "logger", "message", "event"),
         *("trace_id", "span_id", "request_id"),
@@ -355,8 +355,8 @@ def test_the_console_shows_what_it_showed_without_a_log(tmp_path, monkeypatch):
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("shown once\n", "loud\n")
-    found = [json.loads(each.text) for each in read_all(tmp_path / "logs" / "worker")]
-    assert [each["message"] for each in found] == ["quiet", "loud", "shown once"]
+    found = [json.loads(line.text) for line in read_all(tmp_path / "logs" / "worker")]
+    assert [line["message"] for line in found] == ["quiet", "loud", "shown once"]
 
 
 def test_a_size_of_nothing_keeps_no_lines(tmp_path, monkeypatch):

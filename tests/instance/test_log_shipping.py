@@ -161,7 +161,7 @@ def test_lines_go_as_otlp_with_resource_severity_trace_and_attributes(tmp_path):
     [scope] = resource["scopeLogs"]
     assert scope["scope"] == {"name": "dagster"}
     [record] = scope["logRecords"]
-    attributes = {each["key"]: each["value"] for each in record.pop("attributes")}
+    attributes = {attribute["key"]: attribute["value"] for attribute in record.pop("attributes")}
     assert int(record.pop("observedTimeUnixNano")) > 0
     assert record == {
         "timeUnixNano": "1772452800000001000",

@@ -96,9 +96,9 @@ def test_a_run_with_an_invalid_config_does_no_work_and_turns_no_check_red(instan
     WORK.clear()
     failed = run(instance, second={"ratio": 5})
     again = run(instance, again=failed.run_id, second={"ratio": 5})
-    for each in (failed, again):
-        assert not each.success
-        record = instance.get_run_record_by_id(each.run_id)
+    for execution in (failed, again):
+        assert not execution.success
+        record = instance.get_run_record_by_id(execution.run_id)
         facts = read_facts(instance, record)
         assert run_category((), facts.error_classes) == "configuration"
         assert str(facts.error).endswith(SENTENCE)
@@ -142,6 +142,6 @@ def test_the_page_of_a_run_links_its_log_lines_and_its_trace(instance):
     first, second = found
     assert "/api/v1/traces/" in second["trace"], found  # each run is of a trace
     assert first["trace"].endswith(f"/api/v1/traces/{TRACE}")
-    assert [each["log_lines"] for each in found] == [
-        f"/api/v1/logs?run={each['run']}" for each in found
+    assert [entry["log_lines"] for entry in found] == [
+        f"/api/v1/logs?run={entry['run']}" for entry in found
     ]

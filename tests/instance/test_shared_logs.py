@@ -72,7 +72,7 @@ def test_logs_of_a_run_are_deleted_in_the_bucket_too(bucket, host, capfd):
         with logs.capture_logs(key):
             pass
     logs.delete_logs(prefix=KEY[:1])
-    left = {each.name for each in open_artifacts(bucket).listed(FOLDER)}
+    left = {stored_object.name for stored_object in open_artifacts(bucket).listed(FOLDER)}
     assert left == {f"{FOLDER}/another run/compute_logs/step.complete"}
     assert not host("two").is_capture_complete(KEY)
 

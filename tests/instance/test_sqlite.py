@@ -198,7 +198,7 @@ def history_of(instance):
     check = dg.AssetCheckKey(dg.AssetKey("one"), "holds")
     looked = instance.event_log_storage.get_asset_check_execution_history(check, limit=10)
     events_by_name["holds"] = Counter(
-        (each.partition, each.status, each.run_id == run_id) for each in looked
+        (look.partition, look.status, look.run_id == run_id) for look in looked
     )
     records = instance.get_records_for_run(run_id).records
     return events_by_name, Counter(record.event_log_entry.dagster_event_type for record in records)

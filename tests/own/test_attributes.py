@@ -209,7 +209,7 @@ def refused_places(text):
     attributes = yaml.safe_load(text)["attributes"]
     attributes["partitions"]["since"] = str(attributes["partitions"]["since"])
     found = Draft7Validator(schema).iter_errors(attributes)
-    return sorted(".".join(map(str, each.absolute_path)) for each in found)
+    return sorted(".".join(map(str, column.absolute_path)) for column in found)
 
 
 def test_the_schema_refuses_what_it_can_without_quoting_a_secret():

@@ -216,7 +216,7 @@ def test_a_table_of_the_package_is_an_input(warehouse, tmp_path, monkeypatch):
     files = {"sales/source.py": SALES, "rated/source.py": RATED}
     with opened_project(tmp_path / "shop", files):
         shop = Shop(warehouse, tmp_path, warehouse._clock)
-        assert sorted(each.name for each in shop.derived["rated"].inputs) == [
+        assert sorted(input_table.name for input_table in shop.derived["rated"].inputs) == [
             "fx_rates_daily",
             "sales",
         ]

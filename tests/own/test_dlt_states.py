@@ -165,8 +165,8 @@ def test_of_two_partitions_that_start_from_one_state_one_is_loaded(loading, tabl
                 ended[day] = error
 
         threads = [
-            threading.Thread(target=land, args=each)
-            for each in zip((first, second), (DAY, NEXT_DAY), taken, strict=True)
+            threading.Thread(target=land, args=load)
+            for load in zip((first, second), (DAY, NEXT_DAY), taken, strict=True)
         ]
         for thread in threads:
             thread.start()
@@ -197,7 +197,7 @@ def test_a_quarantined_delivery_leaves_its_rows_to_the_next_partition(loading, t
 def test_the_sensor_sees_the_newest_partition_alone(loading, table):
     declared = declared_of(table)
     with loading.source(declared) as source:
-        assert [each.label for each in source.partitions().known] == [THIRD_DAY]
+        assert [partition.label for partition in source.partitions().known] == [THIRD_DAY]
     assert loading.declare(declared).reread_count == 0
 
 

@@ -54,7 +54,7 @@ def extract(tmp_path):
                 found = opened.extract(DAY, kept)
                 if is_repeated:
                     assert opened.extract(DAY, []).version == found.version
-            assert list(found.captures) == [each for each in kept if each in found.captures]
+            assert list(found.captures) == [url for url in kept if url in found.captures]
             names = [
                 row["name"] for row in rows(made, *(capture.body for capture in found.captures))
             ]

@@ -136,7 +136,7 @@ def test_the_newest_partition_is_read_again_from_where_it_began_and_no_earlier_o
     with pytest.raises(SourceError, match="cannot be read again"):
         shop.load(declared)
     with shop.source(declared) as source:
-        assert [each.label for each in source.partitions().known] == [THIRD_DAY]
+        assert [partition.label for partition in source.partitions().known] == [THIRD_DAY]
 
 
 @pytest.mark.slow_after_first

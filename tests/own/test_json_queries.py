@@ -150,7 +150,7 @@ def test_short_pages_are_followed_until_the_total_and_read_twice(opened, shop):
     asked = sorted((page["skip"], page["take"]) for page in pages)
     assert asked == sorted([(0, 3), (2, 1), (3, 2)] * 2)
     contract = build_contract(made, *declare_table(made, "sample"), b"")
-    validated = validate_documents(made, contract, [each.body for each in kept], NORTH)
+    validated = validate_documents(made, contract, [capture.body for capture in kept], NORTH)
     rows = validated.rows.select("week", "region", "name", "sold").rows()
     friday = datetime(2026, 1, 9, tzinfo=UTC).date()
     assert rows == [(friday, "north", name, number) for number, name in enumerate("ABCDE")]

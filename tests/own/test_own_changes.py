@@ -79,8 +79,8 @@ class Files(FileLoading):
             return [
                 sorted(tuple(row) for row in connection.execute(select(*columns)))
                 for columns in (
-                    [each.c[key] for key in ("day", "name", column)]
-                    for each in (table, table.info[HISTORY])
+                    [versioned.c[key] for key in ("day", "name", column)]
+                    for versioned in (table, table.info[HISTORY])
                 )
             ]
 

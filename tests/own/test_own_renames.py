@@ -72,8 +72,8 @@ class Files(FileLoading):
             return [
                 sorted(tuple(row) for row in connection.execute(select(*columns)))
                 for columns in (
-                    [each.c[key] for key in ("day", "name", "count", "known_from")]
-                    for each in (table, table.info[HISTORY])
+                    [versioned.c[key] for key in ("day", "name", "count", "known_from")]
+                    for versioned in (table, table.info[HISTORY])
                 )
             ]
 

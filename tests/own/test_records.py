@@ -241,7 +241,7 @@ def test_a_number_of_rows_outside_its_limits_holds_a_delivery_back():
     assert not read(declared, two).is_held_back
     assert read(declared, four).is_held_back
     failed = [audit for audit in read(declared, four).audits if audit.outcome == "failed"]
-    assert [(each.expected, each.found) for each in failed] == [("2 to 3 rows", "4")]
+    assert [(audit.expected, audit.found) for audit in failed] == [("2 to 3 rows", "4")]
 
 
 def test_a_key_with_duplicates_holds_a_delivery_back():

@@ -81,7 +81,9 @@ def pixels(png: bytes) -> np.ndarray:
 
 @pytest.mark.slow
 def test_a_picture_marks_synthetic_data_and_not_real_data():
-    marked, real = (trade_activity(activity(24), is_synthetic=each) for each in (True, False))
+    marked, real = (
+        trade_activity(activity(24), is_synthetic=is_synthetic) for is_synthetic in (True, False)
+    )
     assert [text for text in texts(marked.svg) if text not in texts(real.svg)] == [SYNTHETIC]
     drawn = pixels(marked.png) != pixels(real.png)
     height, width = drawn.shape

@@ -71,7 +71,11 @@ class Installation:
             return [dict(row) for row in connection.execute(wanted).mappings()]
 
     def files(self, folder: str = "exports") -> list[str]:
-        return sorted(each.name for each in self.store.listed() if each.name.startswith(folder))
+        return sorted(
+            stored_object.name
+            for stored_object in self.store.listed()
+            if stored_object.name.startswith(folder)
+        )
 
     def read(self, result: ExportResult) -> str:
         assert result.export, result.detail

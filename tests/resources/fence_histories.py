@@ -165,7 +165,7 @@ class Histories:
         target = replace(target, token=target.token + late)
         delivery = own.delivery(f"v{source.version}")
         place = {"tier": tier, "week_start": own.week_start}
-        rows = frame([each | place for each in source.rows])
+        rows = frame([record | place for record in source.rows])
         validated = Validated(rows, pl.DataFrame(schema=REJECT_SCHEMA), verdicts)
         return prepare(target, delivery, validated)
 
@@ -306,7 +306,7 @@ def _latest_landings(warehouse: Warehouse, table: Table) -> dict[str, RowMapping
             .where(landings.c.table_name == table.name)
             .order_by(landings.c.landed_at)
         ).mappings()
-        return {each["partition_key"]: each for each in found}
+        return {delivery["partition_key"]: delivery for delivery in found}
 
 
 def _first_landings(warehouse: Warehouse, table: Table) -> dict[str, datetime]:

@@ -89,7 +89,7 @@ class Finra:
             return Reply(401, {"Content-Type": "application/json"}, b'{"message":"Unauthorized"}')
         what, _, _, _, dataset = url.path.strip("/").split("/")
         if what == "partitions":
-            listed = [{"partitions": list(each)} for each in self.published[dataset]]
+            listed = [{"partitions": list(key)} for key in self.published[dataset]]
             return as_json({"availablePartitions": listed})
         if what == "metadata":
             listed = [{"name": name, "type": kind} for name, kind in self.fields.items()]

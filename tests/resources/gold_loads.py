@@ -23,7 +23,7 @@ def land_week(
     """Land rows as the delivery of a week and tier; each run of a test lands another version."""
     of_week = PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier, week)
     version = str(of_week.target().token)
-    of_week.land(*(row(**each) for each in rows), version=version)
+    of_week.land(*(row(**fields) for fields in rows), version=version)
 
 
 def derive(partition_loader: PartitionLoader, weeks: Sequence[date]) -> None:

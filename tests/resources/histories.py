@@ -228,6 +228,6 @@ def as_of(partition_loader: PartitionLoader, at: datetime) -> Known:
     relation = relation_as_of(finra_otc_weekly.name, at)
     statement = relation.select(SEEN, [f"week_start={partition_loader.week_start}"])
     with partition_loader.warehouse.batches(statement, finra_otc_weekly) as batches:
-        found = [each for batch in batches for each in batch.select(SEEN).rows()]
+        found = [seen_row for batch in batches for seen_row in batch.select(SEEN).rows()]
     assert len({symbol for symbol, *_ in found}) == len(found)
     return {symbol: ((n, trades, day), since) for symbol, n, trades, day, since in found}

@@ -66,7 +66,7 @@ def contents(content: bytes) -> list[bytes]:
         found.append(str(pl.read_parquet(io.BytesIO(content)).to_dicts()).encode())
     elif content[:2] == b"PK":
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = [archive.read(each) for each in archive.namelist()]
+            members = [archive.read(name) for name in archive.namelist()]
         found += [part for member in members for part in contents(member)]
     return found
 
@@ -74,7 +74,7 @@ def contents(content: bytes) -> list[bytes]:
 def places_of(text: str, folder: Path, store: ArtifactStore) -> list[str]:
     """Return every file and object with a text, whatever its letters' case."""
     lain = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    lain |= {each.name: store.get(each.name) for each in store.listed()}
+    lain |= {stored_object.name: store.get(stored_object.name) for stored_object in store.listed()}
     searched = [text.encode(), base64.b64encode(text.encode()), text.replace("@", "%40").encode()]
     return [
         name

@@ -123,12 +123,12 @@ class PriceLoader:
         """Return state, attempts and lease holder of each symbol's latest work."""
         found = WorkItems(self.warehouse, self.clock).list_items(topic=SYMBOLS_TOPIC)
         return {
-            SymbolWork.of(each.item_key).symbol: (
-                each.state,
-                each.attempt_count,
-                each.lease_holder,
+            SymbolWork.of(work_item.item_key).symbol: (
+                work_item.state,
+                work_item.attempt_count,
+                work_item.lease_holder,
             )
-            for each in sorted(found, key=lambda each: each.changed_at)
+            for work_item in sorted(found, key=lambda each: each.changed_at)
         }
 
     def closes(self, symbol: str) -> dict[date, float]:

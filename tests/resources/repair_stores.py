@@ -127,6 +127,6 @@ class RepairStores:
 def copy_all(store: ArtifactStore, folder: Path) -> FolderStore:
     """Return a copy of a store, with the same objects."""
     other = FolderStore(folder)
-    for each in store.listed():
-        other.put(each.name, store.get(each.name))
+    for stored_object in store.listed():
+        other.put(stored_object.name, store.get(stored_object.name))
     return other

@@ -187,7 +187,7 @@ class Router:
         found = replay_letters(
             self.warehouse, self.clock, self.targets, chosen, run_id="replay", dry_run=False
         )
-        return [each.outcome for each in found]
+        return [result.outcome for result in found]
 
 
 @contextmanager

@@ -28,7 +28,7 @@ class DemoTasks:
     @property
     def rows(self) -> dict[str, Task]:
         found = map(task_of, self._demo.state()["tasks"])
-        return {each.entity_id: each for each in found}
+        return {entity.entity_id: entity for entity in found}
 
     def add(self, title: str | None, **changes: Any) -> str:
         given = {"title": title, "description_html": "<p>one</p>", **changes}
@@ -64,7 +64,7 @@ class DemoIssues:
     @property
     def rows(self) -> dict[str, Issue]:
         found = map(issue_of, self._demo.issues())
-        return {each.key: each for each in found}
+        return {entity.key: entity for entity in found}
 
     def edit(self, key: str, **fields: Any) -> None:
         if key in self.rows:
@@ -73,7 +73,7 @@ class DemoIssues:
     def move(self, key: str, *names: str) -> None:
         for name in names:
             offered = self._client.transitions(key) if key in self.rows else ()
-            if IDS[name] in [each.transition_id for each in offered]:
+            if IDS[name] in [transition.transition_id for transition in offered]:
                 self._demo.do(f"issues/{key}", transition=IDS[name])
 
     def remove(self, key: str) -> None:

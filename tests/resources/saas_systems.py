@@ -185,7 +185,7 @@ class Tasks:
         ids = list(self.rows)
         for start in range(0, max(len(ids), 1), PAGE):
             page = ids[start : start + PAGE]
-            yield page_of([self.rows[each] for each in page if each in self.rows], digesting)
+            yield page_of([self.rows[key] for key in page if key in self.rows], digesting)
 
     def task(self, entity_id: str) -> Task | None:
         return self.rows.get(entity_id)
@@ -327,8 +327,8 @@ class Issues:
         keys = [key for key in found if key.startswith(f"{project}-")]
         for start in range(0, max(len(keys), 1), PAGE):
             page = keys[start : start + PAGE]
-            there = [each for each in page if each in self.rows and each not in self.unreadable]
-            yield [self.rows[each] for each in there]
+            there = [key for key in page if key in self.rows and key not in self.unreadable]
+            yield [self.rows[key] for key in there]
 
     def permissions(self, project: str) -> frozenset[str]:
         return self.allowed

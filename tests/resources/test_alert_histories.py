@@ -107,12 +107,17 @@ class History:
         with self.warehouse.reading() as connection:
             recovered = set(connection.execute(wanted).scalars())
         for hook in self.hooks:
-            failures = [each["title"] for each in hook.received if each["type"] == "failure"]
+            failures = [
+                message["title"] for message in hook.received if message["type"] == "failure"
+            ]
             assert len(failures) == len(set(failures))
             assert recovered <= set(failures)
             for title in recovered:
                 later = hook.received[hook.titles.index(title) + 1 :]
-                assert any(each["type"] == "success" and title in each["message"] for each in later)
+                assert any(
+                    message["type"] == "success" and title in message["message"]
+                    for message in later
+                )
 
 
 @contextmanager

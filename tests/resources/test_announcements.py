@@ -74,7 +74,8 @@ def test_what_is_not_loaded_has_no_row_and_a_load_without_a_change_an_empty_one(
     clock.at += timedelta(days=1)
     land(partition_loader, row("AAA"), version="v2")
     assert [
-        (each["change_cause"], each["sentence"] == "") for each in pending(partition_loader)
+        (announcement["change_cause"], announcement["sentence"] == "")
+        for announcement in pending(partition_loader)
     ] == [
         ("first", False),
         ("none", True),
@@ -101,7 +102,8 @@ def test_rows_are_deleted_as_far_as_events_are_stored_those_of_other_partitions_
         PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="OTCE"),
     )
     done = {
-        each.partition_key: loaded(land(each, row("AAA"))) for each in (partition_loader, other)
+        loader.partition_key: loaded(land(loader, row("AAA")))
+        for loader in (partition_loader, other)
     }
     land(later, row("AAA"))
     unchanged = {later.partition_key: loaded(known_from=clock.at)}
@@ -112,11 +114,13 @@ def test_rows_are_deleted_as_far_as_events_are_stored_those_of_other_partitions_
     assert len(pending(partition_loader)) == 3
     report_materialization(instance, "run", clock.at, partition=partition_loader.partition_key)
     settle(log, done | unchanged)
-    left = {each["partition_key"] for each in pending(partition_loader)}
+    left = {announcement["partition_key"] for announcement in pending(partition_loader)}
     assert left == {other.partition_key, later.partition_key}
     report_materialization(instance, "run", clock.at, partition=other.partition_key)
     settle(log, done | unchanged)
-    assert [each["partition_key"] for each in pending(partition_loader)] == [later.partition_key]
+    assert [announcement["partition_key"] for announcement in pending(partition_loader)] == [
+        later.partition_key
+    ]
 
 
 @pytest.mark.slow_after_first
@@ -131,4 +135,6 @@ def test_late_announcements_are_deleted_and_newer_loads_stay(partition_loader, c
     settle_announcements(
         partition_loader.warehouse, finra_otc_weekly, log, {partition_loader.partition_key: late}
     )
-    assert [each["group_id"] for each in pending(partition_loader)] == [since.group_id]
+    assert [announcement["group_id"] for announcement in pending(partition_loader)] == [
+        since.group_id
+    ]

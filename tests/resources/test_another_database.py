@@ -46,7 +46,7 @@ def test_another_database_loads_derives_and_keeps_evidence(opened, tmp_path):
             partition_loader.land(row("ZZZ"), version="v3", audits=[FAILED])
         assert partition_loader.quantities() == {"AAA": 7, "ABCp": 100}
         _, recorded = warehouse.recorded(finra_otc_weekly, partition_loader.partition_key)
-        assert [each.outcome for each in recorded] == ["landed", "landed", "held_back"]
+        assert [outcome.outcome for outcome in recorded] == ["landed", "landed", "held_back"]
         with warehouse.reading() as connection:
             (capture,) = read_parts(connection, recorded[0])
         assert capture.fetched_at == NOON

@@ -40,7 +40,9 @@ def refused(approvals: Approvals, demand: ApprovalDemand) -> str:
 
 
 def state(approvals: Approvals, approval_id: str) -> str:
-    return next(each.state for each in approvals.listed() if each.approval_id == approval_id)
+    return next(
+        approval.state for approval in approvals.listed() if approval.approval_id == approval_id
+    )
 
 
 def test_an_action_takes_effect_once_after_another_person_confirmed_it(approvals, clock):
@@ -152,7 +154,7 @@ def test_each_step_is_in_the_audit(approvals, warehouse):
     row = access_audit.c
     with warehouse.reading() as connection:
         found = connection.execute(select(row.operation, row.target, row.user_name, row.role)).all()
-    steps = sorted((each.operation, json.loads(each.target)["by"]) for each in found)
+    steps = sorted((event.operation, json.loads(event.target)["by"]) for event in found)
     assert steps == [
         ("approval confirmed", "bob"),
         ("approval refused", "bob"),
@@ -160,8 +162,8 @@ def test_each_step_is_in_the_audit(approvals, warehouse):
         ("approval requested", "ada"),
         ("approval used", "ada"),
     ]
-    assert {each.user_name for each in found} == {"bob", None}
-    assert all(json.loads(each.target)["sha256"] == GRANT.sha256 for each in found)
+    assert {event.user_name for event in found} == {"bob", None}
+    assert all(json.loads(event.target)["sha256"] == GRANT.sha256 for event in found)
 
 
 def test_parameters_that_were_changed_in_the_database_are_not_confirmed(approvals, warehouse):

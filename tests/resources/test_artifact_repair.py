@@ -64,7 +64,7 @@ def keep(store, *bodies, packed=False, url=URL):
     captures = Captures(store)
     if packed:
         return captures.keep_all(fetched, lambda _: {})
-    return [captures.store(each) for each in fetched]
+    return [captures.store(body) for body in fetched]
 
 
 def is_whole(bench):
@@ -85,22 +85,22 @@ def test_each_fault_is_repaired_from_a_copy(bench, tmp_path, packed):
     before = {each.storage_uri: store.get(each.storage_uri) for each in kept}
     for fault, capture in faults.items():
         damage(store, capture.storage_uri, fault)
-    aside = {each.name: store.get(each.name) for each in store.listed()}
+    aside = {stored_object.name: store.get(stored_object.name) for stored_object in store.listed()}
 
     repaired = bench.repaired()
 
-    assert {each.outcome.state for each in repaired} == {"repaired"}
+    assert {repair.outcome.state for repair in repaired} == {"repaired"}
     assert len(repaired) == len(kept)
     assert is_whole(bench)
     assert {name: store.get(name) for name in before} == before
-    rows = {each["sha256"]: each for each in bench.rows()}
+    rows = {artifact["sha256"]: artifact for artifact in bench.rows()}
     for fault, capture in faults.items():
         assert rows[capture.sha256]["problem"] == PROBLEMS.get(fault, fault)
         assert rows[capture.sha256]["repaired_from"] == "copy"
         if fault != "missing":  # what was there is set aside, for a time
             name = capture.storage_uri
             assert store.get(f"{DAMAGED}{NOON.date()}/{name}") == aside[name]
-    assert not [each for each in store.listed() if "drafts" in each.name]
+    assert not [stored_object for stored_object in store.listed() if "drafts" in stored_object.name]
     assert open_damage(bench.partition_loader.warehouse) == []
 
 
@@ -109,9 +109,9 @@ def test_each_fault_is_repaired_from_a_copy(bench, tmp_path, packed):
 def test_a_source_is_asked_again_and_counts_only_with_the_same_bytes(bench):
     same, other, gone = keep(bench.store, b"same\nrow\n", b"before\nrow\n", b"gone\nrow\n")
     bench.partition_loader.land(row("A"), captures=[same, other, gone], source="demo")
-    for each in (same, other, gone):
-        damage(bench.store, each.storage_uri, "changed")
-    left = {each.storage_uri: bench.store.get(each.storage_uri) for each in (other, gone)}
+    for capture in (same, other, gone):
+        damage(bench.store, capture.storage_uri, "changed")
+    left = {capture.storage_uri: bench.store.get(capture.storage_uri) for capture in (other, gone)}
     bench.recoveries = [
         from_source(
             {
@@ -121,7 +121,7 @@ def test_a_source_is_asked_again_and_counts_only_with_the_same_bytes(bench):
             }
         )
     ]
-    found = {each.artifact.sha256: each for each in bench.repaired()}
+    found = {repair.artifact.sha256: repair for repair in bench.repaired()}
     assert found[same.sha256].outcome.way == "source"
     assert bench.captures.read(same.blob) == b"same\nrow\n"
     assert found[other.sha256].outcome.state == "lost"
@@ -208,7 +208,7 @@ def test_a_copy_with_its_pack_alone_or_the_blob_alone_serves(in_folder, tmp_path
     in_folder.second = FolderStore(tmp_path / "second")
     keep(in_folder.second, *BODIES.values())  # objects of their own
     damage(in_folder.store, kept[0].storage_uri, "missing")
-    assert {each.outcome.state for each in in_folder.repaired()} == {"repaired"}
+    assert {repair.outcome.state for repair in in_folder.repaired()} == {"repaired"}
     assert is_whole(in_folder)
 
 
@@ -227,14 +227,18 @@ class Unreadable(FolderStore):
 def test_damage_that_is_found_again_is_recorded_once(in_folder):
     kept = keep(in_folder.store, *BODIES.values())
     in_folder.partition_loader.land(row("A"), captures=kept)
-    for each in kept:
-        damage(in_folder.store, each.storage_uri, "missing")
+    for capture in kept:
+        damage(in_folder.store, capture.storage_uri, "missing")
     in_folder.verify()
     in_folder.clock.at += timedelta(days=1)
     assert len(in_folder.verify()) == len(kept)
     rows = in_folder.rows()
-    assert sorted(each["sha256"] for each in rows) == sorted(each.sha256 for each in kept)
-    assert {(each["state"], each["found_at"]) for each in rows} == {("damaged", in_folder.clock.at)}
+    assert sorted(artifact["sha256"] for artifact in rows) == sorted(
+        capture.sha256 for capture in kept
+    )
+    assert {(artifact["state"], artifact["found_at"]) for artifact in rows} == {
+        ("damaged", in_folder.clock.at)
+    }
 
 
 @SQLITE
@@ -263,14 +267,16 @@ def test_a_copy_in_a_bucket_serves_as_a_folder_does(in_folder, s3, packed):
     kept = keep(in_folder.store, *BODIES.values(), packed=packed)
     in_folder.partition_loader.land(row("A"), captures=kept)
     copy = open_artifacts(s3)
-    for each in in_folder.store.listed():
-        copy.put(each.name, in_folder.store.get(each.name))
-    for name in {each.storage_uri for each in kept}:
+    for stored_object in in_folder.store.listed():
+        copy.put(stored_object.name, in_folder.store.get(stored_object.name))
+    for name in {capture.storage_uri for capture in kept}:
         damage(in_folder.store, name, "truncated")
     found = in_folder.verify()
     in_folder.second = open_copy(s3, in_folder.store, found)
     repaired = list(in_folder.repairs().repair(found))
-    assert {(each.outcome.state, each.outcome.way) for each in repaired} == {("repaired", "copy")}
+    assert {(repair.outcome.state, repair.outcome.way) for repair in repaired} == {
+        ("repaired", "copy")
+    }
     assert is_whole(in_folder)
 
 
@@ -342,20 +348,20 @@ def test_a_store_that_goes_down_half_way_keeps_what_was_repaired(in_folder, tmp_
     kept = keep(store, *BODIES.values())
     in_folder.partition_loader.land(row("A"), captures=kept)
     in_folder.second = copy_all(store, tmp_path / "second")
-    for each in kept:
-        damage(store, each.storage_uri, "missing")
+    for capture in kept:
+        damage(store, capture.storage_uri, "missing")
     found = in_folder.verify()
     in_folder.store = store
     store.after = 9
     with pytest.raises(TransientError):
         list(in_folder.repairs().repair(found))
-    states = [each["state"] for each in in_folder.rows()]
+    states = [artifact["state"] for artifact in in_folder.rows()]
     assert 0 < states.count("repaired") < len(kept)
     assert states.count("lost") == 0
     store.after = 10**9
     assert all(
-        each.outcome.state == "repaired"
-        for each in in_folder.repairs().repair(open_damage(in_folder.partition_loader.warehouse))
+        repair.outcome.state == "repaired"
+        for repair in in_folder.repairs().repair(open_damage(in_folder.partition_loader.warehouse))
     )
     assert is_whole(in_folder)
 
@@ -373,7 +379,7 @@ def test_a_store_that_may_not_be_written_ends_the_repair_and_loses_nothing(in_fo
     store.after = 1
     with pytest.raises(StoreError, match="artifacts cannot be repaired: cannot write"):
         list(in_folder.repairs().repair(found))
-    assert [each["state"] for each in in_folder.rows()] == ["damaged"]
+    assert [artifact["state"] for artifact in in_folder.rows()] == ["damaged"]
 
 
 class Killed(BaseException):
@@ -465,7 +471,7 @@ def test_after_a_repair_every_object_is_whole_or_named_as_lost(
             damage(store, capture.storage_uri, fault)
     bench = RepairStores(partition_loader, store, StoppedClock(), second, [from_source(held)])
     damaged = [DamagedArtifact.of_blob(each.blob, "missing") for each in kept]
-    ended = {each.artifact.sha256: each for each in bench.repairs().repair(damaged)}
+    ended = {repair.artifact.sha256: repair for repair in bench.repairs().repair(damaged)}
     for (_, is_copied, is_held), capture in zip(faults, kept, strict=True):
         blob = find_blob(saas_warehouse, capture.sha256)
         found = ended.get(capture.sha256)
@@ -489,5 +495,7 @@ def test_what_repairs_set_aside_is_deleted_when_it_is_old(tmp_path):
     ):
         store.put(name, b"x")
     assert delete_expired(store, date(2026, 1, 31), 30) == 1
-    assert "damaged/2026-01-01/blobs/a" not in {each.name for each in store.listed()}
+    assert "damaged/2026-01-01/blobs/a" not in {
+        stored_object.name for stored_object in store.listed()
+    }
     assert len(list(store.listed())) == 4

@@ -56,13 +56,13 @@ def test_the_job_repairs_what_verification_found_and_names_what_is_lost(
     installation, job, monkeypatch, tmp_path
 ):
     stores, store = installation.partition_loader, installation.store
-    kept, lost = (stores.capture(each) for each in (b"kept\nrow\n", b"lost\nrow\n"))
+    kept, lost = (stores.capture(body) for body in (b"kept\nrow\n", b"lost\nrow\n"))
     stores.land(row("A"), captures=[kept, lost])
     second = copy_all(store, tmp_path / "second")
     second.delete(lost.storage_uri)
     copy = str(tmp_path / "second")
-    for each in (kept, lost):
-        damage(store, each.storage_uri, "changed")
+    for capture in (kept, lost):
+        damage(store, capture.storage_uri, "changed")
     _, verified = job(LIST_ARTIFACTS, read_all=True)
     assert not verified.passed
     assert verified.metadata["open_artifact_count"].value == 2
@@ -70,7 +70,9 @@ def test_the_job_repairs_what_verification_found_and_names_what_is_lost(
     shown, check = job(REPAIR_ARTIFACTS, copy_url=copy)
     assert (shown["dry_run"], shown["damaged_count"], shown["repaired_count"]) == (True, 2, 0)
     assert {record.data["from"] for record in shown["repairs"].records} == {"the copy"}
-    assert not [each for each in store.listed() if each.name.startswith(DAMAGED)]
+    assert not [
+        stored_object for stored_object in store.listed() if stored_object.name.startswith(DAMAGED)
+    ]
 
     shown, check = job(REPAIR_ARTIFACTS, dry_run=False, copy_url=copy)
     assert (shown["repaired_count"], shown["lost_count"]) == (1, 1)

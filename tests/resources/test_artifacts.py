@@ -66,8 +66,8 @@ def test_what_is_stored_is_listed_with_its_size(store):
     for name, content in {NAME: b"three", "staged/x/y.parquet": b""}.items():
         store.put(name, content)
     found = sorted(store.listed())
-    assert [each[:2] for each in found] == [(NAME, 5), ("staged/x/y.parquet", 0)]
-    assert all(before <= each.put_at <= Clock().now() for each in found)
+    assert [stored_object[:2] for stored_object in found] == [(NAME, 5), ("staged/x/y.parquet", 0)]
+    assert all(before <= stored_object.put_at <= Clock().now() for stored_object in found)
     assert store.found(NAME) == found[0]
 
 
@@ -85,7 +85,7 @@ def test_what_is_being_written_is_not_listed(tmp_path):
     store = open_artifacts(str(tmp_path))
     store.put("a", b"")
     (tmp_path / PARTIAL / "half").write_bytes(b"x")
-    assert [each.name for each in store.listed()] == ["a"]
+    assert [stored_object.name for stored_object in store.listed()] == ["a"]
 
 
 def test_what_is_not_there_is_a_file_not_found(store):

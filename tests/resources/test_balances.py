@@ -276,8 +276,10 @@ def test_each_declared_dataset_counts_its_records(declared):
 
 
 def test_a_dataset_must_say_how_its_records_are_counted():
-    assert all(each.count_records is not NOT_COUNTED for each in (RATES, VOLUME, FaultyDataset()))
-    given = {each.name: getattr(RATES, each.name) for each in fields(RATES)}
+    assert all(
+        dataset.count_records is not NOT_COUNTED for dataset in (RATES, VOLUME, FaultyDataset())
+    )
+    given = {attribute.name: getattr(RATES, attribute.name) for attribute in fields(RATES)}
     del given["count_records"]
     with pytest.raises(TypeError, match="count_records"):
         Dataset(**given)

@@ -75,7 +75,7 @@ def test_the_same_bytes_from_many_threads_are_one_whole_file(captures, tmp_path)
     body = b"x" * 100_000
     with ThreadPoolExecutor(8) as pool:
         kept = list(pool.map(lambda each: keep(captures, each), [body] * 16))
-    assert len({each.storage_uri for each in kept}) == 1
+    assert len({capture.storage_uri for capture in kept}) == 1
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
     [[part]] = captures.pieces([kept[0].without_body()])
     assert part.body == body
@@ -91,7 +91,7 @@ def test_parts_come_in_pieces_and_what_is_held_no_more_from_the_store(captures):
     mebibyte = 2**20
     bodies = [bytes([number]) * (3 * mebibyte) for number in range(12)]
     kept = [keep(captures, body) for body in bodies]
-    light = [kept[0], *(each.without_body() for each in kept[1:])]
+    light = [kept[0], *(capture.without_body() for capture in kept[1:])]
     pieces = list(captures.pieces(light))
     assert [part for piece in pieces for part in piece] == build_parts(kept)
     assert [len(piece) for piece in pieces] == [2] * 6  # 8 MiB hold two
@@ -112,8 +112,8 @@ def test_a_body_that_is_not_in_the_store_as_it_was_is_an_error(captures, tmp_pat
 def test_a_delivery_holds_so_many_bytes_and_no_more(captures):
     kept = keep(captures, b"x" * (30 * 2**20))
     held = limit_memory([kept] * 4)
-    assert [len(each.body) for each in held] == [kept.byte_count] * 2 + [0] * 2
-    assert [each.byte_count for each in held] == [kept.byte_count] * 4
+    assert [len(capture.body) for capture in held] == [kept.byte_count] * 2 + [0] * 2
+    assert [capture.byte_count for capture in held] == [kept.byte_count] * 4
 
 
 def test_captures_are_the_numbered_parts_of_a_delivery(captures):

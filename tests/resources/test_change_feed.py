@@ -154,7 +154,9 @@ def read_table(connection: Connection) -> dict[tuple[Any, ...], Any]:
     """Return the present rows by key."""
     columns = [column.label(column.key) for column in finra_otc_weekly.columns]
     rows = connection.execute(select(*columns)).mappings()
-    return {tuple(each[name] for name in key_names(finra_otc_weekly)): dict(each) for each in rows}
+    return {
+        tuple(record[name] for name in key_names(finra_otc_weekly)): dict(record) for record in rows
+    }
 
 
 def summarize(changes: list[Change]) -> list[tuple[str, str, str | None]]:
@@ -202,7 +204,7 @@ def test_each_change_comes_once_whatever_the_page(chained, loader, next_week, cl
     for number in range(4):
         clock.at += timedelta(days=1)
         loader.land(row("AAA", share_quantity=number), row(f"S{number}"), version=f"v{number}")
-        next_week.land(*(row(f"N{each}") for each in range(number + 1)), version=f"v{number}")
+        next_week.land(*(row(f"N{index}") for index in range(number + 1)), version=f"v{number}")
         mirror.follow()
         with chained.reading() as connection:
             assert mirror.rows == read_table(connection)
@@ -338,7 +340,7 @@ def test_two_erasures_at_one_time_reset_a_partition_twice(chained, loader, clock
     mirror.follow()
     for symbol, left in (("AAA", ["BBB", "CCC"]), ("BBB", ["CCC"])):
         erase(chained, symbol, clock.at)
-        expected = [("reset", "", None), *(("present", each, None) for each in left)]
+        expected = [("reset", "", None), *(("present", key, None) for key in left)]
         assert summarize(mirror.follow()) == expected
     with chained.reading() as connection:
         assert mirror.rows == read_table(connection)
@@ -384,7 +386,7 @@ def test_a_reset_is_of_its_partition_alone_and_survives_loads_between_its_pages(
     loader.land(row("CCC", share_quantity=7), row("EEE"), version="v2")
     mirror.apply(page)
     following = summarize(mirror.follow())
-    assert [each for each in following if each[0] != "present"] == [
+    assert [change for change in following if change[0] != "present"] == [
         ("removed", "BBB", "source"),
         ("changed", "CCC", "source"),
         ("removed", "DDD", "source"),

@@ -215,6 +215,8 @@ def test_the_job_deletes_only_if_set_and_in_no_shared_store(
     done = run_job(partition_loader, store, clock, dry_run=False, only_database=True)
     [made] = done.asset_materializations_for_node("clean_up")
     assert made.metadata["bytes"].value == sum(
-        each.byte_count for each in before if each not in set(store.listed())
+        stored_object.byte_count
+        for stored_object in before
+        if stored_object not in set(store.listed())
     )
     assert partition_loader.count(operations_removals) == 2

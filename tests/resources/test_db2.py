@@ -257,7 +257,7 @@ def declare() -> None:
         tables = [
             table.table for table in REGISTRY.tables.values() if table.table is not finra_otc_weekly
         ]
-        declared = [each for table in tables for each in (table, table.info[HISTORY])]
+        declared = [versioned for table in tables for versioned in (table, table.info[HISTORY])]
         declared += [METADATA.tables[name] for name in WRITTEN_BY_OTHER_TESTS]
         for table in declared:
             one = {name: values[kind] for name, kind in derive_schema(table).items()}
@@ -317,7 +317,7 @@ def check_work_items() -> None:
             assert not items.settle(connection, [ItemSettlement(a, "done")])
         assert items.lease_holders("x") == ["run"]
         assert items.expire("x", {"run": None}) == ["failed"]
-        assert [each.item_key for each in items.retry("x", keys=[b.key])] == ["b"]
+        assert [work_item.item_key for work_item in items.retry("x", keys=[b.key])] == ["b"]
         assert len(items.list_items(topic="x", after=("x", "a"))) == 1
 
 
@@ -428,7 +428,7 @@ def tidy_up(folder: Path) -> None:
     artifacts = FolderStore(folder / "tidy")
     artifacts.put("staged/a.parquet", b"")
     artifacts.put("staged/b.parquet", b"")
-    plan = Plan({"staged rows": [File(*each) for each in artifacts.listed()]}, {})
+    plan = Plan({"staged rows": [File(*stored_object) for stored_object in artifacts.listed()]}, {})
     now = Clock().now()
     plan.before["staged rows"] = now + timedelta(days=1)
     with open_warehouse(load_settings()) as warehouse:
@@ -455,7 +455,7 @@ def check_reconciliation() -> None:
         systems.tasks.remove("1002")
         systems.issues.remove("IT-1")
         reconciler.look()
-        assert [each.what for each in reconciler.sweep()] == ["missing"]
+        assert [difference.what for difference in reconciler.sweep()] == ["missing"]
         assert reconciler.retry_refused().actions == {"planned": 1}
         assert reconciler.apply().outcomes == {"done": 1, "dead": 1}
         assert reconciler.handle_event(TaskEvent("jira", "deleted", "IT-3")).outcome == "compared"
@@ -690,9 +690,13 @@ def is_key(table: str, column: str) -> bool:
 
 @pytest.mark.slow
 def test_a_row_that_is_read_to_be_changed_stays_locked(said):
-    locking = [each for each in said if each.endswith(" WITH RS USE AND KEEP UPDATE LOCKS")]
-    assert [each for each in said if "UPDATE LOCKS" in each or "FOR UPDATE" in each] == locking
-    tables = {re.findall(r"FROM (\w+)", each)[0] for each in locking}
+    locking = [
+        statement for statement in said if statement.endswith(" WITH RS USE AND KEEP UPDATE LOCKS")
+    ]
+    assert [
+        statement for statement in said if "UPDATE LOCKS" in statement or "FOR UPDATE" in statement
+    ] == locking
+    tables = {re.findall(r"FROM (\w+)", statement)[0] for statement in locking}
     assert tables == {"access_failures", "documents_files", "fences", "leases"} | {
         *("chain_heads", "events_webhooks", "mqtt_cursors", "work_items"),
     }

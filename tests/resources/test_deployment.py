@@ -213,12 +213,12 @@ def test_queues_show_what_waits_and_runs_by_priority(kept_instance):
     add("e", dg.DagsterRunStatus.SUCCESS, domain="finra")
     add("f", queued, domain="Not a queue")
     found = read_queues(kept_instance)
-    assert [each[:4] for each in found] == [
+    assert [sample[:4] for sample in found] == [
         ("dagster", 0, 1, 1),
         ("finra", 5, 1, 0),
         ("finra", 0, 1, 1),
     ]
-    assert [each.oldest_at is not None for each in found] == [True, True, True]
+    assert [sample.oldest_at is not None for sample in found] == [True, True, True]
 
 
 def test_runs_beyond_those_that_are_read_are_counted(kept_instance):

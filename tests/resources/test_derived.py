@@ -60,7 +60,7 @@ class TwoDays:
         return sorted(landed)
 
     def version(self, key: str, landed: Landed) -> str:
-        return " ".join(f"{each}#{landed[each]}" for each in self.inputs(key) if each in landed)
+        return " ".join(f"{part}#{landed[part]}" for part in self.inputs(key) if part in landed)
 
 
 class SameDay(Reach):
@@ -78,7 +78,7 @@ def sums_of(reads: list[list[str]]) -> DerivedTable[pl.DataFrame]:
     """Declare the table of sums; ``reads`` notes which days are read at a time."""
 
     def read(connection: Connection, due: Sequence[PendingDerivation]) -> pl.DataFrame:
-        days = sorted({one for each in due for one in each.inputs})
+        days = sorted({one for partition in due for one in partition.inputs})
         reads.append(days)
         own = match_scope(DAYS, {"day": tuple(days)})
         return read_frame(connection, select(DAYS).where(own), DAYS)

@@ -62,7 +62,7 @@ def source(server: FaultyServer, tmp_path: Path) -> Iterator[DocumentSource]:
 
 def test_partitions_of_one_document_share_one_request_and_one_capture(source, server):
     captures: list[Capture] = []
-    friday, monday = (source.extract(each, captures) for each in (FRIDAY, MONDAY))
+    friday, monday = (source.extract(day, captures) for day in (FRIDAY, MONDAY))
     assert source.partitions().known == [FRIDAY, MONDAY]
     assert [request.target for request in server.requests] == ["/rates/eurofxref-hist-90d.xml"]
     assert friday.captures == monday.captures

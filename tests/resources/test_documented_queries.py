@@ -46,14 +46,14 @@ def queries() -> Iterator[tuple[str, str]]:
         for block in re.findall(r"```sql\n(.*?)```", page.read_text(), re.DOTALL):
             statements = (part.strip() for part in block.split(";"))
             complete = (statement for statement in statements if "…" not in statement)
-            yield from ((page.name, each) for each in complete if re.match("SELECT|WITH", each))
+            yield from ((page.name, line) for line in complete if re.match("SELECT|WITH", line))
 
 
 def read_whole(connection: Connection, query: str) -> set[str]:
     """Return the tables that SQLite reads neither by a key nor, with a LIMIT, by an index."""
     tables = {alias or name: name for name, alias in NAMED.findall(query)}
     plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")
-    lines = [str(each[3]) for each in plan]
+    lines = [str(step[3]) for step in plan]
     is_first_few = "LIMIT" in query and not any("FOR ORDER BY" in line for line in lines)
     scans = [line for line in lines if line.startswith("SCAN ")]
     found = {scan.split()[1] for scan in scans if not (is_first_few and "INDEX" in scan)}

@@ -89,7 +89,7 @@ class Polls:
             connection.execute(update(work_items).values(state="done"))
 
     def due(self) -> list[tuple[str, int]]:
-        return [(each.day, each.item_count) for each in self.arrivals.due()]
+        return [(arrival.day, arrival.item_count) for arrival in self.arrivals.due()]
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_an_upload_is_whole_when_it_comes(polls):
     }
     with polls.warehouse.writing() as connection:
         ids = [{"upload_id": "u1"}, {"upload_id": "u2"}, {"upload_id": "u3", "inbox": "other"}]
-        connection.execute(uploads.insert(), [{**row, **each} for each in ids])
+        connection.execute(uploads.insert(), [{**row, **identity} for identity in ids])
         items = WorkItems(polls.warehouse, polls.clock)
         for inbox, keys in {"documents": ("u1", "u2"), "other": ("u3",)}.items():
             new = [NewItem(key, "0") for key in keys]

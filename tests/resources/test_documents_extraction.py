@@ -45,7 +45,7 @@ def test_what_ends_a_reader_is_the_reason_of_its_file_alone():
         function=document_functions.misbehave,
     ) as opened:
         found = list(opened.extract([*files, *sources(good=b"words", zipped=inner)]))
-    assert {each.path: each.extracted.reason_code for each in found} == {
+    assert {document.path: document.extracted.reason_code for document in found} == {
         ("crash",): "parser_crashed",
         ("eat",): "parser_out_of_memory",
         ("raise",): "parser_failed",
@@ -198,7 +198,7 @@ def test_a_file_that_cannot_be_read_does_not_stop_others(tmp_path: Path):
     paths[1].write_bytes(b"words")
     read = [Source(path.name, partial(read_file, path, max_bytes=100)) for path in paths]
     with Extraction(workers=1) as opened:
-        found = {each.path[0]: each for each in opened.extract(read)}
+        found = {document.path[0]: document for document in opened.extract(read)}
     assert found["gone"].extracted.reason_code == "vanished"
     assert found["gone"].document_id is None
     assert found["there"].extracted.text == "words"

@@ -26,7 +26,7 @@ def recognised(rule: OcrRule, files: dict[str, bytes]) -> dict[str, Extracted]:
     sources = [Source(name, lambda content=content: content) for name, content in files.items()]
     settings = ReaderSettings(ocr=rule)
     with Extraction(workers=1, memory_bytes=512 * MIB, settings=settings) as extraction:
-        return {each.path[0]: each.extracted for each in extraction.extract(sources)}
+        return {document.path[0]: document.extracted for document in extraction.extract(sources)}
 
 
 def are_in(words: Iterable[str], text: str) -> bool:

@@ -164,7 +164,7 @@ def test_a_person_that_was_planted_everywhere_is_found_nowhere(
     places = Places(warehouse, store, kept_instance, tmp_path, only_database=True, log_keep_days=30)
     flush(warehouse)
     assert len(places_of(ANN, tmp_path, store)) > 8
-    assert any(warehouse.file or "/" in each for each in in_database(warehouse, ANN))
+    assert any(warehouse.file or "/" in place for place in in_database(warehouse, ANN))
     found = erased(places, clock, BUYER, ANN)
     assert found.rows.masked.keys() | found.rows.deleted.keys() >= {"outbox", "operations_alerts"}
     flush(warehouse)
@@ -186,8 +186,8 @@ def test_deliveries_of_a_person_go_with_all_that_was_made_of_them(places, clock,
     assert rows(warehouse, inbox, "source", "delivery_id") == left
     assert rows(warehouse, events_webhooks, "source", "delivery_id") == left
     assert rows(warehouse, work_items, "item_key") == [("d2",), ("d3",)]
-    for each in (captures, deliveries, landings):
-        assert rows(warehouse, each, "partition_key") == [("shop|d2",), ("shop|d3",)]
+    for table in (captures, deliveries, landings):
+        assert rows(warehouse, table, "partition_key") == [("shop|d2",), ("shop|d3",)]
     assert rows(warehouse, fences, "scope_key") == [("shop|d2",), ("shop|d3",)]
 
 
@@ -404,7 +404,7 @@ def test_an_archive_that_needs_a_password_is_named_as_not_searched(places, clock
     places.artifacts.put("evidence/locked.zip", encrypted_member())
     (tmp_path / "locked.zip").write_bytes(encrypted_member())
     found = erased(places, clock, BUYER, ANN)
-    assert sum("locked.zip" in each for each in found.not_reached) == 2
+    assert sum("locked.zip" in place for place in found.not_reached) == 2
 
 
 @pytest.mark.slow
@@ -415,7 +415,7 @@ def test_captured_bytes_of_a_store_that_may_be_shared_are_not_erased(places, clo
     subject = Subject((ANN,))
     places.artifacts.put("blobs/aa/of-another.zst", b"\x28\xb5\x2f\xfd damaged")
     seen = preview(replace(places, only_database=False), BUYER, subject, at=clock.now())
-    assert any("blobs/aa/of-another.zst" in each for each in seen.not_reached)
+    assert any("blobs/aa/of-another.zst" in place for place in seen.not_reached)
 
 
 class DyingStore(FolderStore):
@@ -508,7 +508,7 @@ def test_a_delivery_that_a_run_holds_is_lost_to_the_erasure(places, clock, tmp_p
     with suppress(_UndoneError), places.warehouse.writing() as connection:
         lost = queue.settle(connection, loader.load(connection, extracted))
         raise _UndoneError  # as run_items does where one is lost
-    assert [each.item.key for each in lost] == ["d1"]
+    assert [loss.item.key for loss in lost] == ["d1"]
     assert places_of(ANN, tmp_path, places.artifacts) == []
 
 
@@ -654,8 +654,8 @@ def test_rows_of_a_dataset_go_with_history_and_lines_and_a_replay_has_none_of_th
         name="issuer",
         description="symbol",
         columns=[
-            IdentifyingColumn(column=each.c.symbol)
-            for each in (finra_otc_weekly, finra_symbol_week)
+            IdentifyingColumn(column=table.c.symbol)
+            for table in (finra_otc_weekly, finra_symbol_week)
         ],
         records=[lines],
     )
@@ -667,8 +667,8 @@ def test_rows_of_a_dataset_go_with_history_and_lines_and_a_replay_has_none_of_th
     ]
     assert b"BBB" not in b"".join(
         part
-        for each in places.artifacts.listed()
-        for part in contents(places.artifacts.get(each.name))
+        for stored_object in places.artifacts.listed()
+        for part in contents(places.artifacts.get(stored_object.name))
     )
     assert (
         places.warehouse.state(finra_otc_weekly, partition_loader.partition_key).token

@@ -57,7 +57,10 @@ class Deliveries:
         self.queue = InboxQueue(warehouse, clock)
 
     def take(self, *ids: str, bodies: dict[str, bytes] = BODIES) -> list[str]:
-        deliveries = [NewDelivery("git", each, "push", bodies[each], {}, 1) for each in ids]
+        deliveries = [
+            NewDelivery("git", delivery_id, "push", bodies[delivery_id], {}, 1)
+            for delivery_id in ids
+        ]
         return [*Inbox(self.warehouse, self.clock).take(deliveries)]
 
     def load(self) -> None:
@@ -117,8 +120,8 @@ class Deliveries:
             for row in self.rows(table, *table.c.keys())
             if TEXT in str(row)
         ]
-        stored = [self.store.get(each.name) for each in self.store.listed()]
-        in_store = ["store" for each in stored if any(TEXT.encode() in c for c in contents(each))]
+        stored = [self.store.get(stored_object.name) for stored_object in self.store.listed()]
+        in_store = ["store" for text in stored if any(TEXT.encode() in c for c in contents(text))]
         return [*in_tables, *in_store]
 
 
@@ -139,7 +142,7 @@ def test_all_copies_of_old_bodies_are_removed_and_what_is_pending_stays(git):
     git.pass_days(31)
     emptied = git.clean_up(webhook_body_days=30)["emptied_rows"].records
     sizes = len(BODIES["done"]) + len(BODIES["rejected"])
-    assert [each.data for each in emptied] == [
+    assert [blob.data for blob in emptied] == [
         {"kind": "webhook bodies", "row_count": 2, "byte_count": sizes}
     ]
     assert (git.copies(), git.bodies()) == ([], {"dead", "pending"})

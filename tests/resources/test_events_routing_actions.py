@@ -32,7 +32,7 @@ def router(warehouse, clock, monkeypatch, tmp_path):
 def published(router: Router) -> list[Any]:
     """Return what the bridge finds in the outbox."""
     found = [json.loads(row.payload) for row in router.rows(outbox) if row.topic[:4] == "mqtt"]
-    return [(each["topic"], json.loads(each["message"])) for each in found]
+    return [(message["topic"], json.loads(message["message"])) for message in found]
 
 
 @pytest.mark.slow_on_postgresql

@@ -146,17 +146,17 @@ def test_an_archive_of_a_run_holds_what_is_known_of_that_run_and_no_secret(expor
         assert isinstance(capture["capture_id"], str)
     [run] = lines(found.path, "runs")
     assert (run["run_id"], run["session"], run["status"]) == (first, "year end", "SUCCESS")
-    assert [each["step_key"] for each in lines(found.path, "steps")] == ["part"]
+    assert [step["step_key"] for step in lines(found.path, "steps")] == ["part"]
     [landing] = lines(found.path, "landings")
     assert (landing["rows_added"], landing["landed_at"]) == ("2", "2026-01-05T12:00:00.123456Z")
-    assert [each["name"] for each in lines(found.path, "audits")] == ["has_unique_keys"]
+    assert [audit["name"] for audit in lines(found.path, "audits")] == ["has_unique_keys"]
     [reject] = lines(found.path, "rejects")
     assert (reject["line_number"], reject["record"]) == ("3", "***")
     [check] = lines(found.path, "checks")
     assert (check["asset"], check["passed"], check["metadata"]) == ("part", False, {"n": 7})
-    events = [each["event"] for each in lines(found.path, "events")]
+    events = [event["event"] for event in lines(found.path, "events")]
     assert events == ["captured", "captured", "captured", "checked", "landed"]
-    messages = [each["message"] for each in lines(found.path, "run_events")]
+    messages = [event["message"] for event in lines(found.path, "run_events")]
     assert "asked with ***" in messages
     assert any("Started execution" in message for message in messages)
     text = b"".join(content for name, content in members.items() if not name.startswith("bytes/"))
@@ -193,15 +193,18 @@ def test_the_same_evidence_is_the_same_file(export, runs):
     assert (again.path, again.path.read_bytes()) == (first.path, content)
     assert list(first.path.parent.iterdir()) == [first.path]
     with ZipFile(first.path) as archive:
-        assert {each.date_time for each in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert {member.date_time for member in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 @pytest.mark.slow
 def test_an_archive_of_a_session_holds_all_of_its_runs(export, runs):
     found = export(session="year end")
     assert {each["run_id"] for each in lines(found.path, "runs")} == set(runs)
-    assert {each["run_id"] for each in lines(found.path, "run_events")} == set(runs)
-    assert [each["change_cause"] for each in lines(found.path, "landings")] == ["first", "source"]
+    assert {event["run_id"] for event in lines(found.path, "run_events")} == set(runs)
+    assert [landing["change_cause"] for landing in lines(found.path, "landings")] == [
+        "first",
+        "source",
+    ]
 
 
 @pytest.mark.slow
@@ -210,18 +213,23 @@ def test_a_partition_at_a_time_is_what_was_known_then_and_what_had_led_to_it(exp
         export(partition=PARTITION, at=at).path for at in (NOON + timedelta(hours=1), AFTER)
     )
     quantities = [
-        {each["symbol"]: each["share_quantity"] for each in lines(path, "rows/finra_otc_weekly")}
+        {
+            record["symbol"]: record["share_quantity"]
+            for record in lines(path, "rows/finra_otc_weekly")
+        }
         for path in (then, now)
     ]
     assert quantities == [{"A": "9007199254.740993", "B": "100.000000"}, {"A": "5.000000"}]
     [names] = [
-        each["issue_name"] for each in lines(then, "rows/finra_otc_weekly") if each["symbol"] == "B"
+        record["issue_name"]
+        for record in lines(then, "rows/finra_otc_weekly")
+        if record["symbol"] == "B"
     ]
     assert names.splitlines() == ["two", "lines"]
     assert [len(lines(path, "landings")) for path in (then, now)] == [1, 2]
     assert [len(lines(path, "captures")) for path in (then, now)] == [3, 4]
     assert [each["run_id"] for each in lines(then, "runs")] == [runs[0]]
-    assert {each["happened_at"] for each in lines(then, "events")} == {
+    assert {event["happened_at"] for event in lines(then, "events")} == {
         "2026-01-05T12:00:00.123456Z"
     }
 
@@ -287,11 +295,13 @@ def test_settings_are_those_in_effect_now_and_those_that_were_verified_for_the_r
     strict = Preset("strict", "load", {"ratio": 0.0})
     Presets(partition_loader.warehouse, clock).apply(strict, user="ada", reason="audit", run_id="r")
     found = export(run_id=run_id)
-    assert {each["config_hash"] for each in lines(found.path, "settings")} == {before.config_hash}
+    assert {setting["config_hash"] for setting in lines(found.path, "settings")} == {
+        before.config_hash
+    }
     monkeypatch.setenv("FINRA_MAX_REJECT_RATIO", "0.25")
     monkeypatch.setenv("FINRA_ACCESS_TOKEN", SECRET)
     now = export_with(partition_loader, clock, instance, run_id)
-    stored_settings = [tuple(each.values()) for each in lines(now, "settings")]
+    stored_settings = [tuple(setting.values()) for setting in lines(now, "settings")]
     new_hash = json.loads(contents(now)["versions.json"])["config_hash"]
     assert (new_hash, "FINRA_MAX_REJECT_RATIO", "0.25", "environment") in stored_settings
     assert (new_hash, "FINRA_ACCESS_TOKEN", "***", "environment") in stored_settings
@@ -366,7 +376,7 @@ def test_a_quarantined_delivery_is_evidence_too(export, partition_loader):
     with pytest.raises(Exception, match="is quarantined"):
         partition_loader.land(row("A"), audits=[FAILED])
     found = export(partition=PARTITION, at=AFTER)
-    assert [each["outcome"] for each in lines(found.path, "audits")] == ["failed"]
+    assert [audit["outcome"] for audit in lines(found.path, "audits")] == ["failed"]
     assert lines(found.path, "rows/finra_otc_weekly") == lines(found.path, "landings") == []
 
 
@@ -496,7 +506,7 @@ def test_a_symbol_of_prices_is_a_partition_with_its_rows_at_the_time(
     prices.load("AAA", "BBB", months=["2025-12-01"])
     found = export(partition="AAA", at=AFTER)
     rows = lines(found.path, "rows/prices_daily")
-    assert [(each["symbol"], each["trade_date"]) for each in rows] == [
+    assert [(price["symbol"], price["trade_date"]) for price in rows] == [
         ("AAA", day.isoformat()) for day in days
     ]
 

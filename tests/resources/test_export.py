@@ -110,7 +110,7 @@ def test_csv_gives_every_value_back(batches):
     kinds = list(SCHEMA.values())
     assert header == list(SCHEMA)
     assert [tuple(map(value_of, line, kinds)) for line in lines] == [
-        each for batch in batches for each in batch
+        record for batch in batches for record in batch
     ]
     assert written == ExportSummary(sum(map(len, batches)), len(sink.getvalue()))
 
@@ -145,7 +145,7 @@ def test_ndjson_gives_every_value_back(batches):
             for name, value in json.loads(line).items()
         )
         for line in lines
-    ] == [each for batch in batches for each in batch]
+    ] == [record for batch in batches for record in batch]
     assert written == ExportSummary(sum(map(len, batches)), len(sink.getvalue()))
 
 
@@ -246,7 +246,7 @@ def test_a_workbook_gives_every_value_back_with_doubles_in_16_digits(batches):
     _, *lines = load_workbook(sink).worksheets[0].iter_rows(values_only=True)
     lines += [(None,) * len(SCHEMA)] * (sum(map(len, batches)) - len(lines))  # rows without a value
     assert len(lines) == sum(map(len, batches))
-    for line, row in zip(lines, (each for batch in batches for each in batch), strict=True):
+    for line, row in zip(lines, (record for batch in batches for record in batch), strict=True):
         cells = [unescape(cell) if isinstance(cell, str) else cell for cell in line]
         assert cells == [*map(cell_of, row)] or cells == [row[0] or None, *map(cell_of, row[1:])]
 

@@ -132,7 +132,7 @@ def test_postgresql_ends_a_query_of_which_no_batch_comes_in_time(
 def insert_labels(warehouse: Warehouse, number: int) -> None:
     with warehouse.writing() as connection:
         connection.execute(delete(database_labels))
-        labels = [{"name": str(each), "value": "x"} for each in range(number)]
+        labels = [{"name": str(digit), "value": "x"} for digit in range(number)]
         connection.execute(insert(database_labels), labels)
 
 

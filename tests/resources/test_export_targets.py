@@ -72,7 +72,7 @@ def test_a_folder_has_a_dataset_of_which_changed_partitions_are_written(
     assert installation.export().outcome == "delivered"
     found = pl.read_parquet(tmp_path / "lake/weekly/**/*.parquet", hive_partitioning=True)
     assert sorted(found["symbol"]) == ["AAA", "BBB"]
-    assert [each["uri"] for each in installation.recorded()] == [first.detail] * 2
+    assert [export["uri"] for export in installation.recorded()] == [first.detail] * 2
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_a_bucket_gets_a_file_per_load(installation: Installation, s3: str):
     first = installation.export()
     installation.land(row("BBB"))
     second = installation.export()
-    names = sorted(each.name for each in S3Store(s3).listed())
+    names = sorted(stored_object.name for stored_object in S3Store(s3).listed())
     assert [first.detail, second.detail] == [f"{s3}/{name}" for name in names]
     frame = pl.read_parquet(S3Store(s3).get(names[1]))
     assert frame.select("change", "symbol").rows() == [("removed", "AAA"), ("added", "BBB")]
@@ -111,7 +111,7 @@ def mart(request, tmp_path: Path, monkeypatch) -> str:
 
 
 def found(url: str, query: str) -> list[tuple[Any, ...]]:
-    return [tuple(each) for each in databases.rows(url, text(query))]
+    return [tuple(record) for record in databases.rows(url, text(query))]
 
 
 @pytest.mark.slow_on_postgresql

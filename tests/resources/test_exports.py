@@ -28,7 +28,7 @@ from tests.resources.weeks import NOON, row
 
 
 def records(text: str) -> list[tuple[str, ...]]:
-    return [tuple(each) for each in csv.reader(io.StringIO(text, newline=""))][1:]
+    return [tuple(record) for record in csv.reader(io.StringIO(text, newline=""))][1:]
 
 
 WHOLE = """
@@ -60,7 +60,7 @@ def test_a_table_is_exported_once_per_load(installation):
     assert two["delivered_at"] == installation.clock.at
     assert two["uri"] == f"{installation.store.url}/{two['artifact']}"
     assert json.loads(two["condition"]) == ["share_quantity>=10"]
-    assert installation.files() == sorted(each["artifact"] for each in (one, two))
+    assert installation.files() == sorted(export["artifact"] for export in (one, two))
 
 
 @pytest.mark.slow
@@ -225,7 +225,7 @@ def test_a_store_that_is_down_is_waited_for_and_the_alert_comes_after_its_window
         found = find_overdue_exports(
             installation.warehouse, installation.clock, installation.declared
         )
-        return [each.name for each in found]
+        return [export.name for export in found]
 
     for pause in (1, 5, 30, 60):
         assert installation.export().outcome == "failed"

@@ -756,7 +756,7 @@ def test_a_failed_page_ends_the_fetch_and_what_came_is_kept_in_order(ask):
     api, _ = ask(Finra(records(15_000), spoil=refuse_one), concurrent_requests=3)
     with pytest.raises(SourceError):
         fetched(api, kept)
-    assert [each.request["offset"] for each in kept] == [0, 10_000]
+    assert [capture.request["offset"] for capture in kept] == [0, 10_000]
 
 
 # Weeks that are not there

@@ -489,7 +489,7 @@ def test_a_new_field_is_reported_and_a_missing_one_refused_early(bench):
 @pytest.mark.slow
 def test_an_interrupted_load_leaves_no_row_and_the_next_commits(bench):
     bench.loader().take(KEY)
-    assert [bench.count(each) for each in (captures, landings, DATASET.table)] == [0, 0, 0]
+    assert [bench.count(table) for table in (captures, landings, DATASET.table)] == [0, 0, 0]
     bench.load()
     assert bench.trades() == {APPLE: 7, CISCO: 8}
 

@@ -155,7 +155,7 @@ def test_an_empty_file_is_kept_and_refused(files, folder, body):
     with pytest.raises(SourceError, match=f"{NAME} holds no rows") as refusal:
         files.extract_version(WEEK_OF_TIER, files.version(WEEK_OF_TIER), kept)
     assert refusal.value.found == f"{len(body)} bytes"
-    assert [each.body for each in kept] == [body]
+    assert [capture.body for capture in kept] == [body]
 
 
 def test_a_file_that_was_cut_off_is_kept_and_refused(files, folder):
@@ -177,7 +177,7 @@ def test_a_file_changed_since_its_version_has_moved_and_is_kept(files, folder):
         f"weekly download: {text_of('ATS', BODY)}",
         f"weekly download: {text_of('ATS', newer)}",
     )
-    assert [each.body for each in kept] == [newer]
+    assert [capture.body for capture in kept] == [newer]
     assert len(files.extract_version(WEEK_OF_TIER, files.version(WEEK_OF_TIER), [])) == 1
 
 
@@ -197,4 +197,4 @@ def test_a_file_that_cannot_be_read_is_refused_and_what_was_read_before_is_kept(
     with pytest.raises(SourceError, match=r"file non_ats\.csv cannot be read") as refusal:
         files.extract_version(WEEK_OF_TIER, version, kept)
     assert refusal.value.found == "no regular file"
-    assert [each.url for each in kept] == [f"file:{NAME}"]
+    assert [capture.url for capture in kept] == [f"file:{NAME}"]

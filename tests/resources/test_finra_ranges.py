@@ -306,7 +306,7 @@ def test_a_range_that_moves_while_another_is_read_is_a_move(opened):
     with pytest.raises(MovedError) as moved:
         fetched(api, kept)
     assert (moved.value.expected, moved.value.found) == ("Record-Total 4998", "Record-Total 4999")
-    assert [each.row_count for each in kept] == [4998, 4998]
+    assert [capture.row_count for capture in kept] == [4998, 4998]
     assert len(pages(requests)) == 2
 
 

@@ -27,7 +27,7 @@ def insert(partition_loader: PartitionLoader, table: Any, *given: dict[str, Any]
     """Insert rows, with zeros and blanks where nothing is said."""
     blank = {pl.Int64: 0, pl.Decimal: 0, pl.String: "", pl.Datetime: NOON}
     usual = {name: blank.get(type(kind)) for name, kind in derive_schema(table).items()}
-    rows = pl.DataFrame([usual | each for each in given], derive_schema(table))
+    rows = pl.DataFrame([usual | share for share in given], derive_schema(table))
     with partition_loader.warehouse.writing() as connection:
         insert_frame(connection, table, rows)
 

@@ -48,11 +48,11 @@ def as_finra_has_them(lines: Iterable[str]) -> list[dict[str, object]]:
     week = {"weekStartDate": MONDAY, "tierIdentifier": TIER, "summaryStartDate": MONDAY}
     given = [dict(zip(FILE_FIELDS, line.split("|"), strict=True)) for line in lines]
     rows = [
-        record(None, **{**week, **dict.fromkeys(NOT_IN_A_FILE), **each})
-        | {SHARES: int(each[SHARES]), TRADES: int(each[TRADES])}
-        for each in given
+        record(None, **{**week, **dict.fromkeys(NOT_IN_A_FILE), **fields})
+        | {SHARES: int(fields[SHARES]), TRADES: int(fields[TRADES])}
+        for fields in given
     ]
-    return [*rows, *(each for code, fields in SUMS.items() for each in sums(rows, code, fields))]
+    return [*rows, *(total for code, fields in SUMS.items() for total in sums(rows, code, fields))]
 
 
 def sums(

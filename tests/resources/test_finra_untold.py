@@ -80,15 +80,15 @@ def recorded(kept, week, target, delivery):
 @pytest.mark.parametrize("ranges_of", [1, 4, 0])
 def test_the_reported_changes_of_each_load_are_its_changes(partition_loader, clock, ranges_of):
     said = [
-        each
-        for each in landed(partition_loader, clock, DELIVERIES, ranges_of)
-        if each.change_cause != "none"
+        change
+        for change in landed(partition_loader, clock, DELIVERIES, ranges_of)
+        if change.change_cause != "none"
     ]
     found = announced_changes(partition_loader, *["no"] * len(DELIVERIES))
-    assert [each.figures for each in found] == [each.change for each in said]
-    assert [each.cause for each in found] == [each.change_cause for each in said]
+    assert [change.figures for change in found] == [change.change for change in said]
+    assert [change.cause for change in found] == [change.change_cause for change in said]
     late = " (Reported late: run run, which loaded it, had not reported it.)"
-    assert all(each.sentence.endswith(late) for each in found)
+    assert all(change.sentence.endswith(late) for change in found)
 
 
 @pytest.mark.slow_on_postgresql

@@ -38,9 +38,9 @@ def week(**shares: int) -> list[dict[str, object]]:
     quantities = [(symbol, {"totalWeeklyShareQuantity": n}) for symbol, n in shares.items()]
     total = {"summaryTypeCode": "ATS_W_SMBL", "MPID": None, "firmCRDNumber": None}
     return [
-        each
+        sold
         for symbol, quantity in quantities
-        for each in (record(symbol, **quantity), record(symbol, **total, **quantity))
+        for sold in (record(symbol, **quantity), record(symbol, **total, **quantity))
     ]
 
 
@@ -79,8 +79,8 @@ def load_of(tmp_path, warehouse, monkeypatch):
         return week_load(api, warehouse, store, tmp_path / "scratch", **how), server.requests
 
     yield load_of
-    for each in opened:
-        each.__exit__(None, None, None)
+    for connection in opened:
+        connection.__exit__(None, None, None)
 
 
 def loaded(load):
@@ -184,7 +184,7 @@ def test_pages_too_many_to_be_held_are_read_from_the_store(load_of, partition_lo
     finra = load.deliveries.resource
     version = finra.version(Partition(date.fromisoformat(WEEK), TIER))
     kept = finra.extract_version(Partition(date.fromisoformat(WEEK), TIER), version, [])
-    assert [each.body for each in kept] == [b""] * len(kept)
+    assert [capture.body for capture in kept] == [b""] * len(kept)
     loaded(load)
     assert partition_loader.quantities() == {"AAA": 100, "BBB": 5}
 
@@ -315,7 +315,7 @@ def test_a_partition_that_there_is_not_is_refused_before_anything_is_asked(load_
 def test_the_next_week_may_be_fetched_while_one_is_loaded(load_of, partition_loader):
     weeks = ["2025-11-10", "2025-11-03", "2025-10-27"]
     finra = Finra(
-        [{**each, "weekStartDate": monday} for monday in weeks for each in week(AAA=100, BBB=1)],
+        [{**sold, "weekStartDate": monday} for monday in weeks for sold in week(AAA=100, BBB=1)],
         published={"weeklySummary": [(monday, TIER) for monday in weeks],
                    "weeklySummaryHistoric": []},
     )  # fmt: skip

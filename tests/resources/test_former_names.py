@@ -40,7 +40,7 @@ def test_stored_schedules_of_former_replay_jobs_start_loads_that_replay(warehous
     assert sorted(follow_new_names(kept_instance, warehouse, NOON)) == sorted(FORMER_REPLAYS)
     assert follow_new_names(kept_instance, warehouse, NOON) == []
     with warehouse.reading() as connection:
-        stored = {each.schedule.name: each for each in SCHEDULE_STORE.read(connection)}
+        stored = {edit.schedule.name: edit for edit in SCHEDULE_STORE.read(connection)}
     assert {value.version_number for value in stored.values()} == {2}
     loads = {
         (replay.job, replay.op)

@@ -58,7 +58,7 @@ class GateRuns:
             self.noted.extend(names)
 
         return Gate(
-            [each.probe() for each in (self.source, self.disk, self.daemon)],
+            [part.probe() for part in (self.source, self.disk, self.daemon)],
             Register(self.warehouse),
             clock=self.clock,
             max_age=timedelta(minutes=15),
@@ -165,7 +165,9 @@ def test_a_verification_looks_at_all_of_it_and_stores_nothing_by_itself(gate_run
     harder = Probe("disk", (), lambda: "looked harder", lambda: Answer("nothing to see", False))
     probes = [gate_runs.source.probe(), harder, gate_runs.daemon.probe()]
     found = [result.finding for result in examine_all(probes, gate_runs.clock, "abc")]
-    assert [(each.dependency, each.outcome, each.tried, each.got) for each in found] == [
+    assert [
+        (finding.dependency, finding.outcome, finding.tried, finding.got) for finding in found
+    ] == [
         ("source", "failed", "looked at source", "not let in"),
         ("disk", "not_applicable", "looked harder", "nothing to see"),
         ("daemon", "passed", "looked at daemon", "it is there"),

@@ -60,9 +60,9 @@ def test_a_ratio_to_zero_is_null_in_every_column_of_gold(partition_loader: Parti
             if isinstance(column.type, Double)
         ]
         rows = [
-            each
-            for each in read(partition_loader.warehouse, name)
-            if str(each["week_start"]) == str(LAST)
+            week
+            for week in read(partition_loader.warehouse, name)
+            if str(week["week_start"]) == str(LAST)
         ]
         assert rows, name
         found = {column for row in rows for column in ratios if row[column] is not None}
@@ -142,12 +142,14 @@ def test_a_symbol_that_another_company_uses_keeps_its_weeks_apart(
         land_week(partition_loader, "T1", week, [*reused, {"symbol": "ELSE"}])
     derive_symbols(partition_loader.warehouse)
     [found] = [
-        each
-        for each in read(partition_loader.warehouse, "finra_symbol_changes")
-        if each["kind"] == "reuse_candidate"
+        change
+        for change in read(partition_loader.warehouse, "finra_symbol_changes")
+        if change["kind"] == "reuse_candidate"
     ]
     assert (found["symbol"], str(found["week_start"]), found["gap_weeks"]) == ("ACM", str(LAST), 5)
     assert (found["previous_value"], found["value"]) == tuple(names.values())
-    symbols = {each["symbol"]: each for each in read(partition_loader.warehouse, "finra_symbols")}
+    symbols = {
+        symbol["symbol"]: symbol for symbol in read(partition_loader.warehouse, "finra_symbols")
+    }
     assert symbols["ACM"]["is_reuse_candidate"]
     assert not symbols["ELSE"]["is_reuse_candidate"]

@@ -81,7 +81,7 @@ def asked(partition_loader: PartitionLoader) -> list[tuple[str, Any]]:
         with partition_loader.warehouse.reading() as connection:
             read_parts(connection, recorded[0])
             read_earlier(connection, TierWeek("T1", MONDAY + timedelta(days=7)), {}, weeks=12)
-    return [each for each in found if each[0].startswith("SELECT")]
+    return [reading for reading in found if reading[0].startswith("SELECT")]
 
 
 @pytest.mark.slow_on_postgresql
@@ -100,7 +100,7 @@ def test_the_newest_captures_are_read_in_the_order_of_an_index(partition_loader)
     grow(partition_loader.warehouse)
     with statements() as found:
         read_captures(partition_loader.warehouse, [], limit=50)
-    [(statement, values)] = [each for each in found if "FROM captures" in each[0]]
+    [(statement, values)] = [reading for reading in found if "FROM captures" in reading[0]]
     lines, _ = plan_of(partition_loader.warehouse, statement, values)
     plan = "\n".join(lines)
     assert "captures_by_time" in plan

@@ -277,7 +277,7 @@ def test_counts_are_added_all_or_none(opened: Callable[[], SharedState]):
 def test_a_quota_ends_at_its_limit_or_when_the_vendor_says_so(opened: Callable[[], SharedState]):
     one, other = opened(), opened()
     day = date(2026, 3, 2)
-    assert [each.take_from_quota("v", day, 3) for each in (one, other, one, other)] == [
+    assert [client.take_from_quota("v", day, 3) for client in (one, other, one, other)] == [
         *(True, True, True, False)
     ]
     assert other.quota("v", day) == QuotaCount(3, is_over=False)
@@ -403,7 +403,9 @@ def test_two_state_folders_with_two_processes_each_keep_one_rate(postgresql: Sto
     workers = [FORK.Process(target=_take, args=(each, 2.3, ready, taken)) for each in stores]
     for worker in workers:
         worker.start()
-    found = sorted((each for _ in workers for each in taken.get(timeout=60)), key=itemgetter(1))
+    found = sorted(
+        (time_taken for _ in workers for time_taken in taken.get(timeout=60)), key=itemgetter(1)
+    )
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0] * 4

@@ -67,10 +67,21 @@ def test_failed_and_dead_items_are_counted_by_topic_and_listed_those_first_that_
     failing_inbox.fail("shop", c=BUSY)
     plan = failing_inbox.retries.plan(ItemFilter())
     assert plan.topics == [TopicCount("webhooks/git", 1, 1), TopicCount("webhooks/shop", 1, 0)]
-    listed = [(each.item_key, each.state, each.attempt_count) for each in plan.first]
+    listed = [
+        (planned_item.item_key, planned_item.state, planned_item.attempt_count)
+        for planned_item in plan.first
+    ]
     assert listed == [("b", "failed", 1), ("c", "dead", 1), ("a", "dead", 1)]
-    assert [each.reason_code for each in plan.first] == ["transient", "transient", "contract"]
-    assert [bool(each.left_out_because) for each in plan.first] == [False, False, True]
+    assert [planned_item.reason_code for planned_item in plan.first] == [
+        "transient",
+        "transient",
+        "contract",
+    ]
+    assert [bool(planned_item.left_out_because) for planned_item in plan.first] == [
+        False,
+        False,
+        True,
+    ]
     assert failing_inbox.retries.plan(ItemFilter(domain="finra")).topics == []
     assert failing_inbox.states() == {
         "a": "dead",
@@ -94,7 +105,11 @@ def test_retried_items_are_ready_in_the_inbox_too_and_may_be_attempted_three_mor
         )
         assert failing_inbox.states()["b"] == state
         failing_inbox.clock.at += LEASE
-    [b] = [each for each in failing_inbox.retries.plan(ItemFilter()).first if each.item_key == "b"]
+    [b] = [
+        planned_item
+        for planned_item in failing_inbox.retries.plan(ItemFilter()).first
+        if planned_item.item_key == "b"
+    ]
     assert b.attempt_count == 4
     assert failing_inbox.retries.retry(ItemFilter(include_permanent=True)) == {"webhooks/git": 2}
     assert failing_inbox.retries.retry(ItemFilter(include_permanent=True)) == {}
@@ -108,7 +123,11 @@ def test_items_are_selected_by_topic_key_run_and_time(failing_inbox):
 
     def selected(**wanted) -> list[str]:
         first = failing_inbox.retries.plan(ItemFilter(**wanted)).first
-        return [f"{each.topic}|{each.item_key}" for each in first if not each.left_out_because]
+        return [
+            f"{planned_item.topic}|{planned_item.item_key}"
+            for planned_item in first
+            if not planned_item.left_out_because
+        ]
 
     assert selected(topics=["webhooks/git"]) == ["webhooks/git|a"]
     assert selected(item_keys=["a", "b"], topics=["webhooks/shop"]) == [
@@ -149,7 +168,7 @@ def test_more_items_than_a_statement_names_are_retried_batch_by_batch(failing_in
     failing_inbox.fail("git", **dict.fromkeys("abcde", BUSY), x=BROKEN_RULE)
     plan = failing_inbox.retries.plan(ItemFilter())
     assert plan.topics == [TopicCount("webhooks/git", 5, 1)]
-    assert [each.item_key for each in plan.first] == ["a", "b", "c"]
+    assert [planned_item.item_key for planned_item in plan.first] == ["a", "b", "c"]
     assert failing_inbox.retries.retry(ItemFilter()) == {"webhooks/git": 5}
 
 

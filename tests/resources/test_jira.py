@@ -315,9 +315,9 @@ def test_a_user_is_found_by_the_whole_address_alone(target, email, account_id):
 def test_a_search_pages_by_tokens_and_gives_each_issue_once(demo, target):
     keys = [made(target, f"s{number}").key for number in range(21)]
     pages = list(target.search('project = "HR" ORDER BY created ASC'))
-    assert [[each.key for each in page] for page in pages] == [keys[:20], keys[20:]]
+    assert [[issue.key for issue in page] for page in pages] == [keys[:20], keys[20:]]
     demo.fault("repeat_page", path="/search/jql", times=2)
-    again = [each.key for page in target.search("project = HR ORDER BY created") for each in page]
+    again = [issue.key for page in target.search("project = HR ORDER BY created") for issue in page]
     assert len(again) == len(set(again)) == 20
 
 

@@ -78,8 +78,8 @@ def stored(week: date, tier: str, market: str, symbol: str) -> dict[str, object]
 def test_the_groups_are_the_distinct_first_columns_of_the_key(
     connection: Connection, of_postgresql: Connection, found: set[tuple[date, str, str]]
 ):
-    for each in (connection, of_postgresql):
-        assert groups_in(each, found) == sorted(found)
+    for database in (connection, of_postgresql):
+        assert groups_in(database, found) == sorted(found)
 
 
 def groups_in(
@@ -90,7 +90,7 @@ def groups_in(
         rows = [stored(*each, symbol) for each, symbol in product(found, ("A", "B"))]
         connection.execute(insert(finra_otc_weekly), rows)
     read = connection.execute(select(groups_of(finra_otc_weekly, GROUP))).all()
-    return [tuple(each) for each in read if each[0] is not None]
+    return [tuple(record) for record in read if record[0] is not None]
 
 
 QUERIES = {
@@ -126,8 +126,8 @@ def test_each_table_by_week_or_day_is_looked_up_by_symbol_venue_or_bond(
     assert key[place] in ("symbol", "venue_id", "cusip", "mpid", "participant_name")
     found = plan_of(connection, chosen.select(key, [f"{key[place]}=A"]))
     own = name.removeprefix("v_")
-    assert not [each for each in found if each.startswith(f"SCAN {own}")], found
-    assert [each for each in found if each.startswith(f"SEARCH {own} ") and key[place] in each]
+    assert not [step for step in found if step.startswith(f"SCAN {own}")], found
+    assert [step for step in found if step.startswith(f"SEARCH {own} ") and key[place] in step]
 
 
 def test_a_table_by_day_or_week_before_the_symbol_is_looked_up_in_groups():
@@ -143,7 +143,7 @@ def test_where_the_key_is_named_up_to_the_symbol_no_groups_are_needed(connection
     wheres = ["week_start=2025-11-10", "tier=T1", "market in (ATS,NON_ATS)", "symbol=A"]
     statement = relation("finra_otc_weekly").select(["share_quantity"], wheres)
     assert "groups_of" not in str(statement)
-    assert any("symbol=?" in each for each in plan_of(connection, statement))
+    assert any("symbol=?" in step for step in plan_of(connection, statement))
 
 
 def test_rows_that_were_not_published_are_looked_up_by_symbol_too(connection: Connection):
@@ -154,14 +154,14 @@ def test_rows_that_were_not_published_are_looked_up_by_symbol_too(connection: Co
 
 def assert_looked_up(connection: Connection, statement: Query) -> None:
     plan = plan_of(connection, statement)
-    assert any("symbol=?" in each for each in plan), plan
-    assert not [each for each in plan if each.startswith("SCAN finra_otc")], plan
+    assert any("symbol=?" in step for step in plan), plan
+    assert not [step for step in plan if step.startswith("SCAN finra_otc")], plan
 
 
 def plan_of(connection: Connection, statement: Query) -> list[str]:
     compiled = statement.compile(connection, compile_kwargs={"literal_binds": True})
     rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")
-    return [str(each[3]) for each in rows]
+    return [str(record[3]) for record in rows]
 
 
 @pytest.mark.slow_after_first
@@ -174,7 +174,7 @@ def test_a_symbol_has_the_same_rows_as_with_all_others(partition_loader: Partiti
         looked_up, whole = (
             rows(partition_loader, chosen, text) for text in ("symbol=AAA", "symbol>=AAA")
         )
-        assert looked_up == [each for each in whole if each[3] == "AAA"]
+        assert looked_up == [record for record in whole if record[3] == "AAA"]
         assert looked_up
         assert rows(partition_loader, chosen, "(symbol=AAA) or (share_quantity>=0)") == whole
 
@@ -184,4 +184,4 @@ def rows(
 ) -> list[tuple[object, ...]]:
     names = ["week_start", "tier", "market", "symbol", "venue_id"]
     with partition_loader.warehouse.reading() as connection:
-        return [tuple(each) for each in connection.execute(chosen.select(names, [where]))]
+        return [tuple(record) for record in connection.execute(chosen.select(names, [where]))]

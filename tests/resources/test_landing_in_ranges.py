@@ -55,7 +55,7 @@ def facts_of(landed: WriteResult[Any]) -> dict[str, Any]:
 
 def in_key_order(state: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     keys = ("market", "symbol", "venue")
-    return [row(**each) for each in sorted(state, key=lambda row: [row[key] for key in keys])]
+    return [row(**record) for record in sorted(state, key=lambda row: [row[key] for key in keys])]
 
 
 @pytest.mark.slow

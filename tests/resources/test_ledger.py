@@ -71,7 +71,7 @@ def rows(warehouse, table, *names):
     columns = [table.c[name] for name in names]
     with warehouse.reading() as connection:
         found = connection.execute(select(*columns).order_by(*table.primary_key.columns))
-        return [tuple(each) for each in found]
+        return [tuple(record) for record in found]
 
 
 def only(warehouse, table, run_id):
@@ -157,7 +157,7 @@ def test_a_tick_takes_so_many_runs_and_the_next_one_goes_on(instance, ledger, wa
         taken.append((found.written.added, found.is_all))
         seen = found.seen
     assert taken == [(2, False), (2, False), (1, True)]
-    assert rows(warehouse, operations_runs, "run_id") == sorted((each,) for each in waiting)
+    assert rows(warehouse, operations_runs, "run_id") == sorted((run_id,) for run_id in waiting)
     assert follow(instance, ledger, seen, limit=2, page_size=2).written == Written()
 
 

@@ -73,8 +73,8 @@ def runs(warehouse, ended_at: datetime, **statuses: int) -> None:
 
 def evaluated(warehouse, *objectives, now: datetime = NOON, sources=("git",)):
     return [
-        (each.state, each.events, each.burn)
-        for each in evaluate(warehouse, objectives, now, sources)
+        (evaluation.state, evaluation.events, evaluation.burn)
+        for evaluation in evaluate(warehouse, objectives, now, sources)
     ]
 
 
@@ -173,8 +173,12 @@ def test_a_delivery_is_good_if_it_was_done_in_time_and_counts_once_that_is_known
     assert events == Events(1, 5)
     assert burn["5m"] == pytest.approx(5.0)
     of_others = WEBHOOKS.model_copy(update={"sources": ("hr",)})
-    assert [each[:2] for each in evaluated(warehouse, of_others)] == [("no_data", Events())]
-    assert [each[0] for each in evaluated(warehouse, WEBHOOKS, sources=())] == ["no_data"]
+    assert [evaluation[:2] for evaluation in evaluated(warehouse, of_others)] == [
+        ("no_data", Events())
+    ]
+    assert [evaluation[0] for evaluation in evaluated(warehouse, WEBHOOKS, sources=())] == [
+        "no_data"
+    ]
 
 
 def domain(lag: float, *due_at: datetime) -> Registry:
@@ -205,8 +209,8 @@ def test_samples_say_whether_a_domain_was_fresh_once_in_five_minutes(warehouse):
     for minutes, registry in looks:
         take_samples(warehouse, [fresh, lag, off], registry, *given, NOON + minutes * MINUTE)
     found = evaluated(warehouse, fresh, lag, off, now=NOON + 10 * MINUTE)
-    assert [each[1] for each in found] == [Events(2, 3), Events(2, 3), Events()]
-    assert [each[0] for each in found] == ["exhausted", "exhausted", "no_data"]
+    assert [evaluation[1] for evaluation in found] == [Events(2, 3), Events(2, 3), Events()]
+    assert [evaluation[0] for evaluation in found] == ["exhausted", "exhausted", "no_data"]
 
 
 def test_a_burning_objective_and_a_removed_one_are_conditions(warehouse):

@@ -86,7 +86,7 @@ def test_a_host_is_overloaded_by_three_samples_and_not_by_a_peak(warehouse):
     def subjects() -> dict[str, bool]:
         found = build_conditions(lambda: warehouse, StoppedClock(NOON))
         seen = see(found, StoppedClock(NOON))
-        return {each.problem.subject: each.is_bad for each in seen}
+        return {observation.problem.subject: observation.is_bad for observation in seen}
 
     used = {
         "busy": ({"cpu_share": 0.99}, {"cpu_share": 0.99}, {"cpu_share": 0.97}),

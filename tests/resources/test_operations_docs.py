@@ -47,7 +47,7 @@ def asked(partition_loader, clock):
 
     def ask(question):
         with partition_loader.warehouse.reading() as connection:
-            return [tuple(each) for each in connection.execute(text(QUESTIONS[question]))]
+            return [tuple(record) for record in connection.execute(text(QUESTIONS[question]))]
 
     return ask
 
@@ -55,7 +55,7 @@ def asked(partition_loader, clock):
 @pytest.mark.slow_on_postgresql
 def test_every_question_has_its_answer_here(asked):
     answers = {question: asked(question) for question in QUESTIONS}
-    assert [each[1:] for each in answers.pop("Failed runs and their reasons")] == [
+    assert [record[1:] for record in answers.pop("Failed runs and their reasons")] == [
         ("finra_otc_weekly", None, "contract", "bad", "again"),
         ("finra_otc_weekly", None, "source", "no", "first"),
     ]
@@ -75,7 +75,7 @@ def test_every_question_has_its_answer_here(asked):
         ("finra_otc_weekly", "FAILED", None, None, None),
         ("finra_otc_weekly", "FAILED", "load", "FAILED", 0),
     ]
-    assert [each[:3] for each in answers.pop("Open problems")] == [
+    assert [record[:3] for record in answers.pop("Open problems")] == [
         ("finra", "", "failing"),
         ("finra", "finra/otc_weekly", "failing"),
     ]

@@ -38,7 +38,7 @@ REMOVAL = {
 def events(partition_loader) -> list[tuple]:
     wanted = select(SHOWN.event, SHOWN.asset, SHOWN.partition_key, SHOWN.detail)
     with partition_loader.warehouse.reading() as connection:
-        return [tuple(each) for each in connection.execute(wanted.order_by(*SHOWN[:2]))]
+        return [tuple(record) for record in connection.execute(wanted.order_by(*SHOWN[:2]))]
 
 
 @pytest.mark.slow_on_postgresql

@@ -166,7 +166,7 @@ def shop(warehouse, tmp_path):
 
 @pytest.mark.slow_after_first
 def test_a_change_recomputes_the_partitions_that_it_reaches(shop):
-    assert [each.name for each in shop.derived["totals"].inputs] == ["sales", "shops"]
+    assert [input_table.name for input_table in shop.derived["totals"].inputs] == ["sales", "shops"]
     assert list(shop.derived) == ["totals", "cities"]
     first = shop.derive("totals")
     assert (first.partition_count, first.rows_written, first.row_count) == (2, 2, 2)

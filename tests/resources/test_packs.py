@@ -42,7 +42,7 @@ def keep_all(store, bodies, known=None):
 
 
 def names(store):
-    return sorted(each.name for each in store.listed())
+    return sorted(stored_object.name for stored_object in store.listed())
 
 
 def test_small_captures_share_an_object_and_come_back_to_the_byte(store):
@@ -51,7 +51,7 @@ def test_small_captures_share_an_object_and_come_back_to_the_byte(store):
     assert kept[0].storage_uri.startswith(PACKS)
     assert kept[20].blob == kept[0].blob
     captures = Captures(store)
-    assert [captures.read(each.blob) for each in kept] == [*SMALL, SMALL[0], b""]
+    assert [captures.read(capture.blob) for capture in kept] == [*SMALL, SMALL[0], b""]
     with captures.open(kept[7].blob) as blob:
         assert blob.read() == SMALL[7]
 
@@ -59,7 +59,7 @@ def test_small_captures_share_an_object_and_come_back_to_the_byte(store):
 def test_a_large_capture_and_a_single_one_are_objects_of_their_own(store):
     large, *small = keep_all(store, [noisy(1, PACKED_BYTES), *SMALL[:2]])
     assert large.byte_offset is None
-    assert [each.byte_offset is None for each in small] == [False, False]
+    assert [capture.byte_offset is None for capture in small] == [False, False]
     [alone] = keep_all(store, [b"alone"])
     assert alone.blob == Captures(store).keep(b"alone", url="u", request={}, fetched_at=NOON).blob
 
@@ -69,16 +69,16 @@ def test_a_pack_is_at_most_so_large(tmp_path):
     store = FolderStore(tmp_path)
     count = 2 * PACK_BYTES // (PACKED_BYTES - 32) + 1
     kept = keep_all(store, [noisy(number, PACKED_BYTES - 32) for number in range(count)])
-    sizes = [each.byte_count for each in store.listed()]
-    assert len(sizes) == len({each.storage_uri for each in kept}) == 3
+    sizes = [stored_object.byte_count for stored_object in store.listed()]
+    assert len(sizes) == len({capture.storage_uri for capture in kept}) == 3
     assert max(sizes) <= PACK_BYTES
 
 
 def test_what_a_database_has_is_not_stored_again_but_what_is_gone_is(store):
     first = keep_all(store, SMALL[:4])
-    known = {each.sha256: each.blob for each in first}
+    known = {capture.sha256: capture.blob for capture in first}
     again = keep_all(store, SMALL[:6], known)
-    assert [each.blob for each in again[:4]] == [each.blob for each in first]
+    assert [capture.blob for capture in again[:4]] == [capture.blob for capture in first]
     assert len(names(store)) == 2
     store.delete(first[0].storage_uri)
     assert Captures(store).read(keep_all(store, SMALL[:4], known)[3].blob) == SMALL[3]
@@ -89,10 +89,10 @@ def test_a_cut_pack_refuses_its_blobs_singly(store):
     name = kept[0].storage_uri
     store.put(name, store.get(name)[: (kept[12].byte_offset or 0) + 3])
     captures = Captures(store)
-    assert [captures.read(each.blob) for each in kept[:12]] == SMALL[:12]
-    for each in kept[12:]:
+    assert [captures.read(capture.blob) for capture in kept[:12]] == SMALL[:12]
+    for capture in kept[12:]:
         with pytest.raises(BlobError, match="is not what was captured"):
-            captures.read(each.blob)
+            captures.read(capture.blob)
 
 
 def test_a_store_that_takes_nothing_stores_no_pack(tmp_path):
@@ -112,7 +112,7 @@ def delivered(partition_loader, disk, *bodies):
     partition_loader.land(
         row("A", share_quantity=len(bodies)), version=str(len(bodies)), captures=kept
     )
-    return [each.blob for each in kept]
+    return [capture.blob for capture in kept]
 
 
 def known_by(partition_loader, bodies):
@@ -123,7 +123,7 @@ def known_by(partition_loader, bodies):
 def recorded(partition_loader):
     with partition_loader.warehouse.reading() as connection:
         found = connection.execute(select(*(blobs.c[name] for name in Blob._fields)))
-        return {each.sha256: Blob(*each) for each in found}
+        return {blob.sha256: Blob(*blob) for blob in found}
 
 
 def age(partition_loader, clock):
@@ -138,7 +138,7 @@ def age(partition_loader, clock):
 def cleaned(partition_loader, disk, clock):
     plan = plan_cleanup(partition_loader.warehouse, disk, KEEP_ONE, now=clock.now())
     deleted = clean_up(partition_loader.warehouse, disk, plan, now=clock.now(), run_id="r")
-    return [each.name for each in deleted[CAPTURED]]
+    return [stored_object.name for stored_object in deleted[CAPTURED]]
 
 
 def test_an_inventory_knows_packs(partition_loader, disk):
@@ -214,7 +214,7 @@ def test_a_pack_that_is_used_again_after_the_plan_stays(partition_loader, disk, 
     age(partition_loader, clock)
     plan = plan_cleanup(partition_loader.warehouse, disk, KEEP_ONE, now=clock.now())
     again = keep_all(disk, SMALL[:3], known_by(partition_loader, SMALL[:3]))
-    assert [each.blob for each in again] == old
+    assert [capture.blob for capture in again] == old
     deleted = clean_up(partition_loader.warehouse, disk, plan, now=clock.now(), run_id="r")
     assert deleted[CAPTURED] == []
     assert Captures(disk).restore(old[2]) == SMALL[2]

@@ -36,8 +36,8 @@ def all_ids(source, kept=None):
 def test_all_pages_come_each_task_once_and_every_page_is_captured(demo, source):
     kept = []
     assert sorted(all_ids(source, kept=kept)) == [str(task["id"]) for task in demo.state()["tasks"]]
-    assert [each.request for each in kept] == [{"page": str(page)} for page in (1, 2, 3)]
-    assert {each.http_status for each in kept} == {200}
+    assert [capture.request for capture in kept] == [{"page": str(page)} for page in (1, 2, 3)]
+    assert {capture.http_status for capture in kept} == {200}
 
 
 @pytest.mark.parametrize("kind", ["repeat_page", "skip_page"])
@@ -211,7 +211,7 @@ def test_a_record_other_than_a_task_is_reported_each_time(demo, source):
     demo.do("tasks", id=1000, title=["no", "text"])
     for _ in range(2):
         assert len(all_ids(source)) == COUNT - 1
-        assert [each.line_number for each in source.unreadable] == [20]
+        assert [problem.line_number for problem in source.unreadable] == [20]
 
 
 def page(number, count):

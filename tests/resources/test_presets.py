@@ -20,10 +20,10 @@ def presets(warehouse, clock) -> Presets:
 def test_what_was_applied_last_to_a_job_is_in_force_for_it_alone(presets, clock):
     assert presets.in_force("load") is None
     applied = [
-        presets.apply(each, user="ada", reason="because\0", run_id="1")
-        for each in (STRICT, OF_ANOTHER_JOB, FULL, STRICT)
+        presets.apply(preset, user="ada", reason="because\0", run_id="1")
+        for preset in (STRICT, OF_ANOTHER_JOB, FULL, STRICT)
     ]
-    assert [str(each) for each in applied] == ["strict#1", "latest#1", "full#2", "strict#3"]
+    assert [str(preset) for preset in applied] == ["strict#1", "latest#1", "full#2", "strict#3"]
     found = presets.in_force("load")
     assert (str(found), found.preset.values) == ("strict#3", {"ratio": 0.0})
     assert (found.user, found.reason, found.applied_at) == ("ada", "because", clock.now())

@@ -86,8 +86,8 @@ def open_source(tmp_path: Path, vendors: PriceVendors) -> Iterator[Open]:
         return AlphaVantage(http, captures, vendors.clock, quota, **given)
 
     yield open_it
-    for each in opened:
-        each.close()
+    for client in opened:
+        client.close()
 
 
 def fetched(source: PriceSource, asked: PriceRange) -> pl.DataFrame:
@@ -178,7 +178,7 @@ def test_a_chart_names_the_later_split_whether_or_not_its_day_was_asked_for(
     assert early == {day: late[day] for day in early}
     [day, ratio] = early[first].split(" ")
     assert ratio == "4"
-    assert {late[each] for each in late if str(each) >= day} == {"none"}
+    assert {late[late_day] for late_day in late if str(late_day) >= day} == {"none"}
 
 
 def test_adjusted_prices_of_alpha_vantage_have_more_places(
@@ -404,7 +404,7 @@ def test_the_key_shows_up_nowhere(
     logged = [
         record for record in caplog.records if not record.name.startswith("uvicorn")
     ]  # theirs
-    texts += [each.getMessage() for each in logged]
+    texts += [log_record.getMessage() for log_record in logged]
     assert any("apikey=***" in text for text in texts)
     assert KEY not in "".join(texts)
     assert len(kept) == 1  # what quotes the key is not kept

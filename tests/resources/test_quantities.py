@@ -223,6 +223,6 @@ def test_what_an_alert_says_of_a_restatement_is_in_shares():
 
 
 def test_millionths_of_either_sign_are_decimals():
-    assert [str(as_quantity(each)) for each in (0, 1, -1, -2_500_000)] == [
+    assert [str(as_quantity(number)) for number in (0, 1, -1, -2_500_000)] == [
         *("0.000000", "0.000001", "-0.000001", "-2.500000")
     ]

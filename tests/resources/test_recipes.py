@@ -41,13 +41,13 @@ def asked(partition_loader, clock):
     def ask(heading):
         with partition_loader.warehouse.reading() as connection:
             found = connection.execute(text(RECIPES[heading]))
-            return [dict(each) for each in found.mappings()]
+            return [dict(mapping) for mapping in found.mappings()]
 
     return ask
 
 
 def only(rows, *names):
-    return [tuple(each[name] for name in names) for each in rows]
+    return [tuple(record[name] for name in names) for record in rows]
 
 
 def test_these_are_the_recipes():
@@ -96,7 +96,7 @@ def test_what_was_restated_when_and_how_much(partition_loader, asked, clock):
     names = ("rows_added", "rows_changed", "rows_removed")
     assert only([found], *names) == [(1, 1, 1)]
     names = ("shares_before", "shares_after", "shares_moved", "trades_before", "trades_after")
-    assert [tuple(map(int, each)) for each in only([found], *names)] == [(400, 450, 250, 4, 4)]
+    assert [tuple(map(int, record)) for record in only([found], *names)] == [(400, 450, 250, 4, 4)]
 
     clock.at += timedelta(days=7)
     landed = partition_loader.land(

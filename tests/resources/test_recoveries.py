@@ -80,7 +80,9 @@ def read_again(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | 
 
 def ways(capture: RecordedCapture) -> Sequence[Recovery]:
     settings = load_settings()
-    return [each for each in REGISTRY.defined(Recovery) if each.applies(capture, settings)]
+    return [
+        recovery for recovery in REGISTRY.defined(Recovery) if recovery.applies(capture, settings)
+    ]
 
 
 def test_a_page_of_finra_is_requested_again_with_its_query(ask, monkeypatch):

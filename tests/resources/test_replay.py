@@ -147,7 +147,7 @@ ATS, BOTH = frozenset({"ATS"}), frozenset({"ATS", "NON_ATS"})
 )
 def test_a_partition_is_made_of_the_latest_whole_delivery_of_each_part(recorded, layers):
     found = build_part_layers(recorded)
-    assert [(each.recorded.group_id, each.values) for each in found] == [
+    assert [(load.recorded.group_id, load.values) for load in found] == [
         (f"t:AAA#{number}", values) for number, values in layers
     ]
 
@@ -221,15 +221,15 @@ EFFECTIVE = {
 @pytest.mark.parametrize("disposition", ["replace_scope", "merge", "append"])
 def test_a_whole_delivery_ends_earlier_ones_and_a_merge_or_append_ends_none(history, disposition):
     recorded, replaced, added = EFFECTIVE[history]
-    written = [replace(each, write_disposition=disposition) for each in recorded]
+    written = [replace(load, write_disposition=disposition) for load in recorded]
     effective = select_effective(written)
-    numbers = [int(each.group_id.rpartition("#")[2]) for each in effective]
+    numbers = [int(load.group_id.rpartition("#")[2]) for load in effective]
     assert numbers == (replaced if disposition == "replace_scope" else added)
 
 
 def test_the_latest_delivery_is_skipped_if_it_was_not_loaded():
     recorded = [part(1), part(2, outcome=HELD_BACK)]
-    recorded = [replace(each, write_disposition="merge") for each in recorded]
+    recorded = [replace(load, write_disposition="merge") for load in recorded]
     assert select_effective(recorded, only_landed=True) == recorded[:1]
 
 

@@ -82,7 +82,7 @@ def asset_log_lines(instance, *run_ids):
         "latest": storage.get_latest_storage_id_by_partition(
             key, DagsterEventType.ASSET_MATERIALIZATION
         ),
-        "planned": [storage.get_asset_partitions_for_run(each, planned) for each in run_ids],
+        "planned": [storage.get_asset_partitions_for_run(run_id, planned) for run_id in run_ids],
         "records": instance.get_asset_records([key]),
         "materializations": instance.fetch_materializations(key, limit=9).records,
         "observations": instance.fetch_observations(key, limit=9).records,
@@ -227,7 +227,7 @@ def test_earlier_states_of_an_asset_go_and_the_latest_and_other_events_stay(inst
 
     def numbers(key: dg.AssetKey) -> list[object]:
         found = instance.fetch_materializations(key, limit=9).records
-        return [each.asset_materialization.metadata["number"].value for each in found]
+        return [event.asset_materialization.metadata["number"].value for event in found]
 
     report(first=1, second=2)
     before = now()

@@ -35,7 +35,7 @@ def settings_for(saas_demo, tmp_path, monkeypatch):
 def findings(settings, tmp_path):
     probes = [REGISTRY.probe(name, settings) for name in ("peopleforce", "jira")]
     found = [examine(probe, Clock(), "").finding for probe in probes if probe]
-    return {each.dependency: (each.outcome, each.got) for each in found}
+    return {finding.dependency: (finding.outcome, finding.got) for finding in found}
 
 
 def test_real_systems_are_asked_and_must_know_us(settings_for, tmp_path):

@@ -14,7 +14,7 @@ def test_an_issue_of_a_project_that_no_rule_names_any_more_is_not_missing(saas_s
     saas_sync.rule({**ALL, "target_project": "HR"})
     assert saas_sync.reconciler().sweep() == []
     saas_sync.issues.gone_projects.add("IT")
-    assert [each.what for each in saas_sync.reconciler().sweep()] == ["missing"]
+    assert [difference.what for difference in saas_sync.reconciler().sweep()] == ["missing"]
 
 
 def test_a_project_that_a_rule_names_and_that_cannot_be_searched_ends_the_sweep(saas_sync):
@@ -33,7 +33,7 @@ def test_a_rule_that_is_disabled_as_its_project_is_gone_keeps_no_sweep_from_the_
     saas_sync.issues.gone_projects.add("GONE")
     revalidate(saas_sync.warehouse, saas_sync.systems.target, at=saas_sync.clock.now(), run_id="x")
     saas_sync.issues.move("IT-1", "Start", "Done")
-    assert [each.what for each in saas_sync.reconciler().sweep()] == ["to_source"]
+    assert [difference.what for difference in saas_sync.reconciler().sweep()] == ["to_source"]
 
 
 def test_the_issue_of_a_task_that_a_rule_drops_by_now_is_nothing_to_a_sweep(saas_sync):
@@ -55,7 +55,7 @@ def test_unreadable_issues_are_reported_and_stop_no_sweep(saas_sync, saas_demo, 
         for key in ("IT-1", "IT-3"):
             saas_demo.do(f"issues/{key}", fields={"summary": "a\0b"})
         reconciler = saas_sync.reconciler()
-        drifts = [(each.target_key, each.what) for each in reconciler.sweep()]
+        drifts = [(difference.target_key, difference.what) for difference in reconciler.sweep()]
         assert drifts == [("IT-1", "unreadable"), ("IT-2", "to_source")]
         assert sorted(reconciler.unreadable_issues) == ["IT-1", "IT-3"]
         assert "text without NUL" in reconciler.unreadable_issues["IT-3"]

@@ -216,7 +216,7 @@ def test_a_sweep_leaves_what_was_refused_to_people(saas_sync):
     assert saas_sync.round()[1].outcomes == {"dead": 1}
     saas_sync.issues.move("IT-1", "Start", "Done")
     reconciler = saas_sync.reconciler()
-    assert [each.what for each in reconciler.sweep()] == ["to_source"]
+    assert [difference.what for difference in reconciler.sweep()] == ["to_source"]
     assert reconciler.apply().outcomes == {}
 
 
@@ -228,7 +228,7 @@ def test_a_sweep_does_not_hurry_what_waits(saas_sync):
     assert saas_sync.round()[1].outcomes == {"waiting": 1}
     saas_sync.issues.move("IT-1", "Start", "Done")
     reconciler = saas_sync.reconciler()
-    assert [each.what for each in reconciler.sweep()] == ["to_source"]
+    assert [difference.what for difference in reconciler.sweep()] == ["to_source"]
     assert reconciler.apply().outcomes == {}
 
 

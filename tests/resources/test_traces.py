@@ -145,7 +145,7 @@ def test_an_event_of_mqtt_is_found_by_its_uuid(partition_loader, clock):
         for column in table.c
         if not column.nullable
     }
-    counts = {each.name: 1 for each in table.c if isinstance(each.type, BigInteger | Double)}
+    counts = {column.name: 1 for column in table.c if isinstance(column.type, BigInteger | Double)}
     event |= counts | {"trace_id": "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "kind": "task.created"}
     with partition_loader.warehouse.writing() as connection:
         connection.execute(table.insert().values(event))

@@ -44,13 +44,14 @@ def open_at(clock):
         return opened[-1]
 
     yield open_at
-    for each in opened:
-        each.close()
+    for connection in opened:
+        connection.close()
 
 
 def test_a_name_of_the_package_is_read_from_its_module_and_another_is_refused():
     assert {
-        each.__module__: each.__name__ for each in (engine.Warehouse, engine.HeldBackError)
+        public_class.__module__: public_class.__name__
+        for public_class in (engine.Warehouse, engine.HeldBackError)
     } == {
         "orchestration_project.engine.warehouse.warehouse": "Warehouse",
         "orchestration_project.engine.warehouse.delivery": "HeldBackError",

@@ -284,7 +284,7 @@ def test_a_delivery_without_any_row_empties_the_partition(partition_loader):
     partition_loader.land(row("AAA"))
     landed = partition_loader.land(version="v2")
     assert (landed.change_cause, counts(landed)) == ("source", (0, 0, 1, 0))
-    assert [partition_loader.count(each) for each in (finra_otc_weekly, *BOTH)] == [0, 0, 0]
+    assert [partition_loader.count(table) for table in (finra_otc_weekly, *BOTH)] == [0, 0, 0]
     assert partition_loader.count(finra_otc_weekly_history) == 1
 
 
@@ -727,7 +727,7 @@ def test_a_reader_during_loads_sees_complete_weeks_only(partition_loader):
         for n in shares[1:]:
             partition_loader.land(*(row(s, share_quantity=n) for s in symbols), version=f"v{n}")
         is_over.set()
-        seen = {each for reader in readers for each in reader.result()}
+        seen = {state for reader in readers for state in reader.result()}
     assert seen <= {(400, 400 * n, 400 * n) for n in shares}
 
 

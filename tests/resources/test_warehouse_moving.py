@@ -239,9 +239,9 @@ def test_a_copy_is_whole_also_where_both_databases_read_batches_of_another_size(
 @pytest.mark.slow
 def test_a_database_that_holds_anything_is_not_copied_to(databases_of, tmp_path):
     source, target = databases_of("sqlite"), databases_of("postgresql")
-    for each in (source, target):
-        each.prepare(holds="real")
-        PartitionLoader(each, tmp_path).land(row("AAA"))
+    for warehouse in (source, target):
+        warehouse.prepare(holds="real")
+        PartitionLoader(warehouse, tmp_path).land(row("AAA"))
     before = contents(target)
     with pytest.raises(ConfigurationError, match="is not empty") as refusal:
         target.fill_from(source)

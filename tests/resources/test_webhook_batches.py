@@ -35,7 +35,7 @@ class InboxRuns:
         self.store = FolderStore(folder)
 
     def deliver(self, *ids: str, body: bytes = FIRST.body) -> None:
-        deliveries = [replace(FIRST, delivery_id=each, body=body) for each in ids]
+        deliveries = [replace(FIRST, delivery_id=delivery_id, body=body) for delivery_id in ids]
         assert Inbox(self.warehouse, self.clock).take(deliveries) == ["stored"] * len(ids)
 
     def claim(self, run_id: str = "run") -> list:
@@ -77,8 +77,8 @@ def test_a_run_loads_deliveries_in_batches_up_to_its_limit(inbox_runs, monkeypat
     assert [key for (key,) in inbox_runs.rows(events_webhooks, "delivery_id")] == ids
     assert len({at for (at,) in inbox_runs.rows(landings, "landed_at")}) <= 2  # in two transactions
     assert inbox_runs.rows(inbox_states, "delivery_id", "state", "run_id") == [
-        *((each, "done", one.run_id) for each in ids[:10]),
-        *((each, "done", two.run_id) for each in ids[10:]),
+        *((delivery_id, "done", one.run_id) for delivery_id in ids[:10]),
+        *((delivery_id, "done", two.run_id) for delivery_id in ids[10:]),
     ]
 
 
@@ -160,8 +160,8 @@ def meanwhile(monkeypatch, act) -> None:
     keep, acts = Captures.keep_all, iter([act])
 
     def act_and_keep(self: Captures, *fetched: Any) -> list[Capture]:
-        for each in acts:
-            each()
+        for act in acts:
+            act()
         return keep(self, *fetched)
 
     monkeypatch.setattr(Captures, "keep_all", act_and_keep)

@@ -47,14 +47,14 @@ class TopicItems:
     def settle(self, *results: ItemSettlement) -> list[str]:
         """Settle, and return the keys whose lease was not the current one."""
         with self.warehouse.writing() as connection:
-            return [each.item.key for each in self.items.settle(connection, results)]
+            return [settled.item.key for settled in self.items.settle(connection, results)]
 
     def fail(self, *claimed: ClaimedItem, error: OrchestrationError | None = None) -> None:
         self.settle(*(ItemSettlement.of_error(item, error or BUSY) for item in claimed))
 
     def states(self) -> dict[str, str]:
         found = self.items.list_items(topic=TOPIC, limit=9999)
-        return {each.item_key: each.state for each in found}
+        return {work_item.item_key: work_item.state for work_item in found}
 
     def item(self, key: str):
         [item] = [item for item in self.items.list_items(topic=TOPIC) if item.item_key == key]
@@ -286,10 +286,10 @@ def test_failed_and_dead_items_are_put_back_with_further_attempts(topic_items, c
     topic_items.fail(*topic_items.claim(limit=2))
     topic_items.settle(*map(done, topic_items.claim(limit=1)))
     before = topic_items.items.retry(TOPIC, keys=["a", "c"], attempts=2)
-    assert [(each.item_key, each.state) for each in before] == [("a", "dead")]
+    assert [(work_item.item_key, work_item.state) for work_item in before] == [("a", "dead")]
     assert topic_items.states() == {"a": "ready", "b": "dead", "c": "done"}
     assert (topic_items.item("a").allowed_count, topic_items.item("a").attempt_count) == (3, 1)
-    assert [each.item_key for each in topic_items.items.retry(TOPIC)] == ["b"]
+    assert [work_item.item_key for work_item in topic_items.items.retry(TOPIC)] == ["b"]
 
 
 def test_items_are_listed_page_by_page_by_topic_and_state(topic_items):
@@ -298,11 +298,11 @@ def test_items_are_listed_page_by_page_by_topic_and_state(topic_items):
     topic_items.settle(*map(done, topic_items.claim(limit=2)))
     listed, after = [], None
     while page := topic_items.items.list_items(after=after, limit=2):
-        listed += [(each.topic, each.item_key) for each in page]
+        listed += [(work_item.topic, work_item.item_key) for work_item in page]
         after = listed[-1]
     assert listed == [("another", "z"), *((TOPIC, key) for key in "abcde")]
     ready = topic_items.items.list_items(topic=TOPIC, state="ready")
-    assert [each.item_key for each in ready] == ["c", "d", "e"]
+    assert [work_item.item_key for work_item in ready] == ["c", "d", "e"]
     assert [item.topic for item in topic_items.items.list_items(state="ready")] == [
         "another",
         *[TOPIC] * 3,
@@ -408,8 +408,8 @@ class Model:
             if item["expires"] <= now:
                 self.end(item, "failed", now, pause=0 * MINUTE)
         by_age = sorted(self.items.items(), key=lambda each: (each[1]["at"], each[0]))
-        waiting = [each for each in by_age if each[1]["state"] in ("ready", "failed")]
-        due = [each for each in waiting if each[1]["state"] == "ready" or each[1]["due"] <= now]
+        waiting = [pair for pair in by_age if pair[1]["state"] in ("ready", "failed")]
+        due = [pair for pair in waiting if pair[1]["state"] == "ready" or pair[1]["due"] <= now]
         if in_order:
             is_busy = any(item["state"] == "leased" for item in self.items.values())
             count = next((n for n, each in enumerate(waiting) if each not in due), len(waiting))
@@ -464,7 +464,7 @@ def test_any_history_of_items_ends_as_in_a_simple_model(topic_items, clock, seed
             expected = model.claim(run_id, limit, now, in_order=in_order)
             claimed = topic_items.claim(run_id, limit, in_order=in_order)
             assert keys(claimed) == list(expected)
-            held += [(each, expected[each.key]) for each in claimed]
+            held += [(work_item, expected[work_item.key]) for work_item in claimed]
         elif step == "settle" and held:
             item, lease = held.pop(drawn.randrange(len(held)))
             state = drawn.choice(SETTLED)
@@ -478,11 +478,16 @@ def test_any_history_of_items_ends_as_in_a_simple_model(topic_items, clock, seed
             model.retry()
         found = topic_items.items.list_items(topic=TOPIC)
         assert model.shown() == {
-            each.item_key: (
-                *(each.version, each.state, each.attempt_count, each.allowed_count),
-                each.lease_holder,
+            work_item.item_key: (
+                *(
+                    work_item.version,
+                    work_item.state,
+                    work_item.attempt_count,
+                    work_item.allowed_count,
+                ),
+                work_item.lease_holder,
             )
-            for each in found
+            for work_item in found
         }
 
 
@@ -576,4 +581,4 @@ def test_runs_that_name_the_same_items_at_the_same_moment_share_them_out(topic_i
         found = list(pool.map(claim, runs))
     assert sum(map(len, found)) == 300
     holders = {item.item_key: item.lease_holder for item in topic_items.items.list_items(limit=999)}
-    assert holders == {key: run_id for each in found for key, run_id in each.items()}
+    assert holders == {key: run_id for held in found for key, run_id in held.items()}

@@ -189,7 +189,7 @@ def test_merges_of_several_partitions_commit_in_one_transaction(partition_loader
         ),
         batch_of(other, target_of(other, "merge"), row("AAA"), row("BBB")),
     ]
-    assert [counts(each) for each in partition_loader.warehouse.land_all(batch)] == [
+    assert [counts(landing) for landing in partition_loader.warehouse.land_all(batch)] == [
         (0, 1, 0, 0),
         (2, 0, 0, 0),
     ]
@@ -236,7 +236,7 @@ def test_a_merge_looks_rows_up_by_their_whole_key(partition_loader):
     assert latest.startswith("SELECT max(finra_otc_weekly.last_update_date)")
     with partition_loader.warehouse.reading() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
-    steps = [each[-1] for each in plan if finra_otc_weekly.name in each[-1]]
+    steps = [step[-1] for step in plan if finra_otc_weekly.name in step[-1]]
     assert len(steps) == 1
     assert "venue_id=?" in steps[0]
 
@@ -321,9 +321,9 @@ def test_an_append_with_other_values_of_a_loaded_row_is_quarantined_and_names_it
         append(partition_loader, row("AAA", share_quantity=7), row("BBB"), row("NEW"), version="v2")
     assert partition_loader.quantities() == {"AAA": 100, "BBB": 100}
     [(outcome, found, offenders)] = [
-        each[1:]
-        for each in partition_loader.rows(audits, "name", "outcome", "found", "offenders")
-        if each[0] == "keeps_loaded_rows" and each[1] == "failed"
+        audit[1:]
+        for audit in partition_loader.rows(audits, "name", "outcome", "found", "offenders")
+        if audit[0] == "keeps_loaded_rows" and audit[1] == "failed"
     ]
     assert (outcome, found) == ("failed", "1")
     key = {"week_start": str(MONDAY), "tier": "T1", "market": "ATS"}

@@ -112,7 +112,7 @@ def known(_run_id: str, _partition_key: str, _known_from: datetime) -> Literal["
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(
-        [[each[name] for name in INCOMING] for each in rows], INCOMING, orient="row"
+        [[record[name] for name in INCOMING] for record in rows], INCOMING, orient="row"
     )
 
 
@@ -305,7 +305,7 @@ class PartitionLoader:
         recorder: Callable[[WriteTarget[WeekChange], Delivery], AfterWrite] = lambda *_: skip_note,
         **delivery: Any,
     ) -> WriteResult[WeekChange]:
-        own = [{**each, "tier": self.tier, "week_start": self.week_start} for each in rows]
+        own = [{**record, "tier": self.tier, "week_start": self.week_start} for record in rows]
         rejects = pl.DataFrame(schema=REJECT_SCHEMA) if rejects is None else rejects
         target = target or self.target(rule_version=rule_version)
         delivered = self.delivery(**delivery)

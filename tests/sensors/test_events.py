@@ -59,8 +59,8 @@ def deliver(
     with open_warehouse(settings) as warehouse:
         Inbox(warehouse, clock or Clock()).take(
             [
-                NewDelivery(source, each, "push", body, {}, 2 if source != "kept" else 0)
-                for each in ids
+                NewDelivery(source, delivery_id, "push", body, {}, 2 if source != "kept" else 0)
+                for delivery_id in ids
             ]
         )
 
@@ -158,10 +158,12 @@ def test_one_run_lands_all_due_deliveries_of_a_source_with_their_bytes(settings,
     states = rows(settings, inbox_states, "delivery_id", "state", "attempt_count", "run_id")
     assert sorted(states) == [("a", "done", 1, ran.run_id), ("b", "done", 1, ran.run_id)]
     landed = rows(settings, events_webhooks)
-    assert [each[:2] for each in landed] == [("hub", "a"), ("hub", "b")]
-    assert [(each[3], each[4]) for each in landed] == [("push", '{"a": 1}')] * 2
+    assert [delivery[:2] for delivery in landed] == [("hub", "a"), ("hub", "b")]
+    assert [(delivery[3], delivery[4]) for delivery in landed] == [("push", '{"a": 1}')] * 2
     kept = rows(settings, captures, "capture_id", "source", "dataset", "url")
-    assert sorted(kept) == sorted((each[5], "webhooks", "hub", "/hooks/hub") for each in landed)
+    assert sorted(kept) == sorted(
+        (delivery[5], "webhooks", "hub", "/hooks/hub") for delivery in landed
+    )
     again = execute(instance, request.tags)
     assert metadata_by_partition(again)["webhooks"][None]["outcome"] == "nothing was due"
     assert tick(instance)[1] == []
@@ -238,7 +240,7 @@ def claim(settings, source: str, run: dg.DagsterRun, later: timedelta = 0 * SECO
             until=clock.now() + timedelta(minutes=15),
             in_order=source == "hub",
         )
-    return [each.key for each in claimed]
+    return [work_item.key for work_item in claimed]
 
 
 @pytest.mark.slow

@@ -172,7 +172,7 @@ def test_deliveries_of_three_systems_become_rows_and_a_run(settings):
             routed = connection.execute(
                 select(events_routed_states).order_by(events_routed_states.c.rule_id)
             ).all()
-        outcomes = {each.rule_id: (each.outcome, each.result) for each in routed}
+        outcomes = {action.rule_id: (action.outcome, action.result) for action in routed}
         assert outcomes["rates"] == ("done", run.run_id)
 
 

@@ -179,7 +179,7 @@ def test_a_quarantine_is_reported_once_with_reason_and_links(watch, hook, instan
     landed = f"info: Landed: {GOOD[0]}, {GOOD[1]}."
     assert watch.look() == f"Evaluated 1 ended runs. error: {title}. {landed}"
     assert watch.deliver() == "Sent 2 alerts; still waiting: none."
-    (alert,) = [each for each in hook.received if each["title"] == title]
+    (alert,) = [message for message in hook.received if message["title"] == title]
     assert (alert["title"], alert["type"]) == (title, "failure")
     body = alert["message"]
     assert f"{HELD_BACK} is quarantined by {CHECK}" in body
@@ -276,7 +276,7 @@ def sent_messages(watch, hook) -> list[tuple[str, str]]:
     before = len(hook.received)
     watch.look()
     watch.deliver()
-    return [(each["title"], each["type"]) for each in hook.received[before:]]
+    return [(message["title"], message["type"]) for message in hook.received[before:]]
 
 
 @pytest.mark.slow
@@ -362,7 +362,7 @@ def test_each_channel_gets_what_is_as_severe_as_it_wants(watch, hook, instance, 
         assert all_.titles[:3] == [*names, failed]
         assert usual.titles[:2] == [names[1], failed]
         assert errors.titles[0] == failed
-        assert [len(each.titles) for each in (all_, usual, errors)] == [4, 3, 2]
+        assert [len(channel.titles) for channel in (all_, usual, errors)] == [4, 3, 2]
 
 
 @pytest.mark.slow

@@ -118,7 +118,7 @@ def test_two_daemons_ask_for_each_due_time_once(instance, warehouse: Warehouse):
         create(warehouse, f"verify_{number}")
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda _: tick(instance, warehouse, NINE), range(4)))
-    keys = [request.run_key for each in found for request in each.requests]
+    keys = [request.run_key for evaluation in found for request in evaluation.requests]
     assert len(keys) == len(set(keys)) == 20
 
 
@@ -139,7 +139,7 @@ def test_of_edits_of_one_version_at_the_same_time_one_is_made(warehouse: Warehou
     for store in (SCHEDULE_STORE, FLAG_STORE):
         with ThreadPoolExecutor(4) as threads:
             found = list(threads.map(partial(change, store), range(8)))
-        assert sorted(each for each in found if each) == [2]
+        assert sorted(count for count in found if count) == [2]
 
 
 def test_a_tick_that_is_killed_before_it_commits_loses_nothing(instance, warehouse: Warehouse):

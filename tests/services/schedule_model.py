@@ -66,7 +66,7 @@ def random_cron(chance: random.Random) -> ModelCron:
 
 
 def _some(chance: random.Random, of: range, share: float) -> set[int]:
-    return {each for each in of if chance.random() < share} or {chance.choice(of)}
+    return {day for day in of if chance.random() < share} or {chance.choice(of)}
 
 
 def _text(values: set[int], most: int) -> str:

@@ -210,7 +210,7 @@ def test_entries_are_read_with_their_severity_and_named_by_scheme_and_place():
 
 def test_channels_with_names_of_their_own_come_after_the_entries():
     read, _ = parse_channels(["json://h"], {"ops": "info=json://o", "data": " mailto://u:p@h "})
-    assert [(each.name, each.least, each.url, each.setting) for each in read] == [
+    assert [(channel.name, channel.least, channel.url, channel.setting) for channel in read] == [
         ("json-1", "error", "json://h", "entry 1 of ALERT_URLS"),
         ("data", "error", "mailto://u:p@h", "ALERT_URL_DATA"),
         ("ops", "info", "json://o", "ALERT_URL_OPS"),
@@ -228,7 +228,7 @@ def test_a_malformed_entry_is_refused_by_its_number_without_its_text(entry):
     read, (error,) = parse_channels(["json://good", entry, "json://third"])
     assert error.what == "entry 2 of ALERT_URLS cannot be used"
     assert "hunter2" not in str(error)
-    assert [each.name for each in read] == ["json-1", "json-3"]
+    assert [channel.name for channel in read] == ["json-1", "json-3"]
 
 
 def test_progress_keeps_the_latest_places_so_that_late_ones_are_still_read():

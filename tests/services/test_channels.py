@@ -43,5 +43,5 @@ def test_each_channel_has_its_own_counts_and_the_latest_reason():
         ChannelReach("b", 1, 0, 1, 0, ""),
         ChannelReach("c", 0, 0, 0, 1, "not set"),
     ]
-    assert [each.is_well for each in found] == [False] * 3
+    assert [channel.is_well for channel in found] == [False] * 3
     assert str(found[0]) == "a: 2 wait, 2 tried in vain, 0 overdue, 0 given up (HTTP 404)"

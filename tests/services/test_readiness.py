@@ -43,10 +43,10 @@ def test_work_goes_by_what_was_ready_not_long_ago_under_the_same_settings(
 
 def test_work_depends_on_what_names_it_or_any_work_and_queued_runs_on_the_queue_too():
     wanted = [("finra", "x"), (ANY_WORK,), (QUEUED_RUNS,), ("artifacts",), ()]
-    assert [is_needed(each, "finra", is_queued=False) for each in wanted] == [
+    assert [is_needed(probe, "finra", is_queued=False) for probe in wanted] == [
         *(True, True, False, False, False)
     ]
-    assert [is_needed(each, "finra", is_queued=True) for each in wanted] == [
+    assert [is_needed(probe, "finra", is_queued=True) for probe in wanted] == [
         *(True, True, True, False, False)
     ]
 

@@ -46,7 +46,7 @@ class Link:
         self.host = host
         self.namespace = f"n{third}-{host}"
         self._device = f"v{third}-{number}"
-        here, there = (f"10.213.{third}.{4 * number + each}" for each in (1, 2))
+        here, there = (f"10.213.{third}.{4 * number + version}" for version in (1, 2))
         _ip("netns", "add", self.namespace)
         peer = ("peer", "name", "eth0", "netns", self.namespace)
         _ip("link", "add", self._device, "type", "veth", *peer)

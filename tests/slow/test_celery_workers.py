@@ -138,13 +138,13 @@ def test_runs_wait_while_the_broker_is_away_and_none_is_lost_or_executed_twice(s
 def test_messages_that_wait_survive_a_restart_of_the_broker(site):
     waiting = [site.launch(), site.launch()]
     wait_for(
-        lambda: all("forwarded to the broker" in messages(site, each) for each in waiting), 120
+        lambda: all("forwarded to the broker" in messages(site, place) for place in waiting), 120
     )
     site.broker.end()
     site.broker.start()
     site.allow()
     site.start_worker()
-    wait_for(lambda: [site.status(each) for each in waiting] == ["SUCCESS"] * 2, 240)
+    wait_for(lambda: [site.status(place) for place in waiting] == ["SUCCESS"] * 2, 240)
     assert sorted(site.notes("begin")) == sorted(waiting)
 
 

@@ -20,7 +20,7 @@ def test_2000_mixed_files_end_as_the_manifest_says(database, prepared, tmp_path)
     by_state = write_corpus(tmp_path / "corpus", seed=11, count=COUNT)
     expected = expected_of(tmp_path / "corpus")
     assert len(expected) == sum(by_state.values()) == COUNT
-    assert sum(not each["words"] for each in expected) == COUNT // 10
+    assert sum(not document["words"] for document in expected) == COUNT // 10
     sqlite = tmp_path / "warehouse.sqlite"
     url = prepared.postgresql() if database == "postgresql" else prepared.sqlite(sqlite)
     status, output, error = programs.run(
@@ -37,15 +37,17 @@ def test_2000_mixed_files_end_as_the_manifest_says(database, prepared, tmp_path)
     assert status == 0, (output, error)
     found = outcomes(url)
     assert Counter(state for state, _ in found.values()) == by_state
-    for each in expected:
-        state, reason_code = found[each["path"]]
-        assert state == each["state"]
-        if state != "loaded" or each["reason_code"]:
-            assert reason_code == each["reason_code"], each["path"]
+    for document in expected:
+        state, reason_code = found[document["path"]]
+        assert state == document["state"]
+        if state != "loaded" or document["reason_code"]:
+            assert reason_code == document["reason_code"], document["path"]
     assert_words(url, expected)
     assert_spans(url)
     own = select(func.count()).where(documents.c.parent_id.is_(None))
-    contents = {(tmp_path / "corpus" / "files" / each["path"]).read_bytes() for each in expected}
+    contents = {
+        (tmp_path / "corpus" / "files" / document["path"]).read_bytes() for document in expected
+    }
     assert databases.rows(url, own) == [(len(contents),)]
     states = select(documents_files.c.state, func.count()).group_by(documents_files.c.state)
     assert dict(databases.rows(url, states)) == {"loaded": COUNT}

@@ -62,7 +62,7 @@ def test_two_thousand_files_are_one_run_and_end_as_the_manifest_says(url, tmp_pa
     corpus = tmp_path / "corpus"
     states = write_corpus(corpus, seed=SEED, count=COUNT)
     lines = (corpus / "manifest.jsonl").read_text().splitlines()
-    expected = {each["path"]: each for each in map(json.loads, lines)}
+    expected = {record["path"]: record for record in map(json.loads, lines)}
     assert len(expected) == COUNT
     assert COUNT - states["loaded"] > COUNT * 0.05  # of the tenth that is bad, some are loaded
     with Warehouse(url, clock=Clock()) as warehouse:

@@ -252,6 +252,6 @@ def test_killed_ticks_request_one_run_per_action(
         runs = [run for run in instance.get_runs() if ROUTING_TAG in run.tags]
     routed = rows(warehouse, events_routed_states)
     assert len(routed) == delivered
-    expected = {each.idempotency_key: each.result for each in routed}
+    expected = {action.idempotency_key: action.result for action in routed}
     assert {run.tags[ROUTING_TAG]: run.run_id for run in runs} == expected
     assert len(runs) == delivered, "one run per action"

@@ -299,10 +299,10 @@ def materialized_by(ui_program: UiProgram, run: dg.DagsterRun, asset: str) -> li
     records = ui_program.instance.get_records_for_run(run.run_id, of_type=made).records
     found = [record.asset_materialization for record in records if record.asset_materialization]
     return [
-        str(each.partition)
-        for each in found
-        if each.asset_key.to_user_string() == asset
-        and not str(getattr(each.metadata.get("outcome"), "value", "")).startswith("derived: ")
+        str(event.partition)
+        for event in found
+        if event.asset_key.to_user_string() == asset
+        and not str(getattr(event.metadata.get("outcome"), "value", "")).startswith("derived: ")
     ]
 
 

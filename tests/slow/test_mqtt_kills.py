@@ -192,7 +192,7 @@ def stored(warehouse: Warehouse) -> list[str]:
             found = connection.scalars(
                 select(mqtt_inbox.c.payload).order_by(mqtt_inbox.c.arrival_id)
             )
-            return [base64.b64decode(each).decode() for each in found]
+            return [base64.b64decode(message).decode() for message in found]
 
     return persistently(read)
 

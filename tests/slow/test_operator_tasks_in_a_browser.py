@@ -297,10 +297,10 @@ def by_admin(site):
 
 def launched(site, before, job=""):
     """Return the runs by the admin that are new, of one job or all, once there are some."""
-    known = {each["runId"] for each in before}
+    known = {run["runId"] for run in before}
 
     def new():
-        runs = [each for each in by_admin(site) if each["runId"] not in known]
+        runs = [run for run in by_admin(site) if run["runId"] not in known]
         return [run for run in runs if job in ("", run["jobName"])]
 
     return programs.wait_for(new, seconds=SLOWLY)
@@ -674,7 +674,7 @@ def test_a_jobs_page_counts_the_partitions_that_its_runs_over_ranges_loaded(admi
 
 def numbers(boxes):
     found = [boxes.nth(place).locator("xpath=..").inner_text() for place in (0, 1)]
-    return [int(re.findall(r"\d+", each)[0]) for each in found]
+    return [int(re.findall(r"\d+", text)[0]) for text in found]
 
 
 @pytest.mark.parametrize("width", [1280, 700, 400])

@@ -161,8 +161,10 @@ def test_a_broken_protocol_or_limit_fails_the_run_and_loads_nothing(
     assert plugin.says in reason
     assert databases.rows(cage.url, select(plugins_rows.c.row_key)) == []
     own = psutil.Process().children(recursive=True)
-    others = [each for each in psutil.process_iter() if str(cage.folder.parent) in _command(each)]
-    left = [each for each in (*own, *others) if "plugin" in _command(each)]
+    others = [
+        process for process in psutil.process_iter() if str(cage.folder.parent) in _command(process)
+    ]
+    left = [process for process in (*own, *others) if "plugin" in _command(process)]
     assert left == []
 
 

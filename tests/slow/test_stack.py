@@ -312,7 +312,7 @@ def test_every_service_listens_on_the_loopback_address_alone(stack):
         for connection in psutil.net_connections("tcp")
         if connection.status == psutil.CONN_LISTEN and connection.laddr
     ]
-    found = {each.port: each.ip for each in opened if each.port in ports}
+    found = {socket.port: socket.ip for socket in opened if socket.port in ports}
     assert found == dict.fromkeys(ports, "127.0.0.1")
 
 

@@ -81,7 +81,7 @@ BY_ADMIN = """{runsOrError(filter: {tags: [{key: "user", value: "admin"}]}) {
 def states(site):
     """Return the states of the runs that the admin launched; a schedule launches some as well."""
     found = programs.graphql(site.port, BY_ADMIN, site.admin)["runsOrError"]["results"]
-    return [each["status"] for each in found]
+    return [run["status"] for run in found]
 
 
 def test_an_admin_logs_in_launches_watches_launches_again_and_logs_out(site, page, tmp_path):

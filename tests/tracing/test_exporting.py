@@ -104,7 +104,7 @@ def test_attributes_are_bounded_and_redacted(recording):
 
 def test_a_share_of_traces_is_sampled_by_their_id_and_errors_always(collector):
     export = SpanExport(collector.url, {}, share=0.25)
-    low, high = (TraceContext("1" * 16 + each * 16, "1" * 16) for each in "3f")
+    low, high = (TraceContext("1" * 16 + digit * 16, "1" * 16) for digit in "3f")
     for context, error in ((low, None), (high, None), (high, "failed")):
         export.add(ended(error=error, context=context))
     export.flush(BOUND)

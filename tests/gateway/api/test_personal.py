@@ -60,11 +60,11 @@ def customers(api):
     yield table
     history = table.info[HISTORY]
     with api.services.warehouse.writing() as connection:
-        for each in (table, history):
-            connection.execute(text(f"DROP TABLE {each.name}"))
+        for named_table in (table, history):
+            connection.execute(text(f"DROP TABLE {named_table.name}"))
         connection.execute(delete(rejects).where(rejects.c.table_name == table.name))
-    for each in (table, history):
-        METADATA.remove(each)
+    for named_table in (table, history):
+        METADATA.remove(named_table)
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])

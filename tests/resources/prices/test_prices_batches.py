@@ -276,7 +276,7 @@ def sizes(
 ) -> list[list[str]]:
     load = price_loader.loading(*symbols)
     batches = load.batches(load.pieces(months))
-    return [[each.symbol for each in taken] for taken in batches]
+    return [[symbol_work.symbol for symbol_work in taken] for taken in batches]
 
 
 def test_a_batch_ends_with_the_symbol_whose_answer_is_large(

@@ -45,7 +45,7 @@ def taken(price_loader: PriceLoader, *symbols: str) -> tuple[PriceLoad, Sequence
 
 def item(price_loader: PriceLoader, key: str):
     found = WorkItems(price_loader.warehouse, price_loader.clock).list_items(topic=SYMBOLS_TOPIC)
-    return next(each for each in found if each.item_key == key)
+    return next(work_item for work_item in found if work_item.item_key == key)
 
 
 @pytest.mark.slow_after_first
@@ -122,7 +122,7 @@ def test_a_run_by_hand_works_on_what_is_done_or_dead_or_waits_for_its_next_attem
     light_loader.load("AAA", full=True)
     light_loader.load("AAA", full=True)
     assert light_loader.items()["AAA"] == ("done", 2, None)  # `full` is another version
-    assert [each.symbol for each in light_loader.source.asked].count("AAA") == 3
+    assert [request.symbol for request in light_loader.source.asked].count("AAA") == 3
 
 
 def test_work_that_failed_and_needs_no_request_any_more_is_done_by_the_next_run(
@@ -188,7 +188,7 @@ def test_a_symbol_that_a_run_under_way_has_claimed_is_left_to_it_and_reported_as
     assert (waits.symbol, waits.reason, waits.run_id) == ("AAA", "the run run 1 loads it", "run 1")
     assert str(first.land(batch)["AAA"]).startswith("19 rows added")
     assert price_loader.items() == {"AAA": DONE, "BBB": DONE}
-    assert [each.symbol for each in price_loader.source.asked] == ["AAA", "BBB"]
+    assert [request.symbol for request in price_loader.source.asked] == ["AAA", "BBB"]
 
 
 @pytest.mark.slow
@@ -212,7 +212,7 @@ def test_runs_at_once_over_the_same_symbols_ask_for_each_once_and_neither_waits(
 
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(load, loads))
-    assert [len(each) for each in found] == [24, 24]
+    assert [len(months) for months in found] == [24, 24]
     assert not [
         value for run in found for value in run.values() if not isinstance(value, LoadedPrices)
     ]
@@ -220,7 +220,7 @@ def test_runs_at_once_over_the_same_symbols_ask_for_each_once_and_neither_waits(
     assert sorted(written) == symbols
     assert set(price_loader.states(MONTH).values()) == {"landed"}
     assert {state for state, *_ in price_loader.items().values()} == {"done"}
-    assert sorted(each.symbol for each in price_loader.source.asked) == symbols
+    assert sorted(request.symbol for request in price_loader.source.asked) == symbols
     with price_loader.warehouse.reading() as connection:
         assert len(connection.execute(select(landings.c.group_id)).all()) == 24
 

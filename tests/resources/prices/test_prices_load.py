@@ -177,7 +177,7 @@ def test_symbols_beyond_the_quota_are_loaded_the_next_day(
     [resumes_at] = light_loader.months()["resumes_at"].drop_nulls()
     clock.at = resumes_at
     light_loader.load(*symbols)
-    assert [each.symbol for each in light_loader.source.asked] == symbols
+    assert [request.symbol for request in light_loader.source.asked] == symbols
     assert set(light_loader.states(MONTH).values()) == {"landed"}
     assert light_loader.closes("CCC") == light_loader.closes("AAA")
 
@@ -212,7 +212,7 @@ def test_a_missing_or_unmapped_symbol_harms_no_other(
     states = {"UNKNOWN": "unmapped", "GONE": "refused", "AAA": "landed"}
     assert light_loader.states(MONTH) == states
     light_loader.load(*symbols)
-    assert [each.symbol for each in light_loader.source.asked] == ["GONE", "AAA"]
+    assert [request.symbol for request in light_loader.source.asked] == ["GONE", "AAA"]
     light_loader.write("GONE", *map(line, FEBRUARY))
     clock.at += timedelta(days=1)
     light_loader.load(*symbols)
@@ -439,8 +439,8 @@ def test_restated_prices_mark_the_values_of_their_weeks_stale(
         for symbol in ("AAA", "BBB")
     ]
     with light_loader.warehouse.writing() as connection:
-        for each in values:
-            given = dict.fromkeys(finra_symbol_week_value.columns.keys()) | each
+        for fields in values:
+            given = dict.fromkeys(finra_symbol_week_value.columns.keys()) | fields
             connection.execute(
                 finra_symbol_week_value.insert().values({**given, "estimated_notional_usd": 1})
             )
@@ -485,7 +485,7 @@ def test_a_new_dividend_has_all_loaded_months_requested_again(light_loader: Pric
     payday = line(FEBRUARY[3], 9, dividend=1)
     light_loader.write("AAA", *adjusted, payday, *(line(day, 9) for day in FEBRUARY[4:]))
     light_loader.load("AAA")
-    assert [each.first_date for each in light_loader.source.asked] == [
+    assert [request.first_date for request in light_loader.source.asked] == [
         date(2026, 1, 1),
         MONTH,
         JANUARY[0],
@@ -535,7 +535,7 @@ def test_a_split_without_prices_has_all_loaded_months_requested(
     halved = [line(day, 5) for day in [*JANUARY, *FEBRUARY] if day != FEBRUARY[3]]
     light_loader.write("AAA", *halved, split)
     light_loader.load("AAA")
-    assert [each.first_date for each in light_loader.source.asked[1:]] == [MONTH, JANUARY[0]]
+    assert [request.first_date for request in light_loader.source.asked[1:]] == [MONTH, JANUARY[0]]
     assert set(light_loader.closes("AAA").values()) == {5.0}
 
 
@@ -642,9 +642,9 @@ def test_a_second_source_that_always_fails_is_noticed_after_three_days_until_it_
         clock.at += timedelta(days=1)
     assert found[:3] == [{}, {}, {}]
     since = FRIDAY_EVENING - timedelta(days=4)
-    for each in found[3:]:
-        assert each["second_source_fails_since"] == since
-        assert each["second_source_error"].startswith("nothing of files: ")
+    for day in found[3:]:
+        assert day["second_source_fails_since"] == since
+        assert day["second_source_error"].startswith("nothing of files: ")
     (folder / "AAA.csv").write_bytes(csv(*map(line, FEBRUARY)))
     light_loader.write("AAA", *map(line, FEBRUARY[:-1]), line(FEBRUARY[-1], 11))
     light_loader.load("AAA", full=True)

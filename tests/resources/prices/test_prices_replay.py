@@ -313,8 +313,8 @@ def test_bytes_that_a_replay_needs_stay_although_no_row_was_read_from_them(
     light_loader.load("AAA", months=BOTH[:1])
     store = FolderStore(tmp_path / "artifacts")
     long_ago = (Clock().now() - timedelta(days=20)).timestamp()
-    for each in store.listed():
-        os.utime(tmp_path / "artifacts" / each.name, (long_ago, long_ago))
+    for stored_object in store.listed():
+        os.utime(tmp_path / "artifacts" / stored_object.name, (long_ago, long_ago))
     clock.at += timedelta(days=20)
     for keep_newest in (1, 0):
         retention = Retention({"captured bytes": 10}, keep_newest)
