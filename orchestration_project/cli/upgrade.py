@@ -10,7 +10,6 @@ import click
 from orchestration_project.cli.commands import Command
 from orchestration_project.cli.console import aligned, emit_or
 from orchestration_project.cli.exit_statuses import ExitStatus
-from orchestration_project.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from orchestration_project.engine.warehouse import Warehouse
@@ -43,10 +42,10 @@ def upgrade(check: bool) -> int:
         )
     settings = load_settings()
     with open_unprepared_warehouse(settings) as warehouse:
-        plan = _plan(warehouse)
+        plan = warehouse.plan_upgrade()
         free = _measure_free(warehouse)
         shown_url = warehouse.shown_url
-    _refuse_full_disk(plan, free)
+    plan.refuse_full_disk(free)
     dagster = read_dagster_versions(settings)
     fields = {
         "database": shown_url,
@@ -55,11 +54,12 @@ def upgrade(check: bool) -> int:
         "pending": [asdict(pending) for pending in plan.pending],
         "own_changes": plan.own_changes,
         "copied_rows": plan.rows,
-        "seconds_at_most": plan.seconds,
+        "estimated_seconds": plan.seconds,
         "additional_bytes": plan.additional_bytes,
         "database_bytes": plan.database_bytes,
         "free_bytes": free,
         "additions": plan.additions,
+        "is_recorded": plan.is_recorded,
         "dagster_versions": dagster.stored,
         "newest_dagster_version": dagster.newest,
         "is_dagster_other": dagster.is_other,
@@ -75,15 +75,6 @@ def upgrade(check: bool) -> int:
     return ExitStatus.CHANGES if plan.is_any or dagster.is_other else ExitStatus.DONE
 
 
-def _plan(warehouse: "Warehouse") -> "UpgradePlan":
-    """Return the plan; a file of SQLite that is missing is not made."""
-    from orchestration_project.engine.warehouse.upgrade_plans import UpgradePlan, plan_making
-
-    if warehouse.file is not None and not warehouse.file.exists():
-        return UpgradePlan(None, [plan_making()], database_bytes=0)
-    return warehouse.plan_upgrade()
-
-
 def _measure_free(warehouse: "Warehouse") -> int | None:
     """Return the free bytes of the disk of a database in a file; None: it is on a server."""
     if warehouse.file is None:
@@ -94,28 +85,14 @@ def _measure_free(warehouse: "Warehouse") -> int | None:
     return shutil.disk_usage(place).free
 
 
-def _refuse_full_disk(plan: "UpgradePlan", free: int | None) -> None:
-    """Refuse a disk on which the upgrade would fail.
-
-    Raises:
-        ConfigurationError: It has not enough free space.
-    """
-    needed = plan.additional_bytes or 0
-    if free is not None and needed > free:
-        raise ConfigurationError(
-            "the disk of the database is too small for the upgrade",
-            expected=f"{_show_bytes(needed)} free, for a copy of the tables and its log",
-            found=f"{_show_bytes(free)} free",
-            remedy="free the space, or move the database to a larger disk",
-        )
-
-
 def _describe_changes(plan: "UpgradePlan") -> Iterator[tuple[str, str]]:
     if not plan.is_any:
         yield "tables", "up to date"
+    if not plan.is_recorded:
+        yield "tables", "compared with the declared ones, whose hash is stored"
     for pending in plan.pending:
-        for change in pending.changes or ["no change of a table"]:
-            yield pending.version, change
+        yield pending.version, pending.title
+        yield from (("", change) for change in pending.changes)
     for change in plan.own_changes:
         yield "project", change
     for addition in plan.additions:
@@ -132,15 +109,17 @@ def _describe_dagster(dagster: "DagsterVersions") -> str:
 
 
 def _describe_cost(plan: "UpgradePlan", free: int | None) -> Iterator[tuple[str, str]]:
+    from orchestration_project.engine.warehouse.upgrade_plans import ROWS_PER_SECOND
+
     rows = ", ".join(f"{count:,} of {name}" for name, count in plan.rows.items())
     yield "rows", f"copied or read: {rows or 'none'}"
-    yield "time", f"{plan.seconds} s at most, where 100,000 rows are copied in a second"
+    yield "time", f"about {plan.seconds} s, where {ROWS_PER_SECOND:,} rows are copied in a second"
     free_text = (
         "of the server's disk, unknown here" if free is None else f"{_show_bytes(free)} free"
     )
     yield "disk", f"{_show_bytes(plan.additional_bytes)} while it runs; {free_text}"
     database = _show_bytes(plan.database_bytes)
-    yield "backup", f"before: at most {database} of this database, Dagster's, and the artifacts"
+    yield "backup", f"before: up to {database} of this database, Dagster's, and the artifacts"
     yield "stop", STOPPED
 
 

@@ -5,7 +5,7 @@ A change is also made to a `Schema`: so the newest one is known without a databa
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,7 +17,15 @@ from orchestration_project.migrations.frozen import Column, Index, Schema, Table
 
 
 class SchemaChange(Protocol):
-    """One change of a schema."""
+    """One change of a schema.
+
+    Attributes:
+        words: What it does, a format string over the change.
+        rows_of: Name of the table whose rows it reads or copies, such a string; empty: none.
+    """
+
+    words: ClassVar[str]
+    rows_of: ClassVar[str]
 
     def apply(self) -> None:
         """Make it in the database of the migration that runs."""
@@ -34,6 +42,8 @@ class SchemaChange(Protocol):
 class CreateTable:
     """A new table, with its indexes."""
 
+    words: ClassVar[str] = "create table {0.table.name}"
+    rows_of: ClassVar[str] = ""
     table: Table
 
     def apply(self) -> None:
@@ -55,6 +65,8 @@ class CreateTable:
 class DropTable:
     """A table that goes, with its rows."""
 
+    words: ClassVar[str] = "drop table {0.table.name}, with its rows"
+    rows_of: ClassVar[str] = ""
     table: Table
 
     def apply(self) -> None:
@@ -74,6 +86,8 @@ class DropTable:
 class CreateView:
     """A new view."""
 
+    words: ClassVar[str] = "create view {0.view.name}"
+    rows_of: ClassVar[str] = ""
     view: View
 
     def apply(self) -> None:
@@ -98,6 +112,8 @@ class CreateView:
 class DropView:
     """A view that goes."""
 
+    words: ClassVar[str] = "drop view {0.view.name}"
+    rows_of: ClassVar[str] = ""
     view: View
 
     def apply(self) -> None:
@@ -117,6 +133,8 @@ class DropView:
 class CreateIndex:
     """A new index of a table."""
 
+    words: ClassVar[str] = "create index {0.index.name} of {0.table}"
+    rows_of: ClassVar[str] = "{0.table}"
     table: str
     index: Index
 
@@ -139,6 +157,8 @@ class CreateIndex:
 class DropIndex:
     """An index of a table that goes."""
 
+    words: ClassVar[str] = "drop index {0.index.name} of {0.table}"
+    rows_of: ClassVar[str] = ""
     table: str
     index: Index
 
@@ -161,6 +181,8 @@ class DropIndex:
 class AddColumn:
     """A new last column of a table."""
 
+    words: ClassVar[str] = "add column {0.table}.{0.column.name}"
+    rows_of: ClassVar[str] = ""
     table: str
     column: Column
 
@@ -182,6 +204,8 @@ class AddColumn:
 class DropColumn:
     """The last column of a table, which goes with what it holds."""
 
+    words: ClassVar[str] = "drop column {0.table}.{0.column.name}"
+    rows_of: ClassVar[str] = "{0.table}"
     table: str
     column: Column
 
@@ -204,6 +228,8 @@ class DropColumn:
 class ChangeComment:
     """Another comment of a table or view, or of its ``column``."""
 
+    words: ClassVar[str] = "change a comment of {0.table}"
+    rows_of: ClassVar[str] = ""
     table: str
     column: str | None
     before: str
@@ -249,6 +275,8 @@ class RebuildTable:
     Columns that are new have their default, or NULL. Views of it must be dropped before.
     """
 
+    words: ClassVar[str] = "copy table {0.after.name} to one with other columns"
+    rows_of: ClassVar[str] = "{0.before.name}"
     before: Table
     after: Table
 

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from orchestration_project.__main__ import main
-from orchestration_project.cli import upgrade as command
 from orchestration_project.engine.warehouse.upgrade_plans import UpgradePlan
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import FORMER_COMMIT, NEWEST_VERSION
 from tests import programs
 
@@ -74,6 +74,16 @@ def test_what_is_up_to_date_has_nothing_to_do(state, capfd):
     assert hash_files(state) == before
 
 
+def test_tables_that_were_never_compared_are_named_and_stay_so(state, capfd):
+    execute(state / "real.sqlite", "DELETE FROM database_labels WHERE name = 'schema'")
+    before = hash_files(state)
+    status, fields = check_upgrade(capfd)
+    assert (status, fields["pending"], fields["is_recorded"]) == (4, [], False)
+    assert hash_files(state) == before
+    assert main(["migrate"]) == 0
+    assert check_upgrade(capfd)[0] == 0
+
+
 def test_older_tables_of_dagster_are_named_with_the_command(state, capfd):
     for file in (state / "dagster").rglob("*.db"):
         execute(file, "UPDATE alembic_version SET version_num = '16e3655b4d9b'")
@@ -126,13 +136,13 @@ def test_without_a_database_none_is_made(tmp_path, monkeypatch, capfd):
 
 def test_a_disk_that_is_too_small_is_refused():
     plan = UpgradePlan("0086", table_bytes=1_000_000)
-    command._refuse_full_disk(plan, 2_000_000)
-    command._refuse_full_disk(plan, None)
-    with pytest.raises(command.ConfigurationError) as error:
-        command._refuse_full_disk(plan, 1_999_999)
+    plan.refuse_full_disk(2_000_000)
+    plan.refuse_full_disk(None)
+    with pytest.raises(ConfigurationError) as error:
+        plan.refuse_full_disk(1_999_999)
     assert (error.value.expected, error.value.found) == (
-        "2.0 MB free, for a copy of the tables and its log",
-        "2.0 MB free",
+        "2,000,000 free bytes, for a copy of the tables and its log",
+        "1,999,999 free bytes",
     )
 
 

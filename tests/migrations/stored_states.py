@@ -5,8 +5,11 @@ file of SQLite, and a dump of its copy in PostgreSQL. URL is that of an empty da
 supported PostgreSQL, of which `pg_dump` is on PATH.
 """
 
+import itertools
 import json
 import lzma
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sqlalchemy import select
+from sqlalchemy import Engine, event, select
 
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.connections.clock import Clock
@@ -108,6 +111,17 @@ def fill(warehouse: Warehouse, folder: Path) -> list[datetime]:
                 statement = f'INSERT INTO "{table.name}" VALUES ({marks})'  # noqa: S608
                 connection.exec_driver_sql(statement, tuple(values))
     return [FIRST + timedelta(days=day, hours=1) for day in range(0, 30, 5)]
+
+
+def kill_at_statement(number: int) -> None:
+    """Let this process be killed in place of a statement of a number, counted from 1."""
+    counted = itertools.count(1)
+
+    def kill(*_: object) -> None:
+        if next(counted) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    event.listen(Engine, "before_cursor_execute", kill)
 
 
 def extract(version: str, file: Path) -> Path:

@@ -1,6 +1,7 @@
 """`make migration` writes the version that makes what is declared, and undoes it again."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -248,7 +249,7 @@ def test_a_planned_upgrade_names_changes_and_rows_and_writes_nothing(migrated, t
     with migrated.writing() as connection:
         command.upgrade(build_config(connection), "head")
     [pending] = plan.pending
-    assert pending.version == f"{int(HEAD) + 1:04}"
+    assert (pending.version, pending.title) == (f"{int(HEAD) + 1:04}", "Many changes.")
     assert {
         "create table weather",
         "drop table source_fields, with its rows",
@@ -263,6 +264,47 @@ def test_a_planned_upgrade_names_changes_and_rows_and_writes_nothing(migrated, t
     assert plan.seconds == 2
     assert plan.additional_bytes > 0
     assert set(table_names(migrated)) - before.keys() >= {"weather"}
+
+
+@pytest.mark.slow
+def test_a_pending_version_that_is_killed_leaves_all_rows_and_is_repeated(migrated, tmp_path):
+    partition_loader = PartitionLoader(migrated, tmp_path / "store")
+    partition_loader.land(row("AAA"), row("BBB"))
+    partition_loader.land(row("AAA", share_quantity=7))
+    before, folder = rows(migrated), tmp_path / "versions"
+    folder.mkdir()
+    write("many_changes", folder, *changed())
+    url = migrated._engine.url.render_as_string(hide_password=False)
+    for number in KILLED_AT:
+        arguments = [url, str(folder), str(number)]
+        ended = subprocess.run([sys.executable, "-c", UPGRADE, *arguments], check=False)  # noqa: S603
+        assert ended.returncode == -signal.SIGKILL
+        assert (rows(migrated), migrated.version()) == (before, HEAD)
+    with migrated.writing() as connection:
+        command.upgrade(with_folder(build_alembic_config(connection), folder), "head")
+        check(connection, *(changed()))
+
+
+KILLED_AT = (1, 3, 10, 20, 30)
+"""Statements at which an upgrade by the changes above is killed."""
+
+UPGRADE = """
+import sys
+from pathlib import Path
+
+from alembic import command
+
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
+from tests.migrations.stored_states import kill_at_statement
+from tests.migrations.test_next_version import with_folder
+
+kill_at_statement(int(sys.argv[3]))
+with Warehouse(sys.argv[1], clock=Clock()) as warehouse, warehouse.writing() as connection:
+    command.upgrade(with_folder(build_alembic_config(connection), Path(sys.argv[2])), "head")
+"""
+"""A program that applies the versions of a folder, and is killed at a statement."""
 
 
 def size_of(warehouse: Warehouse) -> int:

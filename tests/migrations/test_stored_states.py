@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterable
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
@@ -123,19 +123,15 @@ def test_an_upgrade_that_is_killed_keeps_all_rows_and_is_repeated(stored):
     with closing(sqlite3.connect(stored)) as connection:
         connection.execute("DELETE FROM database_labels WHERE name = 'schema'")
         connection.commit()
-    killed = 0
-    for seconds in (0.0, 0.02, 0.05, 0.1, 0.2, 0.4):
-        with subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-c", UPGRADE, str(stored)], stdout=subprocess.PIPE
-        ) as program:
-            assert program.stdout is not None
-            assert program.stdout.readline() == b"begins\n"
-            with suppress(subprocess.TimeoutExpired):
-                program.wait(seconds)
-            program.kill()
-        killed += program.returncode == -signal.SIGKILL
-        assert read_rows(stored, columns) == before
-    assert killed > 0
+    numbers = [2**power for power in range(12)]
+    statuses = [
+        subprocess.run([sys.executable, "-c", UPGRADE, str(stored), str(number)]).returncode  # noqa: S603
+        for number in numbers
+        if read_rows(stored, columns) == before
+    ]
+    killed = statuses.count(-signal.SIGKILL)
+    assert killed > 3
+    assert statuses == [-signal.SIGKILL] * killed + [0] * (len(numbers) - killed)
     with open_file(stored) as warehouse:
         warehouse.upgrade(holds="real")
         assert (warehouse.version(), warehouse.compare_tables()) == (NEWEST_VERSION, [])
@@ -148,12 +144,13 @@ import sys
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables import catalogue
+from tests.migrations.stored_states import kill_at_statement
 
+kill_at_statement(int(sys.argv[2]))
 with Warehouse(f"sqlite:///{sys.argv[1]}", clock=Clock()) as warehouse:
-    print("begins", flush=True)
     warehouse.upgrade(holds="real")
 """
-"""A program that upgrades a file."""
+"""A program that upgrades a file, and is killed at a statement."""
 
 
 def test_a_backup_of_before_the_upgrade_brings_the_stored_rows_back(stored, tmp_path):

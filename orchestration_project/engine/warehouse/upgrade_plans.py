@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, inspect, literal_column, select, table, text
@@ -10,39 +10,17 @@ from sqlalchemy import Connection, func, inspect, literal_column, select, table,
 from orchestration_project.engine.warehouse.connecting import DATABASE_SIZE
 from orchestration_project.engine.warehouse.migrating import (
     build_alembic_config,
+    is_compared,
     is_current,
+    is_recorded,
     read_schema_version,
     refuse_encoding,
     refuse_other_tables,
 )
 from orchestration_project.engine.warehouse.own_schema import find_additive_changes
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import NEWEST_VERSION
-from orchestration_project.migrations.changes import (
-    AddColumn,
-    ChangeComment,
-    CreateIndex,
-    CreateTable,
-    CreateView,
-    DropColumn,
-    DropIndex,
-    DropTable,
-    DropView,
-    RebuildTable,
-    SchemaChange,
-)
-
-DESCRIPTIONS: Mapping[type, str] = {
-    CreateTable: "create table {0.table.name}",
-    DropTable: "drop table {0.table.name}, with its rows",
-    CreateView: "create view {0.view.name}",
-    DropView: "drop view {0.view.name}",
-    CreateIndex: "create index {0.index.name} of {0.table}",
-    DropIndex: "drop index {0.index.name} of {0.table}",
-    AddColumn: "add column {0.table}.{0.column.name}",
-    DropColumn: "drop column {0.table}.{0.column.name}",
-    RebuildTable: "copy table {0.after.name} to one with other columns",
-}
-"""Words for a change, by its class; comments are counted."""
+from orchestration_project.migrations.changes import ChangeComment, SchemaChange
 
 ROWS_PER_SECOND = 100_000
 """Rows of 14 to 20 columns that are copied in a second, at least.
@@ -69,9 +47,10 @@ HAS_TABLE_SIZES = text("SELECT sqlite_compileoption_used('ENABLE_DBSTAT_VTAB')")
 
 @dataclass(frozen=True)
 class PendingVersion:
-    """A version of the tables that was not applied yet, and its changes in words."""
+    """A version of the tables that was not applied yet, with its title and changes in words."""
 
     version: str
+    title: str
     changes: Sequence[str]
 
 
@@ -87,6 +66,8 @@ class UpgradePlan:
         table_bytes: Size of these tables; None: unknown for this kind of database.
         database_bytes: Size of the database; None: unknown.
         additions: Tables, columns and indexes of others, which stay.
+        is_recorded: Whether a hash or declaration of these tables is stored; else `migrate`
+            compares them once and stores it.
     """
 
     version: str | None
@@ -96,15 +77,16 @@ class UpgradePlan:
     table_bytes: int | None = 0
     database_bytes: int | None = None
     additions: Sequence[str] = ()
+    is_recorded: bool = True
 
     @property
     def is_any(self) -> bool:
         """Whether an upgrade would change anything."""
-        return bool(self.pending or self.own_changes)
+        return bool(self.pending or self.own_changes) or not self.is_recorded
 
     @property
     def seconds(self) -> int:
-        """Estimate of the time that it takes, at most, s: by `ROWS_PER_SECOND`."""
+        """Estimate of the time that it takes, s: by `ROWS_PER_SECOND`."""
         copied = math.ceil(sum(self.rows.values()) / ROWS_PER_SECOND)
         return copied + SECONDS_PER_VERSION * len(self.pending)
 
@@ -112,6 +94,32 @@ class UpgradePlan:
     def additional_bytes(self) -> int | None:
         """Disk that it takes while it runs, bytes."""
         return None if self.table_bytes is None else COPIES * self.table_bytes
+
+    def refuse_full_disk(self, free: int | None) -> None:
+        """Refuse a disk on which the upgrade would fail.
+
+        Args:
+            free: Its free bytes; None: unknown.
+
+        Raises:
+            ConfigurationError: They are fewer than the upgrade takes while it runs.
+        """
+        needed = self.additional_bytes or 0
+        if free is not None and needed > free:
+            raise ConfigurationError(
+                "the disk of the database is too small for the upgrade",
+                expected=f"{needed:,} free bytes, for a copy of the tables and its log",
+                found=f"{free:,} free bytes",
+                remedy="free the space, or move the database to a larger disk",
+            )
+
+
+OF_EMPTY_DATABASE = UpgradePlan(
+    None,
+    [PendingVersion(NEWEST_VERSION, "All tables", ["make all tables of an empty database"])],
+    database_bytes=0,
+)
+"""Plan for a database without tables."""
 
 
 def plan_upgrade(connection: Connection, schema: str | None) -> UpgradePlan:
@@ -125,15 +133,16 @@ def plan_upgrade(connection: Connection, schema: str | None) -> UpgradePlan:
         refuse_encoding(connection)
     version = read_schema_version(connection)
     if version is None:
-        return UpgradePlan(None, [plan_making()], database_bytes=_measure_database(connection))
+        return replace(OF_EMPTY_DATABASE, database_bytes=_measure_database(connection))
     if is_current(connection):
         pending, names = [], []
         additions = refuse_other_tables(connection)
+        has_record = is_compared(connection) and is_recorded(connection)
     else:
         pending, changes = _read_pending(connection, version)
         present = set(inspect(connection).get_table_names(schema=schema))
-        names = sorted({*map(_find_read_table, changes)} & present)
-        additions = []
+        names = sorted({change.rows_of.format(change) for change in changes} & present)
+        additions, has_record = [], True
     return UpgradePlan(
         version,
         pending,
@@ -142,12 +151,8 @@ def plan_upgrade(connection: Connection, schema: str | None) -> UpgradePlan:
         _measure_tables(connection, names),
         _measure_database(connection),
         additions,
+        has_record,
     )
-
-
-def plan_making() -> PendingVersion:
-    """Return the making of all tables in an empty database."""
-    return PendingVersion(NEWEST_VERSION, ["make all tables of an empty database"])
 
 
 def _read_pending(
@@ -158,7 +163,7 @@ def _read_pending(
     revisions = list(script.iterate_revisions("head", version))[::-1]
     changes = [list[SchemaChange](revision.module.CHANGES) for revision in revisions]
     pending = [
-        PendingVersion(revision.revision, describe_changes(of_version))
+        PendingVersion(revision.revision, revision.doc, describe_changes(of_version))
         for revision, of_version in zip(revisions, changes, strict=True)
     ]
     return pending, [change for of_version in changes for change in of_version]
@@ -166,24 +171,12 @@ def _read_pending(
 
 def describe_changes(changes: Iterable[SchemaChange]) -> list[str]:
     """Return changes in words, those of comments as one."""
-    texts: list[str] = []
-    comments = 0
-    for change in changes:
-        comments += isinstance(change, ChangeComment)
-        if (description := DESCRIPTIONS.get(type(change))) is not None:
-            texts.append(description.format(change))
+    changes = list(changes)
+    texts = [
+        change.words.format(change) for change in changes if not isinstance(change, ChangeComment)
+    ]
+    comments = len(changes) - len(texts)
     return [*texts, f"change {comments} comments"] if comments else texts
-
-
-def _find_read_table(change: SchemaChange) -> str:
-    """Return the table whose rows a change reads or copies; empty: it reads none."""
-    match change:
-        case RebuildTable(before, _):
-            return before.name
-        case CreateIndex(name, _) | DropColumn(name, _):
-            return name
-        case _:
-            return ""
 
 
 def _count_rows(connection: Connection, name: str) -> int:
@@ -200,8 +193,11 @@ def _measure_tables(connection: Connection, names: Sequence[str]) -> int | None:
         return _measure_database(connection)
     if kind not in TABLE_SIZE:
         return None
-    sizes = [connection.execute(TABLE_SIZE[kind], {"name": name}).scalar() for name in names]
-    return sum(int(size or 0) for size in sizes)
+    sizes: list[int | None] = [
+        connection.execute(TABLE_SIZE[kind], {"name": name}).scalar() for name in names
+    ]
+    known = [int(size) for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
 
 
 def _measure_database(connection: Connection) -> int | None:

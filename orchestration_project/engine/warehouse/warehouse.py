@@ -385,13 +385,18 @@ class Warehouse:
             return read_schema_version(connection)
 
     def plan_upgrade(self) -> UpgradePlan:
-        """Return the effect of `upgrade`; nothing is written.
+        """Return the effect of `upgrade`; nothing is written, and no file is made.
 
         Raises:
             ConfigurationError: As `upgrade`.
         """
-        from orchestration_project.engine.warehouse.upgrade_plans import plan_upgrade
+        from orchestration_project.engine.warehouse.upgrade_plans import (
+            OF_EMPTY_DATABASE,
+            plan_upgrade,
+        )
 
+        if self.file is not None and not self.file.exists():
+            return OF_EMPTY_DATABASE
         with self.reading() as connection:
             return plan_upgrade(connection, self._schema)
 
