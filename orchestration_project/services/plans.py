@@ -110,7 +110,8 @@ class Plan:
     @property
     def plan_id(self) -> str:
         """ID: first digits of the hash of what it says, without times."""
-        return hash_statements(self.code_sha256, map(asdict, self.partitions))
+        failures = map(_build_fields, self.failures)
+        return hash_statements(self.code_sha256, map(asdict, self.partitions), failures)
 
     def to_fields(self) -> dict[str, Any]:
         """Return it as the fields of its document."""
@@ -128,11 +129,16 @@ class Plan:
         }
 
 
-def hash_statements(code_sha256: str, partitions: Iterable[Mapping[str, Any]]) -> str:
-    """Return the ID of a plan, of the fields of its partitions."""
-    statements = [{**partition, "seconds": 0} for partition in partitions]
-    text = write_json({"code": code_sha256, "partitions": statements})
-    return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
+def hash_statements(
+    code_sha256: str, partitions: Iterable[Mapping[str, Any]], failures: Iterable[Mapping[str, str]]
+) -> str:
+    """Return the ID of a plan, of the fields of its partitions and failures."""
+    statements = {
+        "code": code_sha256,
+        "partitions": [{**partition, "seconds": 0} for partition in partitions],
+        "failures": list(failures),
+    }
+    return hashlib.sha256(write_json(statements).encode()).hexdigest()[:ID_DIGITS]
 
 
 def name_plan(plan_id: str) -> str:
@@ -142,8 +148,8 @@ def name_plan(plan_id: str) -> str:
 
 def find_plan_id(session: str) -> str:
     """Return the ID of the plan that the runs of a session applied; empty: none."""
-    found = re.fullmatch(rf"{PLAN_SESSION}([0-9a-f]{{{ID_DIGITS}}})", session)
-    return found[1] if found else ""
+    match = re.fullmatch(rf"{PLAN_SESSION}([0-9a-f]{{{ID_DIGITS}}})", session)
+    return match[1] if match else ""
 
 
 def _build_fields(item: Any) -> Any:
@@ -392,7 +398,7 @@ def read_plan(file: Path) -> PlanDocument:
             found=f"{len(failures)} that could not be planned, as {failures[0]['partition_key']}",
             remedy="correct what its failures name, and plan again",
         )
-    if plan_id != (computed := hash_statements(code, stated)):
+    if plan_id != (computed := hash_statements(code, stated, failures)):
         raise ConfigurationError(
             f"invalid plan {file}: expected the ID of what it says, {computed}",
             found=plan_id,

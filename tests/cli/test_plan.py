@@ -92,6 +92,14 @@ def test_a_change_is_shown_reviewed_and_applied(place, doubled, capfd, tmp_path)
     with ZipFile(place / "state" / "evidence" / f"evidence-run-{run.run_id}.zip") as archive:
         [kept] = [name for name in archive.namelist() if name.startswith("plans/")]
         assert archive.read(kept) == plan.read_bytes()
+        assert archive.read("missing_plans.jsonl") == b""
+    [stored] = (place / "state").rglob(kept)
+    stored.unlink()
+    assert main(["evidence", "export", "--session", run.tags["session"]]) == 0
+    [file] = (place / "state" / "evidence").glob("evidence-session-*.zip")
+    with ZipFile(file) as archive:
+        missing = json.loads(archive.read("missing_plans.jsonl"))
+    assert missing["plan"] == json.loads(plan.read_text())["id"]
     after = tables(place)
     assert after["finra_symbol_week"] != before["finra_symbol_week"]
     assert len(after["finra_otc_weekly_history"]) == 1
@@ -142,6 +150,7 @@ def test_names_that_do_not_exist_are_refused(place, capfd, arguments: list[str],
         ("code", "the code is not the one that the plan was made with"),
         ("failed", "1 that could not be planned"),
         ("edited", "expected the ID of what it says"),
+        ("without failures", "expected the ID of what it says"),
     ],
 )
 def test_what_is_no_plan_of_this_state_is_refused(place, capfd, tmp_path, text, message):
@@ -149,9 +158,10 @@ def test_what_is_no_plan_of_this_state_is_refused(place, capfd, tmp_path, text, 
     document = {"format": "plan 1", "id": "1", "code_sha256": "0", "partitions": [], "failures": []}
     failures = [{"table": "t", "partition_key": "p", "reason": "r"}]
     other = {
-        "code": {**document, "id": hash_statements("0", [])},
+        "code": {**document, "id": hash_statements("0", [], [])},
         "failed": {**document, "failures": failures},
         "edited": document,
+        "without failures": {**document, "id": hash_statements("0", [], failures)},
     }
     file.write_text(json.dumps(other[text]) if text in other else text)
     assert main(["apply", str(file)]) == 1
@@ -183,7 +193,7 @@ def test_a_plan_of_a_table_without_replay_names_cause_and_remedy(place, capfd, t
     partition = {"table": "other_table", "partition_key": "p", "token": 1, "differences": [counts]}
     document = {
         "format": "plan 1",
-        "id": hash_statements(hash_code(), [partition]),
+        "id": hash_statements(hash_code(), [partition], []),
         "code_sha256": hash_code(),
         "failures": [],
         "partitions": [{**partition, "is_loaded": True}],

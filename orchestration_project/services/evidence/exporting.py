@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePath
@@ -235,21 +235,27 @@ def _write(
     archive.add_lines("checks.jsonl", check_results(sources.instance, run_ids))
     archive.add_lines("run_events.jsonl", run_events(sources.instance, run_ids))
     if sources.artifacts is not None:
-        for name, content in _read_plans(connection, subject, sources.artifacts):
-            archive.add(name, content)
+        _write_plans(archive, connection, subject, sources.artifacts)
     if sources.bytes_of is not None:
         _write_bytes(archive, connection, subject, sources.bytes_of)
 
 
-def _read_plans(
-    connection: Connection, subject: EvidenceSubject, artifacts: ArtifactStore
-) -> Iterator[tuple[str, bytes]]:
-    """Yield names and documents of the plans that the runs applied; a session has its ID."""
+def _write_plans(
+    archive: Archive, connection: Connection, subject: EvidenceSubject, artifacts: ArtifactStore
+) -> None:
+    """Write the documents of the plans that the runs applied, and name those that are missing.
+
+    The session of such a run has the ID of its plan.
+    """
     sessions = select(operations_runs.c.session).where(operations_runs.c.run_id.in_(subject.runs))
-    plan_ids = set(map(find_plan_id, connection.execute(sessions).scalars()))
-    for name in sorted(name_plan(plan_id) for plan_id in plan_ids if plan_id):
-        if artifacts.found(name) is not None:  # else it is a session that a person named so
-            yield name, artifacts.get(name)
+    plan_ids = set(map(find_plan_id, connection.execute(sessions).scalars())) - {""}
+    missing = []
+    for plan_id in sorted(plan_ids):
+        try:
+            archive.add(name_plan(plan_id), artifacts.get(name_plan(plan_id)))
+        except FileNotFoundError:
+            missing.append(json.dumps({"plan": plan_id, "why": "its document is not stored"}))
+    archive.add_lines("missing_plans.jsonl", missing)
 
 
 def _describe_rules(sources: Sources, inputs: Mapping[str, DerivedInputs]) -> dict[str, Any]:

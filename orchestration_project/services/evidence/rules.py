@@ -166,6 +166,7 @@ CONTENTS = {
     "rows/": "the loaded rows of the partition as known at the time, and those derived from them",
     RULES_FILE: "the formula of each column, and which lines of captures are rows",
     RECOMPUTE: "recomputes a published number from the contents, with Python alone",
+    "missing_plans.jsonl": "plans that the runs applied and that are not stored any more",
     "missing_bytes.jsonl": "contents that are not stored any more, and why",
     CAPTURED_BYTES: "fetched contents, as they came; the name is the SHA-256",
 }
