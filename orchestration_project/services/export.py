@@ -33,6 +33,9 @@ from orchestration_project.tables.catalogue import Relation
 from orchestration_project.tables.schema import Query
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow.ipc import RecordBatchFileWriter
+    from pyarrow.parquet import ParquetWriter
     from xlsxwriter.format import Format
     from xlsxwriter.worksheet import Worksheet
 
@@ -177,15 +180,10 @@ def write_parquet(
     """
     from pyarrow.parquet import ParquetWriter
 
-    frames = iter(batches)
-    first = next(frames).to_arrow(compat_level=PLAIN_ARROW)
-    row_count = first.num_rows
+    tables = _convert_to_arrow(batches)
+    first = next(tables)
     with ParquetWriter(sink, first.schema, compression="zstd") as writer:
-        if row_count:
-            writer.write_table(first)
-        for frame in frames:
-            writer.write_table(frame.to_arrow(compat_level=PLAIN_ARROW))
-            row_count += frame.height
+        row_count = _write_tables(writer, first, tables)
         if metadata := footer():
             writer.add_key_value_metadata(dict(metadata))
     return ExportSummary(row_count, sink.tell())
@@ -198,15 +196,28 @@ def write_arrow(batches: Batches, sink: IO[bytes]) -> ExportSummary:
     """
     from pyarrow.ipc import new_file
 
-    frames = iter(batches)
-    first = next(frames).to_arrow(compat_level=PLAIN_ARROW)
-    row_count = first.num_rows
+    tables = _convert_to_arrow(batches)
+    first = next(tables)
     with new_file(sink, first.schema) as writer:
-        writer.write_table(first)
-        for frame in frames:
-            writer.write_table(frame.to_arrow(compat_level=PLAIN_ARROW))
-            row_count += frame.height
+        row_count = _write_tables(writer, first, tables)
     return ExportSummary(row_count, sink.tell())
+
+
+def _convert_to_arrow(batches: Batches) -> Iterator["pa.Table"]:
+    return (batch.to_arrow(compat_level=PLAIN_ARROW) for batch in batches)
+
+
+def _write_tables(
+    writer: "ParquetWriter | RecordBatchFileWriter", first: "pa.Table", others: Iterable["pa.Table"]
+) -> int:
+    """Write tables of which the first one may be empty; return the number of rows."""
+    row_count = first.num_rows
+    if row_count:
+        writer.write_table(first)
+    for table in others:
+        writer.write_table(table)
+        row_count += table.num_rows
+    return row_count
 
 
 def write_markdown(batches: Batches, sink: IO[bytes]) -> ExportSummary:
