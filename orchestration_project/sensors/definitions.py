@@ -37,6 +37,11 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.balancing import forget_failure
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.registry import AnyJob
+from orchestration_project.services.backfills import (
+    REQUESTED_BY,
+    find_active_backfill,
+    request_backfill,
+)
 from orchestration_project.services.pauses import Pauses, pause_of_job
 from orchestration_project.settings import load_shared_settings
 
@@ -240,6 +245,41 @@ def find_run_under_way(instance: dg.DagsterInstance, job: str) -> str:
     """Return the reason to skip a tick while a run of the job is under way; empty: none is."""
     runs = instance.get_runs(dg.RunsFilter(job_name=job, statuses=ACTIVE_STATUSES), limit=1)
     return f"The run {runs[0].run_id} of {job} is under way." if runs else ""
+
+
+def find_earlier_backfill(instance: dg.DagsterInstance, schedule_name: str) -> str:
+    """Return the reason to skip a tick while a backfill of the schedule runs; empty: none does."""
+    running = find_active_backfill(instance, {REQUESTED_BY: schedule_name})
+    return f"The backfill {running} of an earlier tick is still running." if running else ""
+
+
+def launch_backfill(
+    context: dg.ScheduleEvaluationContext,
+    plan: TickPlan,
+    schedule_name: str,
+    assets: Sequence[dg.AssetKey],
+    title: str,
+) -> dg.SkipReason:
+    """Backfill the partitions that a plan requests; return what the tick did, as Dagster shows it.
+
+    Args:
+        context: Of the tick.
+        plan: Its decision; `REQUESTED` has the keys.
+        schedule_name: The schedule, whose runs the backfill's count as.
+        assets: What is backfilled.
+        title: What people read of the backfill.
+    """
+    if plan.skip_reason:
+        return dg.SkipReason(plan.skip_reason)
+    backfill = request_backfill(
+        context.instance,
+        context.repository_def,
+        assets,
+        list(plan.places[REQUESTED]),
+        tags={REQUESTED_BY: schedule_name},
+        title=title,
+    )
+    return dg.SkipReason(f"Launched the backfill {backfill}: {plan.message}")
 
 
 RUN_KEY = "dagster/run_key"

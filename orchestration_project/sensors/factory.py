@@ -26,19 +26,16 @@ from orchestration_project.errors import SourceError
 from orchestration_project.resources.own_derived import loads_state, outdated_versions
 from orchestration_project.sensors.definitions import (
     build_answer,
+    find_earlier_backfill,
     find_run_under_way,
     keys_under_way,
+    launch_backfill,
     read_known_keys,
     record_plan,
     schedule,
     sensor,
 )
 from orchestration_project.sensors.plans import OutdatedTable, plan_own_derivation
-from orchestration_project.services.backfills import (
-    REQUESTED_BY,
-    find_active_backfill,
-    request_backfill,
-)
 from orchestration_project.settings import settings_class
 from orchestration_project.settings.project import own_domain
 
@@ -119,9 +116,8 @@ def backfill_schedule(made: DatasetAssets) -> dg.ScheduleDefinition:
         required_resource_keys={"clock", "settings", "warehouse", dataset.resource},
     )
     def weekly_backfill(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
-        running = find_active_backfill(context.instance, {REQUESTED_BY: name})
-        if running is not None:
-            return dg.SkipReason(f"The backfill {running} of an earlier tick is still running.")
+        if running := find_earlier_backfill(context.instance, name):
+            return dg.SkipReason(running)
         resources, partitioning = context.resources, dataset.partitioning
         today: date = resources.clock.today(partitioning.calendar.zone)
         limits = dataset.limits(resources.settings, today)
@@ -138,21 +134,8 @@ def backfill_schedule(made: DatasetAssets) -> dg.ScheduleDefinition:
             plan=plan,
             now=resources.clock.now(),
         )
-        if plan.skip_reason:
-            return dg.SkipReason(plan.skip_reason)
-        missing = list(plan.places[REQUESTED])
-        backfill = request_backfill(
-            context.instance,
-            context.repository_def,
-            dataset.asset_keys,
-            missing,
-            tags={REQUESTED_BY: name},
-            title=f"{dataset.table.name}: {len(missing)} partitions missing",
-        )
-        return dg.SkipReason(
-            f"Launched the backfill {backfill} of {len(missing)} partitions, from {missing[0]} to "
-            f"{missing[-1]}."
-        )
+        title = f"{dataset.table.name}: {len(plan.places[REQUESTED])} partitions missing"
+        return launch_backfill(context, plan, name, dataset.asset_keys, title)
 
     return weekly_backfill
 

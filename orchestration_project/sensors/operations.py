@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import dagster as dg
-from pydantic import BaseModel, Field, ValidationError
 
 from orchestration_project.assets.operations import checks_job, clean_up_job, export_job
 from orchestration_project.assets.operations.catalogue import READINESS
@@ -32,6 +31,7 @@ from orchestration_project.sensors.plans import (
     list_exports,
     plan_exports,
     plan_state_checks,
+    read_followed,
 )
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.alerts.rules.decisions import Progress
@@ -112,20 +112,6 @@ def _deliver(alerts: Alerts) -> str:
     return f"Sent {number} alerts; still waiting: {left}.{why}"
 
 
-class Followed(BaseModel):
-    """Cursor of `operations_on_state_change`.
-
-    Attributes:
-        seen: Change of the last run that is recorded; None: none is.
-        shown: Digests of the states that are shown, by name.
-        checked_since: Load of the code after which the hourly checks were started.
-    """
-
-    seen: datetime | None = None
-    shown: dict[str, str] = Field(default_factory=dict)
-    checked_since: str = ""
-
-
 @sensor(
     profile=PROFILE,
     job=checks_job,
@@ -144,7 +130,7 @@ def operations_on_state_change(
 
     After each start of the UI, the hourly checks are started once the ledger has all runs.
     """
-    before, ledger = read_cursor(context.cursor), Ledger(warehouse, clock)
+    before, ledger = read_followed(context.cursor), Ledger(warehouse, clock)
     ledger_update = follow(context.instance, ledger, before.seen)
     digests, events = detect_changes(
         before.shown,
@@ -157,19 +143,14 @@ def operations_on_state_change(
             warehouse=warehouse,
         ),
     )
-    is_due = ledger_update.is_all and before.checked_since != CODE_LOADED_AT.isoformat()
-    is_due = is_due and _has_all_runs(context, ledger)
-    after = Followed(
-        seen=ledger_update.seen,
-        shown=dict(digests),
-        checked_since=CODE_LOADED_AT.isoformat() if is_due else before.checked_since,
-    )
+    is_checked = before.checked_since == HOURLY_CHECKS.run_key  # else all runs are counted
+    has_all_runs = ledger_update.is_all and not is_checked and _has_all_runs(context, ledger)
     plan = plan_state_checks(
         HOURLY_CHECKS,
-        is_due=is_due,
+        before.model_copy(update={"seen": ledger_update.seen, "shown": dict(digests)}),
+        has_all_runs=has_all_runs,
         shown=[event.asset_key.to_user_string() for event in events],
         recorded=_describe_update(ledger_update),
-        cursor=after.model_dump_json(),
     )
     return build_result(plan, events)
 
@@ -186,14 +167,6 @@ def _describe_update(ledger_update: LedgerUpdate) -> str:
     written = ledger_update.written
     remainder = "" if ledger_update.is_all else " More wait for the next tick."
     return f"Recorded {written.added} new and {written.changed} changed runs.{remainder}"
-
-
-def read_cursor(cursor: str | None) -> Followed:
-    """Read the cursor of a tick; one of a former release shows all states once again."""
-    try:
-        return Followed.model_validate_json(cursor or "{}")
-    except ValidationError:
-        return Followed()
 
 
 def _has_all_runs(context: dg.SensorEvaluationContext, ledger: Ledger) -> bool:

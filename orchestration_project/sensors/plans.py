@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from pydantic import BaseModel, Field, ValidationError
+
 from orchestration_project.engine.contracts.ticks import (
     ONCE_A_DAY,
     REQUESTED,
@@ -155,19 +157,43 @@ def plan_scheduled(
 # -- states of the platform ------------------------------------------------------------------------
 
 
+class Followed(BaseModel):
+    """Cursor of a tick that records runs and shows states.
+
+    Attributes:
+        seen: Change of the last run that is recorded; None: none is.
+        shown: Digests of the states that are shown, by name.
+        checked_since: Key of the last run of the hourly checks, which names a load of the code.
+    """
+
+    seen: datetime | None = None
+    shown: dict[str, str] = Field(default_factory=dict)
+    checked_since: str = ""
+
+
+def read_followed(cursor: str | None) -> Followed:
+    """Read the cursor of a tick; one of a former release shows all states once again."""
+    try:
+        return Followed.model_validate_json(cursor or "{}")
+    except ValidationError:
+        return Followed()
+
+
 def plan_state_checks(
-    run: PlannedRun, *, is_due: bool, shown: Sequence[str], recorded: str, cursor: str
+    run: PlannedRun, after: Followed, *, has_all_runs: bool, shown: Sequence[str], recorded: str
 ) -> TickPlan:
-    """Return the run of the hourly checks, if it is due, or what the tick recorded and showed.
+    """Return the run of the hourly checks once after each load of the code, or what a tick did.
 
     Args:
-        run: The run.
-        is_due: Whether the code was loaded since the checks, and the ledger has all runs.
+        run: The run; its key names the load of the code.
+        after: What the next tick reads, if no run is requested.
+        has_all_runs: Whether the ledger has the runs that the checks count.
         shown: Names of the states that the tick showed on their assets.
         recorded: A sentence about runs that the tick recorded.
-        cursor: What the next tick reads.
     """
-    if is_due:
-        return TickPlan(requests=[run], cursor=cursor)
+    if has_all_runs and after.checked_since != run.run_key:
+        checked = after.model_copy(update={"checked_since": run.run_key})
+        return TickPlan(requests=[run], cursor=checked.model_dump_json())
     names = ", ".join(shown) or "nothing changed"
-    return TickPlan(skip_reason=f"{recorded} Shown: {names}.", cursor=cursor)
+    reason = f"{recorded} Shown: {names}."
+    return TickPlan(skip_reason=reason, cursor=after.model_dump_json())

@@ -54,6 +54,7 @@ from orchestration_project.engine.contracts.ticks import (
 from orchestration_project.engine.contracts.webhooks.queue import DispatchPlan
 from orchestration_project.sensors.plans import (
     DueExports,
+    Followed,
     OutdatedTable,
     list_exports,
     plan_deliveries,
@@ -61,6 +62,7 @@ from orchestration_project.sensors.plans import (
     plan_own_derivation,
     plan_scheduled,
     plan_state_checks,
+    read_followed,
 )
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -153,6 +155,7 @@ def test_a_tick_places_each_partition_once_and_requests_none_that_runs(data, day
 def test_a_backfill_loads_listed_partitions_that_were_never_loaded():
     plan = plan_backfill(["a", "b", "c", "a"], existing=["b", "c"], loaded=["c"])
     assert plan.places == {REQUESTED: ["b"], "loaded": ["c"], "no_partition": ["a"]}
+    assert (plan.message, plan.skip_reason) == ("1 partitions, from b to b.", "")
     assert plan_backfill(["c"], ["c"], ["c"]).skip_reason == (
         "Nothing to do: all 1 listed partitions are loaded."
     )
@@ -414,11 +417,14 @@ def test_one_run_spans_the_months_of_all_waiting_symbols():
         WaitingSymbol("A", date(2026, 1, 1), date(2026, 1, 1), NOON),
         WaitingSymbol("B", date(2025, 11, 1), date(2026, 2, 1), NOON - timedelta(days=1)),
     ]
-    plan = plan_waiting(waiting)
+    plan = plan_waiting([*waiting, waiting[0]._replace(symbol="C")], ["A", "B"])
     assert tags(plan) == [("2025-11-01", "2026-02-01")]
     key = "prices_waiting 2026-03-02T12:00:00+00:00 2025-11-01 2026-02-01 2"
     assert plan.requests[0].run_key == key
-    assert plan_waiting([]).requests == ()
+    for due, wanted_now in (([], ["A"]), (waiting, [])):
+        assert plan_waiting(due, wanted_now).skip_reason == (
+            "Nothing to do: no symbol waits for a time that has come."
+        )
 
 
 def wanted(loaded=(), refused=()) -> WantedSymbols:
@@ -577,7 +583,12 @@ def test_reasons_of_the_platform_name_what_became_of_earlier_runs():
         "No schedule is due; 2 due times were skipped. Disabled nightly: no job. No alert."
     )
     run = PlannedRun(run_key="loaded")
-    idle = plan_state_checks(run, is_due=False, shown=[], recorded="Recorded 0.", cursor="{}")
-    assert (idle.skip_reason, idle.cursor) == ("Recorded 0. Shown: nothing changed.", "{}")
-    due = plan_state_checks(run, is_due=True, shown=[], recorded="", cursor="{}")
+    new, checked = Followed(), Followed(checked_since="loaded")
+    for after, has_all_runs in ((new, False), (checked, True), (checked, False)):
+        idle = plan_state_checks(run, after, has_all_runs=has_all_runs, shown=[], recorded="None.")
+        assert (idle.requests, idle.skip_reason) == ((), "None. Shown: nothing changed.")
+        assert read_followed(idle.cursor) == after
+    due = plan_state_checks(run, new, has_all_runs=True, shown=[], recorded="")
     assert (due.requests, due.skip_reason) == ([run], "")
+    assert read_followed(due.cursor) == checked
+    assert read_followed("of a former release") == new

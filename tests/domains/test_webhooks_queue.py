@@ -18,6 +18,7 @@ from orchestration_project.engine.contracts.webhooks.queue import (
     Row,
     derive_change,
     fail_unclaimed,
+    find_ended_holders,
     find_wait_end,
     plan_batch_run,
     plan_single_runs,
@@ -265,6 +266,16 @@ def test_a_batch_that_failed_before_it_claimed_counts_as_an_attempt_at_its_first
     [(_, dead)] = state_of(last).find_unclaimed({last.attempt: failure})
     plan = plan_batch_run(state_of(SECOND), 0, [change, dead])
     assert plan == DispatchPlan([SECOND], ended_run_count=2, dead_count=1, waits=[])
+
+
+def test_leases_end_of_runs_that_ended_or_were_deleted_but_not_of_those_under_way():
+    ends = {"ended": NOON, "at work": None, "without end": None}
+    holders = ["ended", "at work", "without end", "deleted"]
+    assert find_ended_holders(holders, ends, {"at work"}) == {
+        "ended": NOON,
+        "without end": None,
+        "deleted": None,
+    }
 
 
 def test_plans_of_several_sources_add_up():

@@ -25,10 +25,10 @@ from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.sensors.operations import (
     CODE_LOADED_AT,
-    Followed,
     operations_checks_hourly,
     operations_on_state_change,
 )
+from orchestration_project.sensors.plans import Followed
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.rules.entries import RunFacts
 from orchestration_project.settings import load_settings

@@ -83,15 +83,19 @@ class WaitingSymbol(NamedTuple):
     since: datetime | None
 
 
-def plan_waiting(waiting: Sequence[WaitingSymbol]) -> TickPlan:
-    """Return one run over the months of all symbols that are due."""
-    if not waiting:
+def plan_waiting(due: Sequence[WaitingSymbol], wanted: Collection[str]) -> TickPlan:
+    """Return one run over the months of all symbols that are due and wanted.
+
+    A symbol that is not wanted any more waits for ever: runs do not ask for it.
+    """
+    wanted_due = [item for item in due if item.symbol in wanted]
+    if not wanted_due:
         reason = "Nothing to do: no symbol waits for a time that has come."
         return TickPlan(skip_reason=reason)
-    first = min(item.first_month for item in waiting).isoformat()
-    last = max(item.last_month for item in waiting).isoformat()
-    symbol_count = len({item.symbol for item in waiting})
-    newest = max(item.since for item in waiting if item.since)
+    first = min(item.first_month for item in wanted_due).isoformat()
+    last = max(item.last_month for item in wanted_due).isoformat()
+    symbol_count = len({item.symbol for item in wanted_due})
+    newest = max(item.since for item in wanted_due if item.since)
     run = PlannedRun(
         run_key=f"prices_waiting {newest.isoformat()} {first} {last} {symbol_count}",
         tags={RANGE_START: first, RANGE_END: last},

@@ -310,7 +310,8 @@ def plan_backfill(
         "no_partition": [key for key in keys if key not in existing and key not in loaded],
     }
     if missing:
-        return TickPlan(places=places)
+        message = f"{len(missing)} partitions, from {missing[0]} to {missing[-1]}."
+        return TickPlan(places=places, message=message)
     reason = f"Nothing to do: all {len(keys)} listed partitions are loaded."
     return TickPlan(places=places, skip_reason=reason)
 

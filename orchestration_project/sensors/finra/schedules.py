@@ -20,13 +20,14 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.domains.finra.ticks import plan_latest_weeks, plan_outdated_weeks
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.ticks import REQUESTED
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.source import FinraSource, outdated_weeks
 from orchestration_project.resources.finra.value import complete_weeks, restated_weeks
 from orchestration_project.sensors.definitions import (
     build_request,
     daily_schedule,
+    find_earlier_backfill,
+    launch_backfill,
     record_plan,
     schedule,
 )
@@ -34,11 +35,6 @@ from orchestration_project.sensors.finra.arrivals import (
     NEEDS,
     PROFILE,
     read_published_weeks,
-)
-from orchestration_project.services.backfills import (
-    REQUESTED_BY,
-    find_active_backfill,
-    request_backfill,
 )
 
 MONDAYS = "finra_otc_weekly_mondays"
@@ -59,25 +55,15 @@ def backfill_outdated_weeks(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SkipReason:
     """Backfill the weeks within the horizon that are missing, or that FINRA has restated."""
-    running = find_active_backfill(context.instance, {REQUESTED_BY: MONDAYS})
-    if running is not None:
-        return dg.SkipReason(f"The backfill {running} of an earlier tick is still running.")
+    if running := find_earlier_backfill(context.instance, MONDAYS):
+        return dg.SkipReason(running)
     weeks = read_published_weeks(clock, finra, settings, warehouse, WEEKS_LISTED)
     due, refusals = outdated_weeks(finra, warehouse, weeks.recent)
     plan = plan_outdated_weeks(weeks, due, refusals)
     table_name, now = finra_otc_weekly.name, clock.now()
     record_plan(warehouse, table_name, MONDAYS, listed=weeks.keys, plan=plan, now=now)
-    if plan.skip_reason:
-        return dg.SkipReason(plan.skip_reason)
-    backfill = request_backfill(
-        context.instance,
-        context.repository_def,
-        [spec.key for spec in SPECS],
-        list(plan.places[REQUESTED]),
-        tags={REQUESTED_BY: MONDAYS},
-        title=f"FINRA OTC weekly: {len(due)} partitions missing or restated",
-    )
-    return dg.SkipReason(f"Launched the backfill {backfill}: {plan.message}")
+    title = f"FINRA OTC weekly: {len(due)} partitions missing or restated"
+    return launch_backfill(context, plan, MONDAYS, [spec.key for spec in SPECS], title)
 
 
 finra_otc_weekly_mondays = schedule(

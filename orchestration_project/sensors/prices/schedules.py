@@ -65,15 +65,11 @@ def prices_waiting_hourly(
     settings: dg.ResourceParam[PricesSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.RunRequest | dg.SkipReason:
-    """Load symbols that waited for a quota, once the vendor grants requests again, and retries.
-
-    A symbol that is not wanted any more waits for ever: runs do not ask for it.
-    """
+    """Load symbols that waited for a quota, once the vendor grants requests again, and retries."""
     due = list(filter(_is_partition, _read_waiting(warehouse, clock.now())))
-    if due:  # else no tick need rank all symbols by their volume, every hour
-        symbols = set(wanted_symbols(settings, warehouse))
-        due = [item for item in due if item.symbol in symbols]
-    return build_run(plan_waiting(due))
+    # where none is, no tick need rank all symbols by their volume, every hour
+    wanted = set(wanted_symbols(settings, warehouse)) if due else ()
+    return build_run(plan_waiting(due, wanted))
 
 
 def _read_waiting(warehouse: Warehouse, now: datetime) -> list[WaitingSymbol]:

@@ -17,6 +17,7 @@ from orchestration_project.engine.contracts.webhooks.queue import (
     DispatchPlan,
     QueueState,
     Row,
+    find_ended_holders,
     plan_batch_run,
     plan_single_runs,
 )
@@ -129,7 +130,9 @@ class InboxQueue:
         A run that ended without a word left its leases; one that failed before it claimed anything
         counts as an attempt at the delivery that it was requested for.
         """
-        ended_count, states = self._end_leases(instance, name)
+        topic = build_topic(name)
+        ended = _find_ended_holders(instance, self._items.lease_holders(topic))
+        states = self._items.expire(topic, ended) if ended else ()
         runs_filter = dg.RunsFilter(tags={SOURCE_TAG: name}, statuses=ACTIVE_STATUSES)
         under_way_count = instance.get_runs_count(runs_filter)
         state = self._read_state({name: source})
@@ -138,22 +141,7 @@ class InboxQueue:
         if changes:
             state = self._read_state({name: source})
         plan = plan_batch_run(state, under_way_count, [change for _, change in changes])
-        return plan + DispatchPlan(ended_run_count=ended_count, dead_count=states.count("dead"))
-
-    def _end_leases(
-        self, instance: dg.DagsterInstance, name: str
-    ) -> tuple[int, Sequence[ItemState]]:
-        """End the leases of runs that have ended; return how many, and the states of deliveries."""
-        holders = self._items.lease_holders(build_topic(name))
-        if not holders:
-            return 0, []
-        records = instance.get_run_records(dg.RunsFilter(run_ids=list(holders)))
-        alive = {
-            record.dagster_run.run_id for record in records if not record.dagster_run.is_finished
-        }
-        ends = {record.dagster_run.run_id: _read_end(record) for record in records}
-        ended = {holder: ends.get(holder) for holder in holders if holder not in alive}
-        return len(ended), self._items.expire(build_topic(name), ended)
+        return plan + DispatchPlan(ended_run_count=len(ended), dead_count=states.count("dead"))
 
     def claim(
         self, topic: str, *, limit: int, run_id: str, until: datetime, in_order: bool
@@ -333,6 +321,21 @@ def _select_fitting(
     totals = accumulate(sizes[item.key] for item in items)
     count = sum(total <= MAX_BATCH_BYTES for total in totals)
     return items[: max(count, 1)]
+
+
+def _find_ended_holders(
+    instance: dg.DagsterInstance, holders: Sequence[str]
+) -> Mapping[str, datetime | None]:
+    """Return the runs of leases that have ended, with their ends."""
+    if not holders:
+        return {}
+    records = instance.get_run_records(dg.RunsFilter(run_ids=list(holders)))
+    runs = {record.dagster_run.run_id: record for record in records}
+    return find_ended_holders(
+        holders,
+        {run_id: _read_end(record) for run_id, record in runs.items()},
+        {run_id for run_id, record in runs.items() if not record.dagster_run.is_finished},
+    )
 
 
 def _read_end(record: dg.RunRecord) -> datetime | None:

@@ -3,7 +3,7 @@
 A delivery's attempts are counted for ever, so that each has a name of its own, also after a replay.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -266,6 +266,21 @@ def plan_single_runs(
     )
     under_way_count = sum(row.attempt in runs for row in state.first_rows)
     return DispatchPlan(due, len(ended), _count_dead(ended), under_way_count, state.waits)
+
+
+def find_ended_holders(
+    holders: Iterable[str], ends: Mapping[str, datetime | None], under_way: Collection[str]
+) -> Mapping[str, datetime | None]:
+    """Return which holders of leases have ended, and when; None: their end is unknown.
+
+    A run that Dagster does not know any more was deleted, so it has ended.
+
+    Args:
+        holders: IDs of runs that claimed deliveries and did not settle them.
+        ends: Ends of the runs that Dagster knows.
+        under_way: Those of them that have not ended.
+    """
+    return {holder: ends.get(holder) for holder in holders if holder not in under_way}
 
 
 def plan_batch_run(
