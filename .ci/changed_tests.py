@@ -36,7 +36,7 @@ CONFTEST_STEPS = 3
 FOLDER_STEPS = 2
 """Steps that the way to a file by the name of its folder counts."""
 
-LONGEST_NAME = 300
+MAX_NAME_LENGTH = 300
 """Characters of a text that may name a file; longer ones are prose."""
 
 DEFAULT_SECONDS = 3.0
@@ -103,7 +103,7 @@ def read_mentions(source: str) -> Mentions:
                 imports += [alias.name for alias in names]
             case ast.ImportFrom(module=str(module), names=names):
                 imports += [f"{module}.{alias.name}" for alias in names]
-            case ast.Constant(value=str(text)) if len(text) < LONGEST_NAME:
+            case ast.Constant(value=str(text)) if len(text) < MAX_NAME_LENGTH:
                 texts.update(re.split(r"[/\s`]+", text))
     return {"imports": imports, "texts": sorted(texts)}
 

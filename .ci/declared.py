@@ -31,7 +31,7 @@ import, with what it imports. Both are measured once, and again when the version
 |---|---|---|---|---|---|
 """
 
-MOST_FOLDERS = 4
+MAX_FOLDERS = 4
 
 Weight = tuple[str, str]
 """MB and seconds, as they are written."""
@@ -89,7 +89,7 @@ def users(dependency: str) -> str:
     """Return the folders whose modules import a dependency; of many, their number."""
     files = frozenset[Path]().union(*(_users().get(each, ()) for each in _modules()[dependency]))
     folders = sorted({f"`{file.parts[0]}`" for file in files})
-    return ", ".join(folders) if len(folders) <= MOST_FOLDERS else f"{len(folders)} folders"
+    return ", ".join(folders) if len(folders) <= MAX_FOLDERS else f"{len(folders)} folders"
 
 
 def measure(dependency: str) -> Weight:

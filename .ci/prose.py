@@ -22,8 +22,8 @@ SOURCES = (
     "benchmarks/*.py",
 )
 
-MOST_WORDS = 30
-MOST_CHARACTERS = 110
+MAX_WORDS = 30
+MAX_CHARACTERS = 110
 FENCE = re.compile(r"^ *(```|~~~).*?^ *\1`*\s*$", re.DOTALL | re.MULTILINE)
 HEADLESS = re.compile(
     r"(who|whose|whom|what|where|which|of|in which|after which|how (it|they|a|an|the|this)|how)\b"
@@ -33,7 +33,7 @@ HEADLESS = re.compile(
 """How a heading or a docstring begins that names neither a topic nor a task."""
 
 SUBJECT = re.compile(r"(?P<area>[a-z][a-z-]*): (?P<verb>[a-z]+)\b.*[^.]")
-MOST_OF_A_SUBJECT = 60
+MAX_SUBJECT_LENGTH = 60
 SUBJECTS = 50
 SINCE = "3800cec2a6"
 """The commit after which the rule holds."""
@@ -58,7 +58,7 @@ def long_sentences(text: str) -> Iterator[Hit]:
         for cell in cells:
             for sentence in re.split(r"(?<=[.!?])\s+(?=[A-Z`\"(*\[])", cell):
                 words = re.findall(r"[^\s]*\w[^\s]*", sentence)
-                if len(words) > MOST_WORDS:
+                if len(words) > MAX_WORDS:
                     yield line, f"{len(words)} words: {' '.join(words[:8])} …"
         line += block.count("\n")
 
@@ -74,7 +74,7 @@ def headings(text: str) -> Iterator[Hit]:
 def long_lines(text: str) -> Iterator[Hit]:
     """Yield the lines of more than 110 characters that are no row of a table."""
     for number, line in enumerate(prose_of(text).splitlines(), 1):
-        if len(line) > MOST_CHARACTERS and not line.lstrip().startswith("|"):
+        if len(line) > MAX_CHARACTERS and not line.lstrip().startswith("|"):
             yield number, f"{len(line)} characters"
 
 
@@ -113,8 +113,8 @@ def hits() -> dict[tuple[str, str], list[Hit]]:
 
 def wrong_subject(subject: str) -> str:
     """Return what is wrong with the subject of a commit; nothing if it is right."""
-    if len(subject) > MOST_OF_A_SUBJECT:
-        return f"{len(subject)} characters, {MOST_OF_A_SUBJECT} allowed"
+    if len(subject) > MAX_SUBJECT_LENGTH:
+        return f"{len(subject)} characters, {MAX_SUBJECT_LENGTH} allowed"
     found = SUBJECT.fullmatch(subject)
     if found is None:
         return "not of the form `area: verb object`"

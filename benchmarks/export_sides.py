@@ -33,7 +33,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import fences
 
-ROWS_AT_ONCE = 100_000
+BATCH_ROWS = 100_000
 LOADED_AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 WEEK = date(2025, 11, 10)
 PANDAS_ROWS = 50_000
@@ -137,8 +137,8 @@ def _warm() -> None:
 
 def _rows(count: int) -> Iterator[pl.DataFrame]:
     """Yield rows of a week: as many symbols as it takes, ten venues each."""
-    for start in range(0, count, ROWS_AT_ONCE):
-        number = pl.int_range(start, min(start + ROWS_AT_ONCE, count), eager=True).alias("number")
+    for start in range(0, count, BATCH_ROWS):
+        number = pl.int_range(start, min(start + BATCH_ROWS, count), eager=True).alias("number")
         symbol = pl.format("S{}", (pl.col("number") // 10).cast(pl.String).str.zfill(7))
         venue = pl.format("V{}", pl.col("number") % 10)
         values = {

@@ -36,7 +36,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.metrics import Part, StoredMetrics, parts_of
 from orchestration_project.gateway.server import opened, server_options, spare_pauses
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.inbox.rows import MOST_DELIVERIES, Inbox, NewDelivery
+from orchestration_project.services.inbox.rows import MAX_BATCH_DELIVERIES, Inbox, NewDelivery
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 from orchestration_project.tables.operations_runs import operations_runs
 from orchestration_project.tables.spine import inbox_states
@@ -200,8 +200,8 @@ def loads(count: int) -> dict[str, float]:
     )
     with open_warehouse(load_settings()) as warehouse:
         started = time.monotonic()
-        for first in range(0, count, MOST_DELIVERIES):
-            Inbox(warehouse, Clock()).take(deliveries[first : first + MOST_DELIVERIES])
+        for first in range(0, count, MAX_BATCH_DELIVERIES):
+            Inbox(warehouse, Clock()).take(deliveries[first : first + MAX_BATCH_DELIVERIES])
         _waited_for(warehouse, select(done.scalar_subquery() >= count))
         return {"per_second": count / (time.monotonic() - started)}
 

@@ -35,7 +35,7 @@ A_DAY = timedelta(days=1)
 LINES = 12
 """Log lines of the run, beside those of Dagster: about as much as a load."""
 
-ROWS_AT_ONCE = 1000
+BATCH_ROWS = 1000
 
 COPIED_EVENTS = text(
     "INSERT INTO event_logs"
@@ -76,8 +76,8 @@ def make_runs(instance: dg.DagsterInstance, warehouse: Warehouse, count: int) ->
     run_id = dg.materialize([part], instance=instance).run_id
     reconcile(instance, Ledger(warehouse, Clock()), None)
     copies = [str(uuid4()) for _ in range(count)]
-    for start in range(0, count, ROWS_AT_ONCE):
-        _copy(instance, warehouse, run_id, copies[start : start + ROWS_AT_ONCE])
+    for start in range(0, count, BATCH_ROWS):
+        _copy(instance, warehouse, run_id, copies[start : start + BATCH_ROWS])
     return run_id
 
 

@@ -142,7 +142,7 @@ def write_json(file: Path, lines: Sequence[Line]) -> list[Line]:
     return merged
 
 
-MOST_BARS = 30
+MAX_BARS = 30
 """Bars of a plot that can be read without scrolling."""
 
 
@@ -155,7 +155,7 @@ def write_plot(file: Path, lines: Sequence[Line]) -> None:
 
     margins = [(each.measure, _margin(each)) for each in lines if each.required]
     found = [(margin, name) for name, margin in margins if margin is not None]
-    shown = sorted(found)[MOST_BARS - 1 :: -1]  # the last one is drawn on top
+    shown = sorted(found)[MAX_BARS - 1 :: -1]  # the last one is drawn on top
     file.parent.mkdir(parents=True, exist_ok=True)
     with styled():
         figure = Figure(figsize=(8, 0.9 + 0.24 * len(shown)), layout="tight")

@@ -29,7 +29,7 @@ from orchestration_project.domains.finra.contract import API_FIELDS, SYMBOL
 
 LAST_WEEK = date(2026, 2, 9)
 PAGE_ROWS = 5000
-LARGEST_OFFSET = 500_000
+MAX_OFFSET = 500_000
 SEED = 20260302
 TIERS = ("T1", "T2", "OTCE")
 BASE_WEEK = "2026-02-09"
@@ -113,7 +113,7 @@ class Source:
 
     def _serve(self, lines: pl.DataFrame, updated: str) -> None:
         self._served, self._updated = lines, updated
-        self._pages = {WHOLE: pages_of(lines.head(LARGEST_OFFSET + PAGE_ROWS))}
+        self._pages = {WHOLE: pages_of(lines.head(MAX_OFFSET + PAGE_ROWS))}
 
     def _pages_of(self, range_: Range) -> list[bytes]:
         """Return the pages of a range, its lines shuffled as all are; they are made once."""
@@ -157,8 +157,8 @@ class Source:
         asked = json.loads(await request.body())
         filters = {each["fieldName"]: each["fieldValue"] for each in asked["compareFilters"]}
         range_, offset = _range_in(asked), asked.get("offset", 0)
-        if offset > LARGEST_OFFSET:
-            return Response(f"offset {offset} exceeds the maximum of {LARGEST_OFFSET}", 400)
+        if offset > MAX_OFFSET:
+            return Response(f"offset {offset} exceeds the maximum of {MAX_OFFSET}", 400)
         first, last = self._places(range_)
         headers = {"Record-Total": str(max(last - first, 0))}
         if asked["limit"] == 1 and len(asked["fields"]) == 1:

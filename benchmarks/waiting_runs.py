@@ -17,7 +17,7 @@ from orchestration_project.settings import PROJECT_ROOT
 
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 POLL_SECONDS = 0.1
-LONGEST_SECONDS = 1200
+MAX_SECONDS = 1200
 
 
 @dg.asset
@@ -96,7 +96,7 @@ def _await_ends(instance: dg.DagsterInstance, runs: Sequence[dg.DagsterRun]) -> 
     ended = dg.RunsFilter(run_ids=[run.run_id for run in runs], statuses=FINISHED)
     begun = time.perf_counter()
     while instance.get_runs_count(ended) < len(runs):
-        if time.perf_counter() - begun > LONGEST_SECONDS:
+        if time.perf_counter() - begun > MAX_SECONDS:
             raise RuntimeError(f"{instance.get_runs_count(ended)} of {len(runs)} runs ended")
         time.sleep(POLL_SECONDS)
     return sum(run.status == FINISHED[0] for run in instance.get_runs(ended))

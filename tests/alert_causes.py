@@ -35,7 +35,7 @@ Cause = Callable[[Trial], Iterator[None]]
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
-MOST_HEADROOM_MIB = 2**40
+MAX_HEADROOM_MIB = 2**40
 """More free space than any disk has."""
 
 NAME = "caused"
@@ -137,7 +137,7 @@ def _queue_stuck(trial: Trial) -> Iterator[None]:
 
 
 def _disk_low(trial: Trial) -> Iterator[None]:
-    trial.set(disk_headroom_mib=MOST_HEADROOM_MIB)
+    trial.set(disk_headroom_mib=MAX_HEADROOM_MIB)
     yield
     trial.set(disk_headroom_mib=0)
 

@@ -9,7 +9,7 @@ from typing import Any
 from orchestration_project.engine.connections.simulator import DemoProgram, build_demo, stop_demos
 from orchestration_project.settings import Settings
 
-MOST = 3
+MAX_DEMOS = 3
 """So many servers run at once: each keeps weeks at hand."""
 
 
@@ -61,7 +61,7 @@ class Demos:
         if self._servers.pop(name, None) is None:
             server.folder.mkdir(parents=True)
             (server.folder / "state.json").write_text(self._memory)
-        for old, each in list(self._servers.items())[: 1 - MOST]:
+        for old, each in list(self._servers.items())[: 1 - MAX_DEMOS]:
             self._end(old, each)
         if name in self._ending:
             self._ending.pop(name).join()

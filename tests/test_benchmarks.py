@@ -11,7 +11,7 @@ import pytest
 from benchmarks.__main__ import BY_DEFAULT, MEASURES
 from benchmarks.gateway_memory import Sample, growth
 from benchmarks.report import (
-    MOST_BARS,
+    MAX_BARS,
     at_least,
     at_most,
     informative_line,
@@ -120,7 +120,7 @@ def test_the_plot_names_every_measure_that_has_a_ratio_and_a_bound(tmp_path):
 
 def test_the_plot_of_many_measures_has_those_nearest_to_their_bound(tmp_path):
     file = tmp_path / "plot.svg"
-    ratios = range(1, MOST_BARS + 2)
+    ratios = range(1, MAX_BARS + 2)
     write_plot(file, [line(f"m{ratio}", "s", [ratio], [1.0], at_least(1)) for ratio in ratios])
     svg = file.read_text()
     assert all(f">m{ratio}<" in svg for ratio in ratios[:-1])

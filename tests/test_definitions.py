@@ -37,7 +37,7 @@ TARGETS = REGISTRY.preset_targets
 WITH_SOURCE = [domain.name for domain in REGISTRY.domains if domain.source_setting]
 
 
-LONGEST_SHOWN = 37
+MAX_SHOWN_LENGTH = 37
 """Characters of a name that the catalog shows beside one kind at a width of 1,440 pixels."""
 
 
@@ -51,7 +51,7 @@ def test_every_asset_is_named_grouped_owned_and_described(spec):
         assert spec.group_name == "operations"
     assert spec.owners
     assert len(spec.kinds) == (spec.group_name != "sources")
-    assert len(spec.key.to_user_string()) <= LONGEST_SHOWN
+    assert len(spec.key.to_user_string()) <= MAX_SHOWN_LENGTH
     assert spec.description.startswith("One ")
     assert f"\n\n{GROUPS[spec.group_name]}" in spec.description
     assert re.match(r"As new as .*\. If .*\.$", GROUPS[spec.group_name])

@@ -19,7 +19,7 @@ from tools.reference_pages.markdown import HEADS, cell, table
 from tools.reference_pages.pages import FOLDER
 from tools.reference_pages.tables import DATA_MODULES, OTHER_MODULES, data_tables, groups
 
-MOST_WORDS = 150
+MAX_WORDS = 150
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_each_notebook_is_a_page_with_what_its_cells_showed(files):
 
 @pytest.mark.parametrize("head", sorted(HEADS.glob("*.md")), ids=lambda path: path.stem)
 def test_what_is_written_by_hand_is_short(head):
-    assert len(head.read_text().split()) <= MOST_WORDS
+    assert len(head.read_text().split()) <= MAX_WORDS
 
 
 def test_cells_hold_what_would_end_them_or_be_html():

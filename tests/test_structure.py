@@ -245,6 +245,7 @@ def measured(name: str, *texts: str) -> float:
         ("loops_with_each_percent", ["for each in a: ...\n[row for row in rows]"], 50),
         ("loops_with_each_percent", ["[each for n, each in a]"], 100),
         ("generic_names_percent", ["found = 1\nrows = 2\nwith a as b: ...\nfor n in b: ..."], 25),
+        ("other_limits", ["MOST_ROWS = 1\n_LONGEST = 2\nROWS_AT_ONCE = 3\nMAX_ROWS = 4"], 3),
         (
             "docstrings_with_what",
             ['def a():\n    """Return what is due."""\ndef b():\n    """Return the due rows."""'],

@@ -19,14 +19,14 @@ from orchestration_project.engine.connections.artifacts import FolderStore, S3St
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 BODY_BYTES = 20_000
-AT_ONCE = 500
+BATCH_CAPTURES = 500
 """Captures of a batch, as many as a run of webhooks claims."""
 
 
 def captures(bench: Bench) -> list[Line]:
     """Captures of 20 KB a second on a folder."""
     count = bench.sizes.small_captures
-    sides = {"packs": lambda: _stored(count, AT_ONCE), "single": lambda: _stored(count, 1)}
+    sides = {"packs": lambda: _stored(count, BATCH_CAPTURES), "single": lambda: _stored(count, 1)}
     found = bench.in_turns(sides, at_most=3)
     speeds = {
         name: [count / each["seconds"] for each in repeats] for name, repeats in found.items()
@@ -43,8 +43,8 @@ def captures(bench: Bench) -> list[Line]:
         line(
             "requests of captures of 20 KB in packs, on S3, against one by one",
             "captures/request",
-            [_captures_a_request(count, AT_ONCE)],
-            [_captures_a_request(max(count // AT_ONCE, 1), 1)],
+            [_captures_a_request(count, BATCH_CAPTURES)],
+            [_captures_a_request(max(count // BATCH_CAPTURES, 1), 1)],
             at_least(20),
             note="counted by a server that has no object; the same in each repeat",
         ),

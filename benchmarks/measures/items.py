@@ -30,7 +30,7 @@ TOPIC = "webhooks/github"
 PAGE_ROWS, PAGES = 100, 200
 READ_SECONDS = 20
 SEED = 20260301
-AT_ONCE = 100_000
+BATCH_ITEMS = 100_000
 
 Read = Callable[[str], object]
 """Read the page of items after a key."""
@@ -121,8 +121,8 @@ def _key(number: int) -> str:
 
 def _fill(warehouse: Warehouse, count: int) -> None:
     schema = derive_schema(work_items)
-    for start in range(0, count, AT_ONCE):
-        numbers = range(start, min(start + AT_ONCE, count))
+    for start in range(0, count, BATCH_ITEMS):
+        numbers = range(start, min(start + BATCH_ITEMS, count))
         values: dict[str, Any] = {
             "topic": TOPIC,
             "version": "1",

@@ -47,7 +47,7 @@ WINDOW = 20
 EVENTS_OF_PROJECT, BATCH, TICKS, BATCHES = 50, 500, 200, 20
 LATE_SHARE = 0.05
 TRACE = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
-FILLED_AT_ONCE = 100_000
+BATCH_MESSAGES = 100_000
 
 Opened = Callable[[Bench], AbstractContextManager[tuple[Warehouse, Path]]]
 """Open an empty database of a kind, and a folder."""
@@ -189,8 +189,8 @@ def _inbox_row(number: int, count: int) -> dict[str, Any]:
 def _fill(warehouse: Warehouse, count: int) -> None:
     """Write a mirror with so many events, of which each project has `EVENTS_OF_PROJECT`."""
     projects = max(count // EVENTS_OF_PROJECT, 1)
-    for start in range(0, count, FILLED_AT_ONCE):
-        number = pl.int_range(start + 1, min(start + FILLED_AT_ONCE, count) + 1, eager=True)
+    for start in range(0, count, BATCH_MESSAGES):
+        number = pl.int_range(start + 1, min(start + BATCH_MESSAGES, count) + 1, eager=True)
         project = pl.format("p{}", (pl.col("arrival_id") % projects).cast(pl.String).str.zfill(6))
         at = pl.lit(NOW) + pl.duration(milliseconds=pl.col("arrival_id"))
         payload = pl.concat_str(

@@ -20,7 +20,7 @@ from orchestration_project.tables.operations_runs import operations_runs, operat
 NOW = datetime(2026, 4, 6, 15, tzinfo=UTC)
 SECONDS_IN_28_DAYS = 28 * 86_400
 DOMAINS = ("finra", "prices", "web", "documents", "saas", "events")
-ROWS_AT_ONCE = 100_000
+BATCH_ROWS = 100_000
 FAILS_EVERY, RETRIES_EVERY = 37, 50
 
 
@@ -71,8 +71,8 @@ def _look(warehouse: Warehouse) -> float:
 
 def _rows(table: Table, count: int) -> Iterator[pl.DataFrame]:
     """Yield rows that end at times spread over 28 days, in no order, some of them failed."""
-    for start in range(0, count, ROWS_AT_ONCE):
-        number = pl.int_range(start, min(start + ROWS_AT_ONCE, count), eager=True).alias("number")
+    for start in range(0, count, BATCH_ROWS):
+        number = pl.int_range(start, min(start + BATCH_ROWS, count), eager=True).alias("number")
         yield _filled(pl.DataFrame([number]), table)
 
 

@@ -36,7 +36,7 @@ RESTATED_EVERY = 13
 """Of one week in so many, a tenth of the rows has an earlier state."""
 
 CALLS = 5
-MOST_GROUPS = 10**6
+MAX_GROUPS = 10**6
 WEEKLY = ("week_start", "tier", "market", "symbol", "venue_id", "share_quantity", "trade_count")
 VENUES = ("week_start", "tier", "market", "venue_id", "share_quantity")
 
@@ -136,11 +136,11 @@ def _queries(rows: pl.DataFrame, week: date) -> Iterator[Query]:
     yield Query("a symbol over a year as of a time", past.select(WEEKLY, of_symbol), 0.05)
     yield Query("a symbol over a year as published", published.select(WEEKLY, of_symbol), 0.1)
     yield Query("a venue over a year", venues.select(VENUES, [f"venue_id={venue}"]), 0.05)
-    by_venue = aggregate(venues, ["venue_id", "week_start"], shares[:1], [], limit=MOST_GROUPS)
+    by_venue = aggregate(venues, ["venue_id", "week_start"], shares[:1], [], limit=MAX_GROUPS)
     yield Query("venues by week of a year", by_venue, 0.2)
     gold = relation("finra_symbol_week").select(all_columns, [of_week])
     yield Query("all symbols of a week, all columns", gold, 0.25)
-    by_symbol = aggregate(present, ["symbol"], shares, [of_week], limit=MOST_GROUPS)
+    by_symbol = aggregate(present, ["symbol"], shares, [of_week], limit=MAX_GROUPS)
     yield Query("sums by symbol of a week's rows", by_symbol, 0.25)
 
 

@@ -14,6 +14,9 @@ FOLDER = Path(__file__).parent
 VERBS = frozenset((FOLDER / "verbs.txt").read_text().split())
 GENERIC_NAMES = frozenset((FOLDER / "generic_names.txt").read_text().split())
 
+OTHER_LIMIT = re.compile(r"_?(MOST|LONGEST|LARGEST)(_|$)|\w*AT_ONCE(_|$)")
+"""How a limit is named that does not begin with `MAX_`."""
+
 SAYS_WHAT = re.compile(r"(\w+ )?what\b", re.IGNORECASE)
 """How a docstring begins that names no object: "Return what is due"."""
 
@@ -56,6 +59,11 @@ def find_assignments(modules: Sequence[Module]) -> Iterator[tuple[str, str]]:
         for node in module.all_nodes:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 yield f"{module.path}:{node.lineno}: {node.id}", node.id
+
+
+def find_other_limits(modules: Sequence[Module]) -> Iterator[str]:
+    """Yield the place and the name of each limit that does not begin with `MAX_`."""
+    return (place for place, name in find_assignments(modules) if OTHER_LIMIT.match(name))
 
 
 def find_what(modules: Sequence[Module]) -> Iterator[str]:

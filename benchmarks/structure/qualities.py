@@ -124,6 +124,10 @@ class Package:
         places = [place for place, name in assignments if name in names.GENERIC_NAMES]
         return _share(places, len(assignments))
 
+    def other_limits(self) -> Quality:
+        """Count the limits that do not begin with `MAX_`."""
+        return _listed(list(names.find_other_limits(self.written)))
+
     def docstrings_with_what(self) -> Quality:
         """Count the docstrings that name no object."""
         return _listed(list(names.find_what(self.written)))
@@ -158,6 +162,7 @@ STATIC: Mapping[str, Callable[[Package], Quality]] = {
     "functions_without_verb_percent": Package.functions_without_verb,
     "loops_with_each_percent": Package.loops_with_each,
     "generic_names_percent": Package.generic_names,
+    "other_limits": Package.other_limits,
     "docstrings_with_what": Package.docstrings_with_what,
     "tricks": Package.tricks,
     "longest_asset_function": Package.longest_asset_function,

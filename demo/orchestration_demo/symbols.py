@@ -55,7 +55,7 @@ _KINDS = (
 )
 _SUFFIXES = ("$A", "$B", ".A", ".U", ".W", "p", "pA", "w")
 _TIER_ORDER = tuple(TREACHEROUS)
-_MOST_PER_TIER = 100_000
+_MAX_PER_TIER = 100_000
 _CHURN_CYCLE_WEEKS = 520
 _CHURN_AWAY_WEEKS = 120
 
@@ -114,7 +114,7 @@ def _code(tier: str) -> int:
 def _tickers(seed: int, tier: str, size: int, rng: np.random.Generator) -> list[str]:
     """Return ``size`` distinct tickers that no other tier has, the treacherous ones first."""
     shared = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 99])))
-    start = _code(tier) * _MOST_PER_TIER
+    start = _code(tier) * _MAX_PER_TIER
     numbers = shared.permutation(26**4)[start : start + size + len(_ALL_TREACHEROUS)]
     letters = 5 if tier == "OTCE" else 4
     made = [_spell(int(number), letters) for number in numbers]

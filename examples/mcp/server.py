@@ -21,7 +21,7 @@ from orchestration_project.client import ApiError, Client
 URL = os.environ.get("GATEWAY_URL", "http://127.0.0.1:3000")
 KEY = os.environ.get("GATEWAY_KEY", "")
 
-MOST_ROWS = 200
+MAX_ROWS = 200
 """Rows of an answer: what a model reads costs its reader."""
 
 SECONDS = 30.0
@@ -32,7 +32,7 @@ READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, open_world_
 Table = Annotated[str, Field(description="A name that `tables` lists")]
 AssetKey = Annotated[str, Field(description="Such as finra/otc_weekly")]
 Where = Annotated[list[str], Field(description="Filters that must all hold, such as symbol=AAPL")]
-Limit = Annotated[int, Field(ge=1, le=MOST_ROWS)]
+Limit = Annotated[int, Field(ge=1, le=MAX_ROWS)]
 AsOf = Annotated[
     str | None, Field(description="ISO time with zone: rows as they were known at that time")
 ]

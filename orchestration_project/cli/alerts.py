@@ -27,7 +27,7 @@ HEADINGS = {
     "shown_title": "alert",
     "undelivered": "not delivered to",
 }
-LONGEST_TITLE = 80
+MAX_TITLE_LENGTH = 80
 SHOWN_OF_AN_ID = 8
 
 
@@ -221,6 +221,6 @@ def _render_alert(alert: AlertState) -> dict[str, object]:
         "severity": alert.severity,
         "repeated_count": alert.repeated_count,
         "title": alert.title,
-        "shown_title": cut(alert.title, LONGEST_TITLE),
+        "shown_title": cut(alert.title, MAX_TITLE_LENGTH),
         "undelivered": ", ".join(alert.undelivered),
     }

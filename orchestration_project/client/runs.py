@@ -49,7 +49,7 @@ PRINTED_EVENT_TYPES = frozenset(
     }
 )
 PRINTED_LEVELS = frozenset({"INFO", "WARNING", "ERROR", "CRITICAL"})
-LONGEST_LINE = 160
+MAX_LINE_LENGTH = 160
 
 
 class Progress:
@@ -78,7 +78,7 @@ def line_of(event: Event, seconds: float) -> str:
         text = " ".join(name for name in (what, where, event.partition or "") if name)
     else:
         text = ""
-    return f"{seconds:8.1f} s  {text}"[:LONGEST_LINE] if text else ""
+    return f"{seconds:8.1f} s  {text}"[:MAX_LINE_LENGTH] if text else ""
 
 
 class RunMethods(Asking):

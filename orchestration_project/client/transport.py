@@ -22,7 +22,7 @@ ATTEMPTS = 4
 LOG_ATTEMPTS = 8
 """For a log, which is followed for hours: about a minute, in which a gateway restarts."""
 
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
+FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.5, 30.0
 INCOMPLETE = 308
 """Status of a piece of an upload that is not the last one."""
 
@@ -162,7 +162,7 @@ class Transport:
         if answer.status_code not in RETRIED_STATUSES:
             return answer
         retry_after = answer.headers.get("retry-after", "")
-        return min(float(retry_after), LONGEST_WAIT_SECONDS) if retry_after.isdecimal() else backoff
+        return min(float(retry_after), MAX_WAIT_SECONDS) if retry_after.isdecimal() else backoff
 
     def follow(
         self, path: str, query: Mapping[str, Any] | None = None, *, last: str | None = None
@@ -235,7 +235,7 @@ def _build_query(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _compute_wait(number: int) -> float:
-    return min(FIRST_WAIT_SECONDS * 2 ** (number - 1), LONGEST_WAIT_SECONDS)
+    return min(FIRST_WAIT_SECONDS * 2 ** (number - 1), MAX_WAIT_SECONDS)
 
 
 def _require_secret(url: str) -> None:

@@ -256,7 +256,7 @@ def build_parts(captures: Sequence[Capture]) -> list[Part]:
     ]
 
 
-AT_ONCE_BYTES, PIECE_BYTES = 32 * 2**20, 8 * 2**20
+MAX_SINGLE_READ_BYTES, PIECE_BYTES = 32 * 2**20, 8 * 2**20
 """Bytes of text that are validated together: up to 32 MiB at once, which is fastest; more in
 pieces, as text takes several times the memory of rows."""
 
@@ -387,8 +387,8 @@ class Captures:
         Raises:
             BlobError: The store does not hold what was captured.
         """
-        is_usual = sum(capture.byte_count for capture in captures) <= AT_ONCE_BYTES
-        name = AT_ONCE_BYTES if is_usual else PIECE_BYTES
+        is_usual = sum(capture.byte_count for capture in captures) <= MAX_SINGLE_READ_BYTES
+        name = MAX_SINGLE_READ_BYTES if is_usual else PIECE_BYTES
         piece: list[Part] = []
         size = 0
         for number, capture in enumerate(captures, start=1):

@@ -55,7 +55,7 @@ MIN_REPLY_BYTES = 64 * 1024**2
 OUTPUT_CHARACTERS = 2000
 """Shown of a worker's last output, and of a traceback."""
 
-OUTPUT_BYTES, LONGEST_SECRET = 32_768, 4096
+OUTPUT_BYTES, MAX_SECRET_LENGTH = 32_768, 4096
 """Kept of the output; cut off its beginning once it is redacted, as that may be half a secret."""
 
 OPTIONS = ("-I", "-X", "faulthandler", "-c")
@@ -335,7 +335,7 @@ def _poll_milliseconds(seconds: float) -> float:
 
 def _cut_to_end(text: str, *, is_cut: bool = False) -> str:
     """Return the end of a text, which is redacted before."""
-    return redacted(text)[LONGEST_SECRET if is_cut else 0 :][-OUTPUT_CHARACTERS:].strip()
+    return redacted(text)[MAX_SECRET_LENGTH if is_cut else 0 :][-OUTPUT_CHARACTERS:].strip()
 
 
 def _build_load_error(found: str) -> ConfigurationError:

@@ -55,7 +55,7 @@ PROGRESS = logging.getLogger("orchestration_project.progress")
 SECONDS_TO_NEXT_ATTEMPT = 5
 """Before a step's second and last attempt, after the wait that an error asks for."""
 
-LONGEST_WAIT_SECONDS = 600
+MAX_WAIT_SECONDS = 600
 """A run that waits keeps its place among those that may run: a source may ask for a day."""
 
 DID_NOT_LAND = "partitions did not land"
@@ -584,7 +584,7 @@ def _retry_or_fail(
     """
     waits = [error.retry_in_seconds for error in errors if isinstance(error, TransientError)]
     wait = max(waits, default=0)
-    is_vain = not any(error.is_retryable for error in errors) or wait > LONGEST_WAIT_SECONDS
+    is_vain = not any(error.is_retryable for error in errors) or wait > MAX_WAIT_SECONDS
     if context.retry_number or is_vain:
         return failure
     if wait:

@@ -243,7 +243,7 @@ class FolderSource(Source):
 
 
 JSON = "application/json"
-LONGEST_COUNT = 18
+MAX_COUNT_DIGITS = 18
 
 RECORDS_HELD = 300_000
 """Maximum records in memory; above it only the store has the pages, of more than 60 MiB."""
@@ -393,7 +393,7 @@ class RecordPages:
         """
         named = self.paging.total
         text = response.headers.get(named.lower(), "")
-        if not text.isdecimal() or len(text) > LONGEST_COUNT:
+        if not text.isdecimal() or len(text) > MAX_COUNT_DIGITS:
             raise SourceError(
                 "a response has no count of records",
                 expected=f"the header {named} with a number",

@@ -20,14 +20,14 @@ from graphql.utilities import value_from_ast_untyped
 
 from orchestration_project.gateway.request import Refusal
 
-MOST_TOKENS = 20_000
-MOST_DEPTH = 20
-MOST_FIELDS = 5_000
-MOST_ALIASES = 100
+MAX_TOKENS = 20_000
+MAX_DEPTH = 20
+MAX_FIELDS = 5_000
+MAX_ALIASES = 100
 """Limits of a document with its fragments expanded. The pages of Dagster's UI ask for 11 levels,
 1,100 fields and 4 aliases at most; a query for the whole schema has 15 levels."""
 
-MOST_CHARACTERS = 128 * 1024
+MAX_CHARACTERS = 128 * 1024
 """Maximum tokens of a document; the longest of the pages has 9,000."""
 
 FAILED_ENDINGS = ("Error", "Invalid", "Conflict")
@@ -68,8 +68,8 @@ def read_document(text: str) -> Asked:
     Raises:
         Refusal: It is not GraphQL, or larger or deeper than any page of the UI asks.
     """
-    if len(text) > MOST_CHARACTERS:
-        raise Refusal(400, f"The query is longer than {MOST_CHARACTERS // 1024} KiB.")
+    if len(text) > MAX_CHARACTERS:
+        raise Refusal(400, f"The query is longer than {MAX_CHARACTERS // 1024} KiB.")
     return _cached(text)
 
 
@@ -107,7 +107,7 @@ _cached = lru_cache(maxsize=128)(_read)
 
 def _parse_document(text: str) -> DocumentNode:
     try:
-        return parse(text, no_location=True, max_tokens=MOST_TOKENS)
+        return parse(text, no_location=True, max_tokens=MAX_TOKENS)
     except GraphQLError as error:
         raise Refusal(400, f"Invalid GraphQL document: {error.message}") from error
     except RecursionError:
@@ -132,11 +132,11 @@ def _require_small(
         total.depth = max(total.depth, size.depth)
         total.fields += size.fields
         total.aliases += size.aliases
-    if total.depth > MOST_DEPTH or total.fields > MOST_FIELDS or total.aliases > MOST_ALIASES:
+    if total.depth > MAX_DEPTH or total.fields > MAX_FIELDS or total.aliases > MAX_ALIASES:
         raise Refusal(
             400,
-            f"The query asks for too much at once: at most {MOST_DEPTH} levels, {MOST_FIELDS} "
-            f"fields and {MOST_ALIASES} aliases.",
+            f"The query asks for too much at once: at most {MAX_DEPTH} levels, {MAX_FIELDS} "
+            f"fields and {MAX_ALIASES} aliases.",
         )
 
 

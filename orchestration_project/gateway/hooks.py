@@ -44,7 +44,7 @@ MIB = 1024 * 1024
 BODY_SECONDS = 10.0
 """Time limit for a body: a slow sender would hold a connection."""
 
-MOST_BYTES_AT_ONCE = 128 * MIB
+MAX_UNFINISHED_BYTES = 128 * MIB
 """Limit of all unfinished bodies together, as they are in memory."""
 
 RETRY_AFTER_SECONDS = 30
@@ -90,7 +90,7 @@ class Hooks:
         self._max_body_bytes = max_body_bytes
         self._monotonic = monotonic
         self._body_seconds = body_seconds
-        self._budget = BodyBudget(MOST_BYTES_AT_ONCE, max_body_bytes)
+        self._budget = BodyBudget(MAX_UNFINISHED_BYTES, max_body_bytes)
         self._look: asyncio.Task[None] | None = None
         self._buckets = {
             name: TokenBucket(sender.declared.requests_per_second)

@@ -28,7 +28,7 @@ GRAPHQL = "/graphql"
 REPORTS = ("/report_asset_materialization/", "/report_asset_check/", "/report_asset_observation/")
 """Mutations that report events without a run."""
 
-MOST_SUBSCRIPTIONS = 16
+MAX_SUBSCRIPTIONS = 16
 """Subscriptions of one websocket; a page of Dagster's has a few, and reconnects."""
 
 READERS, SHORT_CHARACTERS = 2, 8 * 1024
@@ -280,8 +280,8 @@ def _require_subscription(sent: str, begun: set[str]) -> None:
     if data.get("type") != "start":
         return
     begun.add(str(data.get("id")))
-    if len(begun) > MOST_SUBSCRIPTIONS:
-        raise Refusal(429, f"At most {MOST_SUBSCRIPTIONS} subscriptions at once.")
+    if len(begun) > MAX_SUBSCRIPTIONS:
+        raise Refusal(429, f"At most {MAX_SUBSCRIPTIONS} subscriptions at once.")
     payload = data.get("payload")
     if not isinstance(payload, dict):
         raise Refusal(400, "The message has no payload.")

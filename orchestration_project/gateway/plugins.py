@@ -40,7 +40,7 @@ CALL_HEADINGS = ("At (UTC)", "Run", "Call", "Target", "Verdict", "Bytes")
 VIOLATION_HEADINGS = ("At (UTC)", "Run", "Permission", "Request")
 CHANGE_HEADINGS = ("At (UTC)", "Number", "Change", "By")
 
-MOST_ROWS = 500
+MAX_ROWS = 500
 """Plugins that are listed."""
 
 SHOWN_ROWS = 20
@@ -151,7 +151,7 @@ def routes(
 
 def _read_rows(warehouse: Warehouse) -> list[tuple[str, ...]]:
     with warehouse.reading() as connection:
-        rows = connection.execute(select(plugins).order_by(plugins.c.id).limit(MOST_ROWS))
+        rows = connection.execute(select(plugins).order_by(plugins.c.id).limit(MAX_ROWS))
         return [_render_row(row) for row in rows.mappings()]
 
 

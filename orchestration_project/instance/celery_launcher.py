@@ -23,7 +23,7 @@ from orchestration_project.settings import Settings, without_secrets
 
 EXCHANGE = Exchange("orchestration", type="topic", durable=True)
 
-MOST_URGENT, NORMAL = 10, 5
+MAX_PRIORITY, NORMAL = 10, 5
 """Priorities of RabbitMQ go from 0 to 10; Dagster's tag counts from 0 up and down."""
 
 CONFIRM_SECONDS = 10
@@ -58,13 +58,13 @@ LOST = (OperationalError, AMQPError, OSError)
 
 def queue_of(name: str) -> Queue:
     """Return the durable queue of a domain, as launcher and workers declare it."""
-    arguments = {"x-max-priority": MOST_URGENT}
+    arguments = {"x-max-priority": MAX_PRIORITY}
     return Queue(name, EXCHANGE, routing_key=f"{name}.#", queue_arguments=arguments)
 
 
 def message_priority(tags: Mapping[str, str]) -> int:
     """Return the priority in RabbitMQ of a run with Dagster's tag `dagster/priority`."""
-    return max(0, min(MOST_URGENT, NORMAL + run_priority(tags)))
+    return max(0, min(MAX_PRIORITY, NORMAL + run_priority(tags)))
 
 
 class CeleryLauncher(RunHealth, CeleryRunLauncher):

@@ -451,7 +451,7 @@ def in_log_format(handler: logging.Handler) -> logging.Handler:
 
 
 SECONDS_BETWEEN_LOOKS = 0.1
-BYTES_AT_ONCE = 2**16
+CHUNK_BYTES = 2**16
 
 
 @contextmanager
@@ -511,7 +511,7 @@ def _show(path: Path, start: int, console: int, ended: Event) -> None:
             is_last = False
             while not is_last:
                 is_last = ended.wait(SECONDS_BETWEEN_LOOKS)
-                while some := file.read(BYTES_AT_ONCE):
+                while some := file.read(CHUNK_BYTES):
                     fdopen.write(some)
                 fdopen.flush()
     except OSError:  # the console is closed; the file has it all

@@ -42,7 +42,7 @@ from orchestration_project.instance.stored import (
     without_secrets_in,
 )
 
-EVENTS_AT_ONCE = 200
+MAX_BATCH_EVENTS = 200
 """Maximum rows of one run per transaction: others wait for the file meanwhile."""
 
 HAS_VERSION = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
@@ -51,7 +51,7 @@ HAS_VERSION = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
 MAX_LOCK_WAIT_SECONDS = 30
 """Longest wait for another process that writes to a file, as Dagster's own connections wait."""
 
-FILES_KEPT_OPEN = 8
+MAX_OPEN_FILES = 8
 """The index, the runs, the schedules, and the runs that are looked at or written now."""
 
 
@@ -71,7 +71,7 @@ class _Engines:
                     url, poolclass=QueuePool, pool_size=1, max_overflow=-1, connect_args=timeout
                 )
             self._of_url.move_to_end(url)
-            if len(self._of_url) > FILES_KEPT_OPEN:
+            if len(self._of_url) > MAX_OPEN_FILES:
                 self._of_url.popitem(last=False)[1].dispose()
             return self._of_url[url]
 
@@ -273,7 +273,7 @@ class SqliteStorage(DagsterSqliteStorage):
 
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         spare_the_disk(Path(base_dir).resolve())
-        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENTS_AT_ONCE))  # noqa: TID251 - Dagster's only switch
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(MAX_BATCH_EVENTS))  # noqa: TID251 - Dagster's only switch
         super().__init__(base_dir, inst_data)
         folder = Path(base_dir).resolve()
         self._run_storage = SqliteRuns(f"sqlite:///{folder}/history/runs.db")
@@ -301,7 +301,7 @@ class _IdleConnections:
             # Only who has read since Dagster made the file's log counts as a user of that log.
             self._of_file[file].execute("SELECT 1 FROM sqlite_master").fetchall()
             self._of_file.move_to_end(file)
-            if len(self._of_file) > FILES_KEPT_OPEN:
+            if len(self._of_file) > MAX_OPEN_FILES:
                 self._of_file.popitem(last=False)[1].close()
 
 

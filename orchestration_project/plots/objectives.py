@@ -29,7 +29,7 @@ COLOURS: Mapping[str, str] = {
 DAYS = 27
 """Days of the window before today."""
 
-LEAST, MOST = -1.0, 1.0
+MIN_LEFT, MAX_LEFT = -1.0, 1.0
 """Shares between which a budget is drawn: one that is overspent twice looks as one that is once."""
 
 WIDTH_INCHES, ROW_INCHES, REST_INCHES = 11.0, 0.32, 1.3
@@ -79,7 +79,7 @@ def error_budgets(budgets: Sequence[BudgetLine], *, is_synthetic: bool = False) 
 
 def _draw_left(axes: "Axes", budgets: Sequence[BudgetLine]) -> None:
     for index, budget in enumerate(reversed(budgets)):
-        share = min(max(budget.left or 0.0, LEAST), MOST)
+        share = min(max(budget.left or 0.0, MIN_LEFT), MAX_LEFT)
         axes.barh(index, share, height=0.6, color=COLOURS[budget.state])
         text = "no data" if budget.left is None else f"{budget.left:.0%}"
         state = "" if budget.state in ("met", "no_data") else f", {budget.state}"
@@ -96,7 +96,7 @@ def _draw_left(axes: "Axes", budgets: Sequence[BudgetLine]) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, max(len(budgets), 3) - 0.4)
     axes.axvline(0, color=INK, linewidth=1)
-    axes.set_xlim(LEAST, MOST)
+    axes.set_xlim(MIN_LEFT, MAX_LEFT)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.set_xlabel("left of 28 days; below 0: overspent")
     axes.set_title("Error budgets")

@@ -35,7 +35,7 @@ BACKFILL = "dagster/backfill"
 LAUNCHED_BY_JOB = "launched_by_job"
 """Tag of the job that a person asked for a backfill with."""
 
-MOST_FAILED = 100
+MAX_FAILED = 100
 """Failed backfills that are looked at, the latest first."""
 
 READ = {dg.DagsterEventType.ASSET_OBSERVATION, dg.DagsterEventType.ASSET_MATERIALIZATION}
@@ -111,7 +111,7 @@ def find_failed_backfills(
 
     What ended because runs failed is not among them, nor what somebody canceled.
     """
-    failed = find_backfills(instance, statuses=[BulkActionStatus.FAILED], limit=MOST_FAILED)
+    failed = find_backfills(instance, statuses=[BulkActionStatus.FAILED], limit=MAX_FAILED)
     return [
         FailedBackfill(
             backfill_id=partition_backfill.backfill_id,

@@ -52,7 +52,7 @@ RESET, PRESENT = "reset", "present"
 MAX_CHANGES = 10_000
 """Changes of a page."""
 
-RECORDS_AT_ONCE = 500
+MAX_BATCH_RECORDS = 500
 """Records of the chain that a page reads, at least 2: one that it knows, and a new one."""
 
 HASH_DIGITS = 12
@@ -192,7 +192,7 @@ def read_changes(
     limit: int = MAX_CHANGES,
     columns: Sequence[str] = (),
     is_masked: bool = True,
-    record_limit: int = RECORDS_AT_ONCE,
+    record_limit: int = MAX_BATCH_RECORDS,
 ) -> ChangePage:
     """Return the changes of a table after a place, those of each load in the order of the key.
 

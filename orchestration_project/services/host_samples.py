@@ -13,7 +13,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.tables.operations_objectives import operations_host_samples
 
-KEPT_FOR = timedelta(days=7)
+RETENTION = timedelta(days=7)
 
 SLOT = timedelta(minutes=5)
 """Time of a sample."""
@@ -54,7 +54,7 @@ class HostSampler:
         samples = operations_host_samples
         with warehouse.writing() as connection:
             insert_absent(connection, samples, [row])
-            connection.execute(delete(samples).where(samples.c["at"] < now - KEPT_FOR))
+            connection.execute(delete(samples).where(samples.c["at"] < now - RETENTION))
         return True
 
 

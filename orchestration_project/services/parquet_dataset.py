@@ -37,7 +37,7 @@ FILE = "part-0.parquet"
 NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 """Stands for NULL in the name of a folder, as in Hive."""
 
-MOST_PARTITIONS = 100_000
+MAX_PARTITIONS = 100_000
 """More files come of a column such as a symbol, which divides rows too finely."""
 
 CHANGED_AT = "known_from"
@@ -276,12 +276,12 @@ class ParquetDataset:
         has_time = CHANGED_AT in self._table.columns
         latest = func.max(self._table.columns[CHANGED_AT]) if has_time else None
         counted = select(*columns, func.count(), *([] if latest is None else [latest]))
-        statement = counted.where(*self._conditions).group_by(*columns).limit(MOST_PARTITIONS + 1)
+        statement = counted.where(*self._conditions).group_by(*columns).limit(MAX_PARTITIONS + 1)
         with warehouse.reading() as connection:
             rows = connection.execute(statement).all()
-        if len(rows) > MOST_PARTITIONS:
+        if len(rows) > MAX_PARTITIONS:
             raise ConfigurationError(
-                f"{self._table.name} has more than {MOST_PARTITIONS:,} partitions by "
+                f"{self._table.name} has more than {MAX_PARTITIONS:,} partitions by "
                 f"{', '.join(self._by)}",
                 remedy="name other columns: --partition-by, or fewer rows: --where",
             )

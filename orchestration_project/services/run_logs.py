@@ -30,7 +30,7 @@ from orchestration_project.services.ended_runs import ENDS, RunEnd
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.tables.operations_alerts import operations_evaluations
 
-RUNS_AT_ONCE = 100
+MAX_BATCH_RUNS = 100
 """Runs per delete transaction, so that runs in progress hardly wait for it."""
 
 RUNS_PER_PAGE = 500
@@ -105,8 +105,8 @@ def prune(
     freed = {store.name: LogUsage() for store in stores}
     old, unrecorded = _find_old_runs(instance, ledger, before)
     evaluation_count = 0
-    for start in range(0, len(old), RUNS_AT_ONCE):
-        some = old[start : start + RUNS_AT_ONCE]
+    for start in range(0, len(old), MAX_BATCH_RUNS):
+        some = old[start : start + MAX_BATCH_RUNS]
         for store in stores:
             freed[store.name] += store.left_by(some) if dry_run else store.forget(some)
         evaluation_count += _prune_evaluations(ledger.warehouse, some, dry_run=dry_run)

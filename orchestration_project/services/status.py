@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from orchestration_project.engine.work_items import WorkItems
     from orchestration_project.registry import Registry
 
-MOST = 200
+MAX_LISTED = 200
 """Maximum number of partitions that are listed, the latest first."""
 
 
@@ -169,7 +169,7 @@ def count_quarantined(warehouse: Warehouse) -> Mapping[str, int]:
     return Counter(asset_of(table) for table, _ in found)
 
 
-def read_quarantined(warehouse: Warehouse, limit: int = MOST) -> list[QuarantinedDelivery]:
+def read_quarantined(warehouse: Warehouse, limit: int = MAX_LISTED) -> list[QuarantinedDelivery]:
     """Return the quarantined partitions, the latest first.
 
     A fence has the number of its partition's latest delivery, so earlier ones are read only of

@@ -43,7 +43,7 @@ MAX_LIVE_RUNS = 100
 MAX_ROWS = 2000
 """Rows of one kind that are read of a trace, such as runs or deliveries."""
 
-KEYS_AT_ONCE = 500
+MAX_BATCH_KEYS = 500
 """Runs or deliveries that one statement asks for."""
 
 UNREAD = frozenset({"body", "headers", "request", "response_headers", "payload", "params"})
@@ -165,8 +165,8 @@ class _Reader:
     def _by_keys(self, table: Table, column: Column[str], keys: Sequence[str]) -> list[Row]:
         """Return the rows of keys in the order of the table's key, up to the limit."""
         rows: list[Row] = []
-        for start in range(0, len(keys), KEYS_AT_ONCE):
-            some = keys[start : start + KEYS_AT_ONCE]
+        for start in range(0, len(keys), MAX_BATCH_KEYS):
+            some = keys[start : start + MAX_BATCH_KEYS]
             room = self._max_rows - len(rows)
             rows += self._limited(_read(table).where(column.in_(some)), room)
         key = [text.name for text in table.primary_key.columns]

@@ -8,8 +8,8 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
 from orchestration_project.settings.values import (
-    MOST_HOURS,
-    MOST_MINUTES,
+    MAX_HOURS,
+    MAX_MINUTES,
     Entries,
     Group,
     Words,
@@ -64,14 +64,14 @@ class AccessSettings(BaseSettings, defer_build=True):
     session_idle_minutes: int = Field(
         480,
         ge=1,
-        le=MOST_MINUTES,
+        le=MAX_MINUTES,
         description="Time without a request after which a session expires.",
         json_schema_extra=about(unit="minutes"),
     )
     session_hours: int = Field(
         24,
         ge=1,
-        le=MOST_HOURS,
+        le=MAX_HOURS,
         description="Maximum duration of a session.",
         json_schema_extra=about(unit="hours"),
     )

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from yaml import YAMLError
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.settings.values import MOST_WEEKS
+from orchestration_project.settings.values import MAX_WEEKS
 from orchestration_project.settings.yaml import read_yaml, syntax_problem, value_problems
 
 
@@ -81,7 +81,7 @@ class Outliers(_Limits):
     weeks: int = Field(
         default=12,
         ge=1,
-        le=MOST_WEEKS,
+        le=MAX_WEEKS,
         description="Number of earlier weeks, by date, that define the band.",
     )
 

@@ -10,8 +10,8 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
 from orchestration_project.settings.values import (
-    MOST_HOURS,
-    MOST_MINUTES,
+    MAX_HOURS,
+    MAX_MINUTES,
     about,
     default_path,
     project_path,
@@ -39,7 +39,7 @@ class ReadinessSettings(BaseSettings, defer_build=True):
     preflight_cache_minutes: float = Field(
         15,
         ge=0,
-        le=MOST_MINUTES,
+        le=MAX_MINUTES,
         description="Time for which the result of a passed pre-flight check is reused.",
         json_schema_extra=about(unit="minutes"),
     )
@@ -156,7 +156,7 @@ class BackupSettings(BaseSettings, defer_build=True):
     backup_max_age_hours: float | None = Field(
         None,
         gt=0,
-        le=MOST_HOURS,
+        le=MAX_HOURS,
         description="Maximum age of the latest backup; beyond it an alert is raised.",
         json_schema_extra=about(
             unit="hours", default="(24 after the first backup, none before)", group="tuning"
@@ -223,7 +223,7 @@ class AlertSettings(BaseSettings, defer_build=True):
     alert_repeat_after_hours: float = Field(
         24,
         gt=0,
-        le=MOST_HOURS,
+        le=MAX_HOURS,
         description="Time after which an alert of the same failure is repeated.",
         json_schema_extra=about(unit="hours"),
     )

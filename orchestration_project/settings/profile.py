@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from pydantic_settings import BaseSettings
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.settings.values import MOST_DAYS, Group, Zoned, about, project_path
+from orchestration_project.settings.values import MAX_DAYS, Group, Zoned, about, project_path
 
 Profile = Literal["demo", "real"]
 
@@ -206,7 +206,7 @@ class StorageSettings(BaseSettings, defer_build=True):
     dagster_run_log_days: int = Field(
         90,
         ge=1,
-        le=MOST_DAYS,
+        le=MAX_DAYS,
         description="Age from which operations_clean_up deletes the event logs of finished runs.",
         json_schema_extra=about(unit="days"),
     )
@@ -229,7 +229,7 @@ class StorageSettings(BaseSettings, defer_build=True):
     artifacts_captured_days: int | None = Field(
         None,
         ge=2,
-        le=MOST_DAYS,
+        le=MAX_DAYS,
         description="Age from which operations_clean_up may delete captured bytes that no current "
         "row was read from.",
         json_schema_extra=about(unit="days", default="(never)"),
@@ -237,21 +237,21 @@ class StorageSettings(BaseSettings, defer_build=True):
     artifacts_staged_days: int | None = Field(
         30,
         ge=2,
-        le=MOST_DAYS,
+        le=MAX_DAYS,
         description="Age from which operations_clean_up may delete staged rows.",
         json_schema_extra=about(unit="days"),
     )
     artifacts_picture_days: int | None = Field(
         365,
         ge=2,
-        le=MOST_DAYS,
+        le=MAX_DAYS,
         description="Age from which operations_clean_up may delete pictures.",
         json_schema_extra=about(unit="days"),
     )
     artifacts_damaged_days: int = Field(
         30,
         ge=2,
-        le=MOST_DAYS,
+        le=MAX_DAYS,
         description="Age from which the bytes of repaired artifacts, which are set aside, are "
         "deleted.",
         json_schema_extra=about(unit="days"),

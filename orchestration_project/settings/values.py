@@ -45,8 +45,8 @@ def about(**notes: Unpack[About]) -> dict[str, JsonValue]:
 PROXY_URL = re.compile(r"https?://([^\s/?#@]+@)?(?P<host>[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})/?")
 """URL of a proxy, which may have a user and password."""
 
-MOST_DAYS = 36_500
-MOST_WEEKS, MOST_HOURS, MOST_MINUTES = MOST_DAYS // 7, MOST_DAYS * 24, MOST_DAYS * 24 * 60
+MAX_DAYS = 36_500
+MAX_WEEKS, MAX_HOURS, MAX_MINUTES = MAX_DAYS // 7, MAX_DAYS * 24, MAX_DAYS * 24 * 60
 """A century. Arithmetic of times overflows with much longer durations, or infinity."""
 
 FIRST_YEAR, LAST_YEAR = 1971, 2200

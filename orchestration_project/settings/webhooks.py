@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
-from orchestration_project.settings.values import MOST_DAYS, Words, about, default_path
+from orchestration_project.settings.values import MAX_DAYS, Words, about, default_path
 
 
 class WebhookSettings(BaseSettings, defer_build=True):
@@ -46,7 +46,7 @@ class WebhookSettings(BaseSettings, defer_build=True):
     webhook_body_days: int | None = Field(
         None,
         ge=2,
-        le=MOST_DAYS,
+        le=MAX_DAYS,
         description="Age from which operations_clean_up removes all copies of the body of a "
         "delivery that is done, with its routed actions, since their latest change; its ID and "
         "digest stay, so a repeated one is a duplicate. Kept: rows of the action row, exports.",
@@ -55,7 +55,7 @@ class WebhookSettings(BaseSettings, defer_build=True):
     webhook_dead_body_days: int | None = Field(
         None,
         ge=2,
-        le=MOST_DAYS,
+        le=MAX_DAYS,
         description="The same age of a delivery that is dead, or has a dead routed action; then "
         "no replay is possible.",
         json_schema_extra=about(unit="days", default="(never)"),

@@ -197,7 +197,7 @@ def test_a_run_that_dagster_tries_again_is_left_alone_until_it_plainly_does_not(
         assert [record.data["left_out_because"] for record in reported["left_out"].records] == [
             "Dagster tries the run again by itself"
         ]
-        waited = "orchestration_project.services.retries.retrying.LONGEST_UNTIL_A_RETRY"
+        waited = "orchestration_project.services.retries.retrying.MAX_RETRY_DELAY"
         monkeypatch.setattr(waited, timedelta(0))
         reported = retried(instance, dry_run=True)
         assert [record.data["partition"] for record in reported["due"].records] == ["c"]

@@ -46,7 +46,7 @@ from tests import programs
 MONDAY = date(2026, 3, 2)
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
-MOST_AT_FIRST_LOGIN = {"assets": 31, "jobs": 12, "automations": 14, "checks": 39}
+MAX_AT_FIRST_LOGIN = {"assets": 31, "jobs": 12, "automations": 14, "checks": 39}
 
 COMMON = ("access_", "operations_")
 """How tables begin that every installation needs."""
@@ -228,8 +228,8 @@ def test_the_first_login_shows_what_the_demo_has_and_imports_nothing_else(tmp_pa
     assert status == 0, error
     counted = json.loads(output)
     modules = counted.pop("modules")
-    assert counted.keys() == MOST_AT_FIRST_LOGIN.keys()
-    assert not {name for name, most in MOST_AT_FIRST_LOGIN.items() if counted[name] > most}
+    assert counted.keys() == MAX_AT_FIRST_LOGIN.keys()
+    assert not {name for name, most in MAX_AT_FIRST_LOGIN.items() if counted[name] > most}
     off = {*known_domains()} - {"finra", "operations"}
     parts = [name.split(".") for name in modules]
     imported = {

@@ -25,7 +25,7 @@ from tests import programs
 from tests.resources.weeks import MONDAY, NOON, PartitionLoader, rejected, row
 
 WEEKLY = "finra_otc_weekly"
-LARGEST = Decimal("9223372036600.775807")
+MAX_NUMBER = Decimal("9223372036600.775807")
 HASHES = {"secret_hash", "session_hash", "identifiers", "fingerprint"}
 KEY = {
     "key_id": "k",
@@ -67,7 +67,7 @@ def refused(capfd, *arguments):
 def test_a_table_goes_to_standard_output_as_csv_by_key(partition_loader, capfd):
     partition_loader.land(
         row("BBB", notional_usd=12_345_678, participant_name='Q "A", Inc.'),
-        row("AAA", share_quantity=LARGEST, participant_name=None),
+        row("AAA", share_quantity=MAX_NUMBER, participant_name=None),
     )
     columns = "symbol,week_start,share_quantity,notional_usd,participant_name,known_from"
     lines, said = exported(capfd, WEEKLY, "--columns", columns)
@@ -398,7 +398,7 @@ def test_a_table_is_a_workbook_that_pandas_reads_with_every_digit(
 
     partition_loader.land(
         row("AAA", notional_usd=2**63 - 1, issue_name="=1+1"),
-        row("BBB", notional_usd=1, share_quantity=LARGEST),
+        row("BBB", notional_usd=1, share_quantity=MAX_NUMBER),
         row("NA", issue_name=None),
     )
     columns = "symbol,week_start,share_quantity,notional_dollars,issue_name,known_from"

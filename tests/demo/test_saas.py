@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from orchestration_demo.saas.people import LONGEST_FIELD
+from orchestration_demo.saas.people import MAX_FIELD_LENGTH
 
 from orchestration_project.resources.saas.connection import saas_demo
 from orchestration_project.settings import settings_class
@@ -57,7 +57,7 @@ def test_a_seed_decides_the_tasks_and_some_of_them_are_odd(demo):
     demo.start_over(task_count=60, seed=7)
     assert demo.state()["tasks"] == first
     assert [first[-1][name] for name in ("title", "description", "assigned_to")] == [None] * 3
-    assert len(first[-2]["description"]) == LONGEST_FIELD
+    assert len(first[-2]["description"]) == MAX_FIELD_LENGTH
     demo.start_over(task_count=60, seed=8)
     assert demo.state()["tasks"] != first
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from orchestration_project.domains.events.deliveries import (
-    LARGEST_BYTES,
+    MAX_BODY_BYTES,
     MAX_NESTING,
     WebhookEvent,
     checked_events,
@@ -50,7 +50,7 @@ def test_a_json_object_is_stored_letter_by_letter(body):
         (b'"{}"', "object", "the body is a JSON str, not an object"),
         (b'{"a": ' * (MAX_NESTING + 1) + b"1" + b"}" * (MAX_NESTING + 1), "depth", "more than 64"),
         (b"[" * 200_000 + b"]" * 200_000, "depth", "more than 64"),
-        (b'{"a": "' + b"x" * LARGEST_BYTES + b'"}', "size", "more than 5242880"),
+        (b'{"a": "' + b"x" * MAX_BODY_BYTES + b'"}', "size", "more than 5242880"),
     ],
     ids=lambda value: value[:12] if isinstance(value, str | bytes) else None,
 )

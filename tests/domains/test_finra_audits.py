@@ -12,8 +12,8 @@ from orchestration_project.engine.contracts.rules import Audit
 from orchestration_project.errors import ContractError
 from tests.domains.weekly import FIRM, TOTAL, WEEK, audited_week, file, line, page, quantities
 
-LARGEST = (2**63 - 1) // 2
-LARGEST_SHARES = (2**63 - 1) // 10**6 // 2
+MAX_UNITS = (2**63 - 1) // 2
+MAX_SHARES = (2**63 - 1) // 10**6 // 2
 PASSED = dict.fromkeys(AUDITS, "passed")
 
 
@@ -194,7 +194,7 @@ def test_sums_beyond_64_bits_do_not_wrap():
 
 @pytest.mark.parametrize("name", ["share_quantity", "trade_count"])
 def test_a_partition_that_does_not_add_up_in_64_bits_is_refused(name: str):
-    largest = LARGEST_SHARES if name == "share_quantity" else LARGEST
+    largest = MAX_SHARES if name == "share_quantity" else MAX_UNITS
     huge, one = (str(largest), "1") if name == "share_quantity" else ("1", str(largest))
     with pytest.raises(ContractError) as refused:
         audited(line(quantities("A", huge, one)), line(quantities("B", "1", "1")))
@@ -209,9 +209,9 @@ def test_a_partition_that_does_not_add_up_in_64_bits_is_refused(name: str):
 def test_one_whose_total_is_the_largest_number_passes():
     half = {"MPID": "OTHR", **quantities("A", "1", "20")}
     found = audited(
-        line(quantities("A", str(LARGEST_SHARES - 1))),
+        line(quantities("A", str(MAX_SHARES - 1))),
         line(half),
-        line(TOTAL, quantities("A", str(LARGEST_SHARES), "21")),
+        line(TOTAL, quantities("A", str(MAX_SHARES), "21")),
     )
     assert outcomes(found) == PASSED
 

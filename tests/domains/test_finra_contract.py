@@ -36,7 +36,7 @@ from tests.domains.weekly import (
 )
 from tests.properties import bounded
 
-LARGEST = 2**63 - 1
+MAX_INT64 = 2**63 - 1
 REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "finra"
 REAL_FILE = REAL_DATA / "finra_otc_weekly_otc_20251215.csv"
 
@@ -276,7 +276,7 @@ def test_the_largest_quantity_is_loaded():
         ("1.5E7", 15_000_000_000_000),
         ("1.5e-5", 15),
         ("100E-2", 1_000_000),
-        ("9223372036854.775807", LARGEST),
+        ("9223372036854.775807", MAX_INT64),
         ("9223372036854.775808", None),
         ("1E9999", None),
         ("1E999999999", None),
@@ -321,7 +321,7 @@ def test_scaled_amounts_are_those_of_decimal_arithmetic(texts: list[str]):
 def _scaled_by_decimal(text: str) -> int | None:
     numerator, denominator = Decimal(text).as_integer_ratio()
     whole, rest = divmod(numerator * 10**6, denominator)
-    return whole if rest == 0 and whole <= LARGEST else None
+    return whole if rest == 0 and whole <= MAX_INT64 else None
 
 
 def test_finras_own_sums_are_no_rows():

@@ -29,8 +29,8 @@ from tests.properties import bounded
 
 WEEK = date(2025, 11, 10)
 LUMP = "CRD:0"
-LARGEST = 2**63 - 1
-LARGEST_SHARES = LARGEST // 10**6
+MAX_INT64 = 2**63 - 1
+MAX_SHARES = MAX_INT64 // 10**6
 NAMES = ("market", "symbol", "venue_id", "share_quantity", "trade_count")
 SCHEMA = derive_schema(finra_otc_weekly, ["week_start", "tier", *NAMES])
 OTHERS = derive_schema(
@@ -152,7 +152,7 @@ def reference_venue_week(rows: list[Row]) -> list[dict[str, Any]]:
 @given(ROWS)
 @example([])
 @example([("ATS", "A", "V", 0, 0), ("NON_ATS", "A", LUMP, 0, 3)])
-@example([("ATS", "A", "V", LARGEST_SHARES, LARGEST)])
+@example([("ATS", "A", "V", MAX_SHARES, MAX_INT64)])
 def test_symbol_week_is_what_slow_arithmetic_says(rows: list[Row]):
     assert without_measures(symbol_week(frame(rows))) == reference_symbol_week(rows)
 
@@ -250,7 +250,7 @@ def test_a_venue_in_both_markets_is_one_in_a_symbol_and_two_in_the_tier():
 
 @pytest.mark.parametrize("name", ["share_quantity", "trade_count"])
 def test_a_total_that_is_too_large_is_refused_and_the_largest_of_both_markets_adds_up(name: str):
-    largest = (LARGEST_SHARES if name == "share_quantity" else LARGEST) // 2
+    largest = (MAX_SHARES if name == "share_quantity" else MAX_INT64) // 2
     rows = frame([("ATS", "A", "V", 1, 1)] * 2)
     refuse_overflow(
         quantities_of(rows.with_columns(pl.Series(name, [largest - 1, 1], SCHEMA[name])))

@@ -9,7 +9,7 @@ import pytest
 
 from orchestration_project.domains.finra.movers import (
     ANOMALY_FORMULAS,
-    LARGEST,
+    MAX_KEPT_RANKS,
     symbol_anomalies,
     symbol_movers,
     venue_movers,
@@ -43,8 +43,8 @@ def symbol_weeks(weeks: Mapping[date, Mapping[str, int]]) -> pl.DataFrame:
 
 
 def test_the_largest_changes_by_shares_and_by_ratio_are_kept_with_all_that_entered_or_left():
-    large = {f"LARGE{number:03}": 10**9 + number for number in range(LARGEST)}
-    small = {f"SMALL{number:03}": 10**4 for number in range(LARGEST)}
+    large = {f"LARGE{number:03}": 10**9 + number for number in range(MAX_KEPT_RANKS)}
+    small = {f"SMALL{number:03}": 10**4 for number in range(MAX_KEPT_RANKS)}
     before = {**large, **small, "STEADY": 10**6, "LEFT": 1}
     doubled = {name: shares * 2 + number for number, (name, shares) in enumerate(small.items())}
     moved = {name: shares + 10**7 + number for number, (name, shares) in enumerate(large.items())}
@@ -52,9 +52,9 @@ def test_the_largest_changes_by_shares_and_by_ratio_are_kept_with_all_that_enter
     found = symbol_movers(symbol_weeks({BEFORE: before, WEEK: now}), week_start=WEEK).rows
     kept = {row["symbol"]: row for row in found.iter_rows(named=True)}
     assert set(kept) == {*large, *small, "LEFT", "ENTERED"}
-    last, first = f"LARGE{LARGEST - 1:03}", "LARGE000"
-    assert (kept[last]["change_rank"], kept[first]["change_rank"]) == (1, LARGEST)
-    assert kept[f"SMALL{LARGEST - 1:03}"]["ratio_rank"] == 1
+    last, first = f"LARGE{MAX_KEPT_RANKS - 1:03}", "LARGE000"
+    assert (kept[last]["change_rank"], kept[first]["change_rank"]) == (1, MAX_KEPT_RANKS)
+    assert kept[f"SMALL{MAX_KEPT_RANKS - 1:03}"]["ratio_rank"] == 1
     assert kept["LEFT"]["movement"] == "left"
     assert (kept["LEFT"]["share_quantity"], kept["LEFT"]["change_ratio"]) == (0, -1.0)
     assert kept["ENTERED"]["movement"] == "entered"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from orchestration_project.engine.contracts.values import parse_whole_number, replace_blank_texts
 from tests.properties import bounded
 
-LARGEST = 2**63 - 1
+MAX_INT64 = 2**63 - 1
 
 like_numbers = st.one_of(
     st.text(st.sampled_from("0123456789+-. eE_,\u0660\uff11\t"), max_size=22),
@@ -27,7 +27,7 @@ like_blanks = st.lists(
 def test_a_whole_number_is_digits_and_nothing_else(texts):
     read = pl.DataFrame({"text": texts}, {"text": pl.String}).select(parse_whole_number("text"))
     expected = [
-        int(text) if re.fullmatch("[0-9]+", text) and int(text) <= LARGEST else None
+        int(text) if re.fullmatch("[0-9]+", text) and int(text) <= MAX_INT64 else None
         for text in texts
     ]
     assert read["text"].to_list() == expected

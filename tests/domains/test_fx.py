@@ -18,7 +18,7 @@ from orchestration_project.errors import SourceError
 
 CALENDAR, DOCUMENTS = RATES.partitioning.calendar, SOURCE.documents
 DAILY, LAST_90_DAYS, HISTORY = "eurofxref-daily.xml", "eurofxref-hist-90d.xml", "eurofxref-hist.zip"
-LARGEST_TEXT_BYTES = 64 * 2**20
+MAX_TEXT_BYTES = 64 * 2**20
 MONDAY, FRIDAY = Partition(date(2026, 1, 5)), Partition(date(2026, 1, 2))
 
 XML = b"""<?xml version="1.0" encoding="UTF-8"?>
@@ -186,7 +186,7 @@ def test_an_encrypted_archive_is_refused():
 
 @pytest.mark.slow
 def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused_unread():
-    bomb = archive("Date,USD,\n" + " " * (LARGEST_TEXT_BYTES + 1))
+    bomb = archive("Date,USD,\n" + " " * (MAX_TEXT_BYTES + 1))
     with pytest.raises(SourceError, match="not a document"):
         list(iterate_records(SOURCE.declared, bomb))
     assert count_rates(bomb) == (0, 0)

@@ -17,14 +17,14 @@ from orchestration_project.engine.contracts.matching import (
     parse_template,
 )
 
-LARGEST = 2**63 - 1
+MAX_INT64 = 2**63 - 1
 
 
 @pytest.mark.parametrize(
     ("kind", "value", "expected"),
     [
-        ("integer", str(LARGEST), LARGEST),
-        ("integer", -LARGEST, -LARGEST),
+        ("integer", str(MAX_INT64), MAX_INT64),
+        ("integer", -MAX_INT64, -MAX_INT64),
         ("integer", "-7", -7),
         ("integer", "0" * 19 + "5", 5),
         ("integer", 4.0, 4),
@@ -52,7 +52,7 @@ def test_a_value_is_read_as_the_type_of_its_field(kind: FieldType, value: Any, e
 @pytest.mark.parametrize(
     ("kind", "value", "message"),
     [
-        ("integer", LARGEST + 1, "expected an integer, e.g. 42, found a number"),
+        ("integer", MAX_INT64 + 1, "expected an integer, e.g. 42, found a number"),
         ("integer", "0" * 20 + "5", "expected an integer, e.g. 42, found another text"),
         ("integer", "4.5", "expected an integer, e.g. 42, found another text"),
         ("integer", "٣", "expected an integer, e.g. 42, found another text"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.domains.saas.adf import CUT, MOST_CHARACTERS, adf_of, outline
+from orchestration_project.domains.saas.adf import CUT, MAX_CHARACTERS, adf_of, outline
 from tests.properties import bounded
 
 
@@ -121,7 +121,7 @@ def test_a_table_within_a_list_a_quote_or_a_table_is_its_text():
 def test_a_table_of_more_cells_than_the_target_takes_is_cut_and_says_so_once():
     (found,) = content("<table><tr><td>x</td>" + "<td></td>" * 100_000 + "</tr><tr><td>y</table>")
     cells = [each for row in found["content"] for each in row["content"]]
-    assert len(cells) == MOST_CHARACTERS // 2
+    assert len(cells) == MAX_CHARACTERS // 2
     assert [line[-1] for line in outline(found)] == ["x", CUT]
 
 
@@ -198,19 +198,19 @@ def test_emoji_right_to_left_text_and_entities_stay_and_what_no_text_holds_goes(
 def test_a_huge_description_is_cut_and_says_so():
     (block,) = content("<p>" + "x" * 200_000 + "</p>")
     said = block["content"][0]["text"]
-    assert said == "x" * MOST_CHARACTERS + CUT
+    assert said == "x" * MAX_CHARACTERS + CUT
 
 
 @pytest.mark.parametrize("html", ["{}", "<p>{}</p>\n", "<p> {} </p><p> <br></p><hr>"])
 def test_a_description_as_long_as_the_target_takes_is_whole(html):
-    said = "".join(line[2] for line in outline(adf_of(html.format("x" * MOST_CHARACTERS))))
-    assert said.removesuffix("\nrule\n") == "x" * MOST_CHARACTERS
+    said = "".join(line[2] for line in outline(adf_of(html.format("x" * MAX_CHARACTERS))))
+    assert said.removesuffix("\nrule\n") == "x" * MAX_CHARACTERS
 
 
 @pytest.mark.parametrize("more", ["y", "<b>y</b>", "</p><p>y</p><ul><li>z", "<br> y"])
 def test_whatever_comes_after_that_is_cut_and_says_so_once(more):
-    said = [line[2] for line in outline(adf_of("<p>" + "x" * MOST_CHARACTERS + more))]
-    assert "".join(said).replace("\nhardBreak\n", "") == "x" * MOST_CHARACTERS + CUT
+    said = [line[2] for line in outline(adf_of("<p>" + "x" * MAX_CHARACTERS + more))]
+    assert "".join(said).replace("\nhardBreak\n", "") == "x" * MAX_CHARACTERS + CUT
 
 
 def test_tags_within_each_other_without_end_cost_no_depth():

@@ -19,7 +19,7 @@ from tests.faulty_server import Reply, Request
 
 TEXTS = {"A": "as it came", "B": "another text", "C": "a text", "D": "a part of"}
 
-AT_ONCE_BYTES = 65536
+CHUNK_BYTES = 65536
 
 Strike = Callable[[str, int], None]
 """Faults of the process that asks for a document, by key and number, before it is answered."""
@@ -82,4 +82,4 @@ def extract_document(source_url: str, artifacts: Path, item: ClaimedItem) -> Cap
 
 def _read(address: str) -> bytes:
     with urlopen(address) as answer:  # noqa: S310 - of this machine
-        return b"".join(iter(lambda: answer.read(AT_ONCE_BYTES), b""))
+        return b"".join(iter(lambda: answer.read(CHUNK_BYTES), b""))

@@ -30,10 +30,10 @@ ONE_IN = 2
 """Number of kills of which one also strikes a load of documents."""
 
 FILES_PER_LOAD = 4
-MOST_IN_A_ROW = 2
+MAX_IN_A_ROW = 2
 """Kills after which a load goes on to its end: a third one would end the attempts of its files."""
 
-LONGEST_DELAY_SECONDS = 0.1
+MAX_DELAY_SECONDS = 0.1
 
 
 class Inbox:
@@ -86,7 +86,7 @@ def test_documents_of_killed_loads_are_loaded_once_and_all_end_as_expected(
         if is_killed:
             point = moments.randint(1, last_point)
             process.wait_until(lambda seen: seen.number >= point)
-            process.go_on_for(moments.uniform(0, LONGEST_DELAY_SECONDS))
+            process.go_on_for(moments.uniform(0, MAX_DELAY_SECONDS))
             with_workers += bool(workers_of(process.pid))
             process.kill()
         answer = process.answer()
@@ -104,7 +104,7 @@ def test_documents_of_killed_loads_are_loaded_once_and_all_end_as_expected(
 
     while killed < count:
         inbox.deliver()
-        is_whole = load(is_killed=in_a_row < MOST_IN_A_ROW and moments.random() < 0.75)
+        is_whole = load(is_killed=in_a_row < MAX_IN_A_ROW and moments.random() < 0.75)
         in_a_row = 0 if is_whole else in_a_row + 1
         killed += not is_whole
     assert load(is_killed=False)

@@ -22,7 +22,7 @@ from tests.resources.weeks import NOON, StoppedClock
 
 pytestmark = pytest.mark.faults
 
-LONGEST_SECONDS, HOURS = 0.4, 1_000
+MAX_SECONDS, HOURS = 0.4, 1_000
 """Time until a process is killed, and hours of its clock that it cannot use up until then."""
 
 KILLS_SHARE = 4
@@ -56,7 +56,7 @@ def test_a_target_has_each_change_once_whenever_its_exporter_is_killed(
             )
             assert writer.stdout is not None
             assert writer.stdout.readline(), writer.wait()
-            kill_after(writer.pid, random.uniform(0, LONGEST_SECONDS))
+            kill_after(writer.pid, random.uniform(0, MAX_SECONDS))
             writer.communicate()
             clock.at = NOON + timedelta(hours=HOURS * (number + 1) - 1)
             place.run_count = HOURS * number  # another run's id each time

@@ -20,7 +20,7 @@ from tests.programs import kill_after
 
 pytestmark = pytest.mark.faults
 
-LONGEST_SECONDS = 0.4
+MAX_SECONDS = 0.4
 
 
 def newest_blobs(warehouse: Warehouse) -> list[Blob]:
@@ -61,7 +61,7 @@ def test_every_row_has_its_bytes_whenever_a_writer_or_a_clean_up_of_packs_is_kil
             )
             assert writer.stdout is not None
             assert writer.stdout.readline(), writer.wait()
-            kill_after(writer.pid, random.uniform(0, LONGEST_SECONDS))
+            kill_after(writer.pid, random.uniform(0, MAX_SECONDS))
             writer.communicate()
             found = take_inventory(warehouse, FolderStore(folder), read_all=True)
             assert (found.found.missing, found.found.resized, found.changed) == ([], [], [])

@@ -12,8 +12,8 @@ from tests.faulty_server import FaultyServer
 
 pytestmark = pytest.mark.faults
 
-MOST_POINTS = 100
-WEEKS_AT_ONCE = 48
+MAX_POINTS = 100
+BATCH_WEEKS = 48
 """Each point has a week of its own, and before the clock's there are no more."""
 
 UNCHANGED = "unchanged; source api"
@@ -37,10 +37,10 @@ def test_a_killed_replay_publishes_all_or_nothing_and_resumes(
     fault, database, server, campaign, tmp_path, kill_seen
 ):
     first = campaign.random(fault.name, database).randint(1, campaign.every)
-    points = range(first, MOST_POINTS + 1, campaign.every)
+    points = range(first, MAX_POINTS + 1, campaign.every)
     assert points
-    for start in range(0, len(points), WEEKS_AT_ONCE):
-        some = points[start : start + WEEKS_AT_ONCE]
+    for start in range(0, len(points), BATCH_WEEKS):
+        some = points[start : start + BATCH_WEEKS]
         check_killed_replays(database, server(database), tmp_path / str(start), some, kill_seen)
 
 
@@ -57,7 +57,7 @@ def check_killed_replays(database, server: str, folder, points, kill_seen) -> No
     undisturbed = begun(alone, keys[0])
     outcomes = [*undisturbed.answer(), *begun(alone, *keys[1:]).answer()]
     assert UNCHANGED not in outcomes
-    assert undisturbed.seen.number <= MOST_POINTS
+    assert undisturbed.seen.number <= MAX_POINTS
     with Reader(place) as reader:
         for key, point, words in zip(keys, points, outcomes, strict=True):
             process = begun(place, key, plan=Plan(point, "die"))

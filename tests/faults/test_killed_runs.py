@@ -19,7 +19,7 @@ pytestmark = pytest.mark.faults
 ONE_IN = 16
 """Number of kills of which one also strikes a whole run."""
 
-LINGER_SECONDS, LONGEST_DELAY_SECONDS = 0.005, 0.03
+LINGER_SECONDS, MAX_DELAY_SECONDS = 0.005, 0.03
 
 
 def is_at_or_past(stage: str, seen: str) -> bool:
@@ -54,7 +54,7 @@ def test_the_run_after_a_killed_one_loads_and_records_the_week(
             )
             process = begun(source.url, key, Plan(stage, "linger", LINGER_SECONDS))
             process.wait_until(lambda seen, stage=stage: is_at_or_past(stage, seen.stage))
-            process.go_on_for(moments.uniform(0, LONGEST_DELAY_SECONDS))
+            process.go_on_for(moments.uniform(0, MAX_DELAY_SECONDS))
             process.kill()
             if not process.answer():
                 dead += 1

@@ -34,7 +34,7 @@ TEN_GB = 10 * 1000**3
 PAGES = 8
 """As many as are in flight together."""
 
-MOST_MEMORY_BYTES = 300 * MIB + PAGES * 2 * LIMITS.max_body_bytes
+MAX_MEMORY_BYTES = 300 * MIB + PAGES * 2 * LIMITS.max_body_bytes
 """Memory of a run before its first row, and each page twice, whose buffer grows by being copied."""
 
 ROWS = [record(f"S{n:03}", **kind) for n in range(300) for kind in ({}, test_bad_answers.TOTAL)]
@@ -138,7 +138,7 @@ def assert_it_failed(ended: Ended, *said: str) -> None:
     wanted = ("1 of 1 partitions did not land", "what to do: ", f"partition={KEY}", *said)
     assert [text for text in wanted if text not in ended.said] == [], ended.said
     assert ended.status == 1
-    assert ended.peak_bytes < MOST_MEMORY_BYTES
+    assert ended.peak_bytes < MAX_MEMORY_BYTES
     assert ended.stored_bytes < MIB
 
 

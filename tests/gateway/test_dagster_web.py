@@ -15,7 +15,7 @@ from orchestration_project.engine.contracts.roles import (
     Principal,
     Role,
 )
-from orchestration_project.gateway.dagster_web.webserver import KEPT_CHARACTERS
+from orchestration_project.gateway.dagster_web.webserver import MAX_KEPT_CHARACTERS
 from orchestration_project.gateway.request import CURRENT
 from tests.gateway.login_client import LoginClient
 
@@ -236,7 +236,7 @@ def test_a_query_that_was_read_before_is_answered_as_dagster_reads_it(
     """Dagster's own method answers queries longer than the cache's limit, if only by spaces."""
     answers = [
         login_client.graphql(text, variables, key=login_client.keys[Role.VIEWER])
-        for text in (query, query, query + " " * KEPT_CHARACTERS)
+        for text in (query, query, query + " " * MAX_KEPT_CHARACTERS)
     ]
     assert len({(answer.status, answer.body) for answer in answers}) == 1
 

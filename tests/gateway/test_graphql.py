@@ -7,10 +7,10 @@ from dagster_graphql.schema import create_schema
 from graphql import get_introspection_query, parse, validate
 
 from orchestration_project.gateway.graphql import (
-    MOST_ALIASES,
-    MOST_DEPTH,
-    MOST_FIELDS,
-    MOST_TOKENS,
+    MAX_ALIASES,
+    MAX_DEPTH,
+    MAX_FIELDS,
+    MAX_TOKENS,
     Asked,
     outcome_of,
     read_document,
@@ -66,12 +66,12 @@ def test_all_that_a_document_asks_for_is_seen(text: str, kinds: set[str], mutati
         "",
         "{",
         "mutation",
-        nested(MOST_DEPTH + 1),
+        nested(MAX_DEPTH + 1),
         nested(100_000),
         "{a(x: " + "[" * 50_000 + "]" * 50_000 + ")}",
-        "{" + " ".join(f"a{n}: a" for n in range(MOST_ALIASES + 1)) + "}",
-        "{" + "a " * (MOST_FIELDS + 1) + "}",
-        "{a(x: [" + "1 " * MOST_TOKENS + "])}",
+        "{" + " ".join(f"a{n}: a" for n in range(MAX_ALIASES + 1)) + "}",
+        "{" + "a " * (MAX_FIELDS + 1) + "}",
+        "{a(x: [" + "1 " * MAX_TOKENS + "])}",
         fragments(20),
         "{...A} fragment A on T {...B} fragment B on T {...A}",
         "{...A}",
@@ -86,8 +86,8 @@ def test_a_document_that_is_none_or_too_large_is_refused(text: str):
 
 
 def test_a_document_may_be_as_deep_and_broad_as_the_limits_say():
-    assert read_document(nested(MOST_DEPTH)).kinds == {"query"}
-    aliases = " ".join(f"a{n}: a" for n in range(MOST_ALIASES))
+    assert read_document(nested(MAX_DEPTH)).kinds == {"query"}
+    aliases = " ".join(f"a{n}: a" for n in range(MAX_ALIASES))
     assert read_document("{" + aliases + "}").kinds == {"query"}
 
 
@@ -145,7 +145,7 @@ def test_what_came_of_a_mutation_is_read_from_the_answer(
 
 
 def test_a_document_has_so_many_levels_fields_and_aliases_at_most():
-    assert (MOST_DEPTH, MOST_FIELDS, MOST_ALIASES) == (20, 5_000, 100)
+    assert (MAX_DEPTH, MAX_FIELDS, MAX_ALIASES) == (20, 5_000, 100)
 
 
 @pytest.mark.slow

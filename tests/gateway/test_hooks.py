@@ -332,7 +332,7 @@ def test_a_body_that_does_not_come_in_time_is_not_waited_for():
 
 
 def test_bodies_that_began_while_there_was_room_do_not_take_more_than_there_is(monkeypatch):
-    monkeypatch.setattr("orchestration_project.gateway.hooks.MOST_BYTES_AT_ONCE", 100)
+    monkeypatch.setattr("orchestration_project.gateway.hooks.MAX_UNFINISHED_BYTES", 100)
     hooks = hooks_over(len, body_seconds=0.05)
     unfinished = {"type": "http.request", "body": b"{" * 60, "more_body": True}
 

@@ -42,7 +42,7 @@ from orchestration_project.gateway.counted import REQUESTS, RequestCounter
 from orchestration_project.gateway.metrics import StoredMetrics, parts_of, routes
 from orchestration_project.services.hosts import record_heartbeat
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
-from orchestration_project.services.metrics.families import MOST_NAMES, counter, gauge
+from orchestration_project.services.metrics.families import MAX_LABEL_VALUES, counter, gauge
 from orchestration_project.tables.operations_alerts import operations_alert_deliveries
 from orchestration_project.tables.operations_runs import operations_control_tower, operations_runs
 from orchestration_project.tables.spine import work_items
@@ -258,7 +258,7 @@ def test_the_host_and_the_process_are_measured_and_every_part_says_that_it_was_r
 def test_programs_releases_runs_and_queues_have_their_host_queue_and_priority(
     warehouse, instance, scrape
 ):
-    for number in range(MOST_NAMES + 50):
+    for number in range(MAX_LABEL_VALUES + 50):
         host = f"host-{number:03}"
         row = heartbeat(host, "worker", now(), release=f"1.{number % 2}.0")
         record_heartbeat(warehouse, row)
@@ -267,7 +267,7 @@ def test_programs_releases_runs_and_queues_have_their_host_queue_and_priority(
         instance.add_run(run_of(run_id, status, tags))
     found = scrape()
     hosts = {key[1] for key in found if key[0] == "program_silence_seconds"}
-    assert len(hosts) == MOST_NAMES + 1
+    assert len(hosts) == MAX_LABEL_VALUES + 1
     assert {"host-000", "other"} <= hosts
     assert [found["programs", release] for release in ("1.0.0", "1.1.0")] == [125, 125]
     assert found["host_runs", socket.gethostname()] == 1
@@ -306,9 +306,9 @@ def test_a_reading_is_repeated_for_five_seconds():
 
 
 def test_labels_are_bounded_and_the_others_are_summed():
-    many = {(f"{number:04}", "x"): 1.0 for number in range(MOST_NAMES + 50)}
+    many = {(f"{number:04}", "x"): 1.0 for number in range(MAX_LABEL_VALUES + 50)}
     [*kept, other] = counter("c", "x", ("name", "kind"), many).samples
-    assert len(kept) == MOST_NAMES
+    assert len(kept) == MAX_LABEL_VALUES
     assert (other.labels, other.value) == ({"name": "other", "kind": "x"}, 50)
 
 

@@ -18,7 +18,7 @@ from orchestration_project.engine.contracts.roles import (
     OPERATOR_MUTATIONS,
     Role,
 )
-from orchestration_project.gateway.mutations import MOST_SUBSCRIPTIONS
+from orchestration_project.gateway.mutations import MAX_SUBSCRIPTIONS
 from orchestration_project.tables.access import access_audit
 from tests.gateway.login_client import LoginClient
 
@@ -558,12 +558,12 @@ def test_a_binary_frame_ends_a_websocket_with_one_line_in_the_log(
 def test_a_websocket_that_asks_for_too_many_subscriptions_ends(login_client: LoginClient):
     payload = {"query": "subscription {locationStateChangeEvents {__typename}}"}
     with login_client.websocket(X_API_Key=str(login_client.keys[Role.VIEWER])) as websocket:
-        for number in range(3 * MOST_SUBSCRIPTIONS):  # one at a time
+        for number in range(3 * MAX_SUBSCRIPTIONS):  # one at a time
             websocket.send(json.dumps({"type": "start", "id": str(number), "payload": payload}))
             websocket.send(json.dumps({"type": "stop", "id": str(number)}))
         websocket.send('{"type": "connection_init"}')
         assert "connection_ack" in str(websocket.recv(timeout=10))
-        for number in range(MOST_SUBSCRIPTIONS + 1):
+        for number in range(MAX_SUBSCRIPTIONS + 1):
             websocket.send(json.dumps({"type": "start", "id": str(number), "payload": payload}))
         with pytest.raises(ConnectionClosed) as closed:
             websocket.recv(timeout=10)
@@ -575,7 +575,7 @@ def test_a_websocket_that_asks_for_too_many_subscriptions_ends(login_client: Log
 def test_subscriptions_that_came_to_their_end_do_not_count(login_client: LoginClient):
     payload = {"query": 'subscription {pipelineRunLogs(runId: "none") {__typename}}'}
     with login_client.websocket(X_API_Key=str(login_client.keys[Role.VIEWER])) as websocket:
-        for number in range(2 * MOST_SUBSCRIPTIONS):
+        for number in range(2 * MAX_SUBSCRIPTIONS):
             websocket.send(json.dumps({"type": "start", "id": str(number), "payload": payload}))
             kinds = [json.loads(websocket.recv(timeout=10))["type"] for _ in range(2)]
             assert kinds == ["data", "complete"]

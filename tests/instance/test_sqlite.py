@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.instance.sqlite import FILES_KEPT_OPEN, SqliteEvents
+from orchestration_project.instance.sqlite import MAX_OPEN_FILES, SqliteEvents
 from orchestration_project.instance.storage import open_instance
 from tests.programs import wait_for
 
@@ -87,10 +87,10 @@ def nothing(): ...
 
 @pytest.mark.slow
 def test_only_the_files_used_last_stay_open(instance, tmp_path):
-    for _ in range(FILES_KEPT_OPEN + 6):
+    for _ in range(MAX_OPEN_FILES + 6):
         dg.materialize([one], instance=instance)
     # files of runs, and the two that each run writes
-    assert len(open_files(tmp_path)) == FILES_KEPT_OPEN + 2
+    assert len(open_files(tmp_path)) == MAX_OPEN_FILES + 2
 
 
 def made(file):

@@ -38,7 +38,7 @@ from tests.resources.weeks import (
 )
 
 TIERS = ("T1", "T2", "OTCE")
-MOST_STATEMENTS = 15
+MAX_STATEMENTS = 15
 """A landing takes about as many; with more, nothing interrupts it."""
 
 
@@ -141,7 +141,7 @@ class Histories:
         """Have a landing of all of them fail at a statement."""
         self.sources[tier].shares += 1
         batches = [self._batch(tier, [PASSED]) for tier in TIERS]
-        with suppress(InterruptedLandingError), failing_at(number % MOST_STATEMENTS + 1):
+        with suppress(InterruptedLandingError), failing_at(number % MAX_STATEMENTS + 1):
             self.partition_loader.warehouse.land_all(batches)
 
     def _own(self, tier: str) -> PartitionLoader:

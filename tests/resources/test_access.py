@@ -23,7 +23,7 @@ from orchestration_project.services.access import (
     KnownCaller,
     read_session_secret,
 )
-from orchestration_project.services.access.audit import LONGEST
+from orchestration_project.services.access.audit import MAX_TEXT_LENGTH
 from orchestration_project.services.access.rules.credentials import (
     ADDRESS_LIMIT,
     KEY_LIMIT,
@@ -190,13 +190,13 @@ def test_the_audit_keeps_what_callers_wrote_cut_and_without_what_a_database_refu
 def test_the_audit_keeps_no_beginning_of_a_secret_that_it_cuts(warehouse):
     secret, request_id = uuid4().hex, uuid4().hex
     hide(secret)
-    said = "x" * (LONGEST - 12) + secret
+    said = "x" * (MAX_TEXT_LENGTH - 12) + secret
     AccessLog(warehouse, Clock()).record(
         AccessLogEntry(request_id, "", "launchRun", "asked", target=said)
     )
     with warehouse.reading() as connection:
         wanted = select(access_audit.c.target).where(access_audit.c.request_id == request_id)
-        assert connection.execute(wanted).scalar_one() == "x" * (LONGEST - 12) + "***"
+        assert connection.execute(wanted).scalar_one() == "x" * (MAX_TEXT_LENGTH - 12) + "***"
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import pytest
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
-from orchestration_project.engine.connections.files import LARGEST_FILE_BYTES
+from orchestration_project.engine.connections.files import MAX_FILE_BYTES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.tables.spine import captures, rejects
@@ -74,7 +74,7 @@ def special(make: Callable[[Path], object]) -> Callable[[Path], object]:
 
 def too_large(path: Path) -> None:
     with path.open("wb") as file:
-        file.truncate(LARGEST_FILE_BYTES + 1)  # takes no space
+        file.truncate(MAX_FILE_BYTES + 1)  # takes no space
 
 
 def two_for_one_week(folder: Path) -> None:

@@ -12,7 +12,7 @@ from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.connections.artifacts import PARTIAL
-from orchestration_project.engine.contracts.values import LONGEST_KEY_TEXT_BYTES, LONGEST_TEXT_BYTES
+from orchestration_project.engine.contracts.values import MAX_KEY_TEXT_BYTES, MAX_TEXT_BYTES
 from orchestration_project.engine.warehouse.frames import build_frame, insert_frame
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 from orchestration_project.tables.spine import landings
@@ -124,7 +124,7 @@ def test_a_missing_database_file_is_made_and_loaded_again(tmp_path: Path):
 def test_the_longest_texts_that_the_contract_lets_through_fit_the_keys_of_each_database(
     partition_loader,
 ):
-    longest = [secrets.token_hex(LONGEST_TEXT_BYTES)[:LONGEST_TEXT_BYTES] for _ in range(2)]
+    longest = [secrets.token_hex(MAX_TEXT_BYTES)[:MAX_TEXT_BYTES] for _ in range(2)]
     partition_loader.land(row(*longest))
     partition_loader.land(row(*longest, share_quantity=1))  # into the history, too
     assert partition_loader.quantities() == {longest[0]: 1}
@@ -136,7 +136,7 @@ def test_the_longest_texts_of_a_further_dataset_fit_its_keys_in_each_database(
 ):
     values = {"Date": NOON.date(), "Number": 1}
     longest = {
-        field.column.key: values.get(field.kind, secrets.token_hex(LONGEST_KEY_TEXT_BYTES // 2))
+        field.column.key: values.get(field.kind, secrets.token_hex(MAX_KEY_TEXT_BYTES // 2))
         for field in dataset.fields
     }
     more = {"known_to": NOON, "change_cause": "source", "rule_version": "1"}

@@ -17,7 +17,7 @@ from tests.s3 import GIVEN_ENDPOINT
 BODY = b"".join(hashlib.sha256(bytes([n % 256, n // 256])).digest() for n in range(20_000)) + b"!"
 MEBIBYTE = 2**20
 
-MOST_MIB = 16
+MAX_MIB = 16
 GROWTH = """
 import os, sys
 from datetime import UTC, datetime
@@ -117,7 +117,7 @@ def test_damaged_bytes_are_an_error_at_the_latest_at_the_end(captures, tmp_path,
         captures.open(capture.blob)
 
 
-MOST_OF_MOTO_MIB = 512
+MAX_MOTO_MIB = 512
 """Larger uploads take longer to be put together by moto than a client waits for its answer."""
 
 
@@ -125,9 +125,9 @@ MOST_OF_MOTO_MIB = 512
 @pytest.mark.parametrize("mebibytes", [64, pytest.param(2048, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_file(url, tmp_path, mebibytes):
     if url.startswith("s3:") and not GIVEN_ENDPOINT:
-        mebibytes = min(mebibytes, MOST_OF_MOTO_MIB)
+        mebibytes = min(mebibytes, MAX_MOTO_MIB)
     command = [sys.executable, "-c", GROWTH, url, str(mebibytes), str(tmp_path)]
     grown = subprocess.run(  # noqa: S603 - this file
         command, capture_output=True, text=True, check=True, cwd=PROJECT_ROOT
     )
-    assert int(grown.stdout) <= MOST_MIB
+    assert int(grown.stdout) <= MAX_MIB

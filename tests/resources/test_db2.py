@@ -40,7 +40,7 @@ from orchestration_project.engine.contracts.frame_types import QUANTITY
 from orchestration_project.engine.contracts.presets import Preset
 from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.engine.contracts.roles import Principal, Role
-from orchestration_project.engine.contracts.values import LONGEST_TEXT_BYTES, derive_schema
+from orchestration_project.engine.contracts.values import MAX_TEXT_BYTES, derive_schema
 from orchestration_project.engine.contracts.webhooks.sources import WebhookSource
 from orchestration_project.engine.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.engine.dlt_states import STATE, append_state, start_state
@@ -711,7 +711,7 @@ def test_nothing_is_said_in_the_words_of_another_database(said):
 
 
 def test_a_text_that_is_a_key_has_room_for_the_longest_that_the_contract_takes():
-    assert len("NAME:") + LONGEST_TEXT_BYTES <= TEXT_BYTES
+    assert len("NAME:") + MAX_TEXT_BYTES <= TEXT_BYTES
 
 
 @pytest.mark.parametrize("scheme", ["db2", "ibm_db_sa", "db2+ibm_db"])

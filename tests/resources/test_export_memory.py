@@ -35,7 +35,7 @@ VALUES = {
     "landed_at": "printf('2026-01-%02d 12:00:00.123456', 1 + n * 7919 % 28)",
     "change_cause": "'source'",
 }
-MOST_MIB = 64
+MAX_MIB = 64
 EXPORT = """
 import resource, sys
 from orchestration_project.__main__ import main
@@ -168,4 +168,4 @@ def test_a_large_view_that_is_sorted_is_exported_within_64_mib(
         text=True,
     )
     assert f"{2 * LANDINGS} rows" in child.stderr
-    assert int(child.stdout) < MOST_MIB
+    assert int(child.stdout) < MAX_MIB

@@ -29,7 +29,7 @@ WEEK_OF_TIER = Partition(MONDAY, TIER)
 LIMIT = PAGING.size
 """The largest offset in these tests."""
 
-MOST = LIMIT + PAGING.size
+MAX_ROWS = LIMIT + PAGING.size
 SYMBOL = "issueSymbolIdentifier"
 OTHER_SUMS = ["ATS_W_FIRM", "OTC_W_FIRM", "ATS_W_VOL_STATS", "OTC_W_VOL_STATS"]
 PARTITION = [
@@ -170,8 +170,8 @@ def test_pages_that_come_short_lead_to_no_offset_over_the_limit(opened):
 
 @pytest.mark.slow
 def test_a_week_at_the_limit_is_asked_for_as_one(opened):
-    api, _, requests = opened(week(MOST))
-    assert keys_of(fetched(api)) == keys_in(week(MOST))
+    api, _, requests = opened(week(MAX_ROWS))
+    assert keys_of(fetched(api)) == keys_in(week(MAX_ROWS))
     assert probes(requests) == []
     asked = [(page["compareFilters"], page["offset"]) for page in pages(requests)]
     assert sorted(asked, key=str) == [(PARTITION, 0), (PARTITION, LIMIT)]
@@ -236,7 +236,7 @@ def test_one_symbol_larger_than_the_limit_is_refused_before_any_page(opened, fir
 @pytest.mark.slow
 def test_a_symbol_as_large_as_the_limit_comes_in_a_range_of_its_own(opened):
     large = [record("T", firmCRDNumber=number) for number in range(LIMIT)]
-    rows = [*records(900), *large, *sums(MOST, symbol="U")[:LIMIT]]
+    rows = [*records(900), *large, *sums(MAX_ROWS, symbol="U")[:LIMIT]]
     api, _, requests = opened(shuffled(rows))
     assert keys_of(fetched(api)) == keys_in(rows)
     assert [page["limit"] for page in pages(requests)] == [900, LIMIT, LIMIT]
@@ -261,7 +261,7 @@ def test_more_records_without_a_symbol_than_can_be_paged_to_are_refused(opened, 
 def test_a_range_that_is_larger_than_the_order_of_symbols_promised_is_refused(opened):
     def claim(request, reply):
         if "LESSER" in str(request.body):
-            return Reply(200, reply.headers | {"Record-Total": str(MOST + 9)}, reply.body)
+            return Reply(200, reply.headers | {"Record-Total": str(MAX_ROWS + 9)}, reply.body)
         return reply
 
     api, _, requests = opened(week(), spoil=claim)
@@ -272,7 +272,7 @@ def test_a_range_that_is_larger_than_the_order_of_symbols_promised_is_refused(op
 
 
 def test_a_symbol_that_no_terminal_should_see_is_quoted_in_ascii_and_cut(opened):
-    large = [record("\x1b[2Jé" + "S" * 500, firmCRDNumber=number) for number in range(MOST + 1)]
+    large = [record("\x1b[2Jé" + "S" * 500, firmCRDNumber=number) for number in range(MAX_ROWS + 1)]
     api, _, _ = opened(large)
     with pytest.raises(SourceError, match="more records of one symbol") as refusal:
         fetched(api)
@@ -320,7 +320,7 @@ def test_a_range_that_moves_after_it_was_read_is_a_move(opened):
 
 
 @pytest.mark.slow_after_first
-@pytest.mark.parametrize("change", [[*week(), record("S000001")], week(MOST), week(1)])
+@pytest.mark.parametrize("change", [[*week(), record("S000001")], week(MAX_ROWS), week(1)])
 def test_ranges_that_do_not_add_up_since_the_source_moved_are_a_move(opened, change):
     api, finra, requests = opened(week())
     finra.spoil = after(1, is_probe, lambda: setattr(finra, "rows", change))
@@ -336,7 +336,7 @@ def test_the_historic_dataset_takes_no_sort_and_so_no_ranges(opened):
     with pytest.raises(SourceError, match="more records than FINRA lets one page to") as refusal:
         fetched(api)
     assert (refusal.value.expected, refusal.value.found) == (
-        f"at most {MOST}",
+        f"at most {MAX_ROWS}",
         "Record-Total 15001",
     )
     assert (probes(requests), pages(requests)) == ([], [])

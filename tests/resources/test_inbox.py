@@ -16,8 +16,8 @@ from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.inbox.admission import Admission
 from orchestration_project.services.inbox.rows import (
-    MOST_BYTES,
-    MOST_DELIVERIES,
+    MAX_BATCH_BYTES,
+    MAX_BATCH_DELIVERIES,
     GroupCommit,
     Inbox,
     NewDelivery,
@@ -135,19 +135,19 @@ def test_deliveries_that_come_during_a_commit_share_the_next_one():
     commit = GroupCommit(take)
     first, place = commit.store(FIRST)
     assert began.wait(10)
-    others = [commit.store(FIRST) for _ in range(MOST_DELIVERIES)]
+    others = [commit.store(FIRST) for _ in range(MAX_BATCH_DELIVERIES)]
     with pytest.raises(TransientError, match="more deliveries came"):
         commit.store(FIRST)
     go_on.set()
     commit.close()
-    assert taken == [1, MOST_DELIVERIES]
+    assert taken == [1, MAX_BATCH_DELIVERIES]
     assert first.result()[place] == "duplicate"
     assert [done.result()[place] for done, place in others[-2:]] == ["stored", "duplicate"]
 
 
 def test_what_waits_for_a_commit_is_bounded_in_bytes():
     began, go_on = threading.Event(), threading.Event()
-    large = replace(FIRST, body=bytes(MOST_BYTES // 2 + 1))
+    large = replace(FIRST, body=bytes(MAX_BATCH_BYTES // 2 + 1))
 
     def take(deliveries) -> list[Stored]:
         began.set()

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.bulk import MANY_ROWS, MOST_FILES
+from orchestration_project.engine.warehouse.bulk import MANY_ROWS, MAX_ATTACHED_FILES
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.spine import blobs
@@ -75,13 +75,13 @@ def attached(connection: Connection) -> int:
 
 @pytest.mark.slow
 def test_more_frames_than_sqlite_attaches_files_arrive_whole_and_again(file, warehouse):
-    frames = [many(number * MANY_ROWS) for number in range(MOST_FILES + 2)]
+    frames = [many(number * MANY_ROWS) for number in range(MAX_ATTACHED_FILES + 2)]
     for again in range(1, 3):
         with warehouse.writing() as connection:
             connection.execute(delete(blobs))
             for frame in frames:
                 insert_frame(connection, blobs, frame)
-            assert attached(connection) == MOST_FILES, again
+            assert attached(connection) == MAX_ATTACHED_FILES, again
         with warehouse.writing() as connection:
             assert attached(connection) == 0, again
     assert warehouse.frame(select(blobs).order_by(blobs.c.sha256), blobs).equals(pl.concat(frames))
@@ -104,7 +104,7 @@ def test_rows_of_which_no_column_says_the_same_throughout_arrive(warehouse):
 
 @pytest.mark.slow
 def test_a_transaction_that_fails_leaves_neither_rows_nor_file(file, warehouse):
-    for _ in range(MOST_FILES + 2):
+    for _ in range(MAX_ATTACHED_FILES + 2):
         with pytest.raises(sqlite3.IntegrityError):
             write(warehouse, many(), many(MANY_ROWS - 1))
     assert count_in(warehouse) == 0

@@ -10,7 +10,7 @@ from orchestration_project.errors import (
     MovedError,
     TransientError,
 )
-from orchestration_project.resources.saas.jira import MOST_KEYS
+from orchestration_project.resources.saas.jira import MAX_KEYS
 from orchestration_project.resources.saas.systems import RefusedError
 from tests.faulty_server import FaultyServer, Reply
 from tests.saas_demo import document, http_client, jira
@@ -141,7 +141,7 @@ def test_a_mark_is_of_its_project_and_asked_for_once_in_a_run(demo, target, saas
 
 
 def test_an_issue_is_found_behind_as_many_others_as_one_request_names(demo, target):
-    for number in range(MOST_KEYS + 1):
+    for number in range(MAX_KEYS + 1):
         demo.ask("POST", "/issue", json=by_hand(number))
     issue = made(target)
     assert target.find_after("HR-0", SOURCE_ID) == issue

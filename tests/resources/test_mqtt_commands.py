@@ -284,7 +284,7 @@ def test_a_stream_reads_valid_events_in_pages_of_bounded_size(mqtt_sync, monkeyp
     assert last_arrival(mqtt_sync.warehouse) == 20
     for characters, rows in ((2**20, 1_000), (2_000, 1_000), (1, 1_000), (2**20, 3)):
         monkeypatch.setattr(streaming, "MAX_READ_CHARACTERS", characters)
-        monkeypatch.setattr(streaming, "READ_AT_ONCE", rows)
+        monkeypatch.setattr(streaming, "MAX_BATCH_MESSAGES", rows)
         found, after, is_more = list[int](), 0, True
         while is_more:
             page = read_arrivals(mqtt_sync.warehouse, after, max_bytes=100_000, seconds=10.0)

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Connection, select
 
 from orchestration_project.engine.contracts.attempts import (
-    LONGEST_WAIT,
     MAX_ATTEMPTS,
+    MAX_WAIT,
     REQUEST_LEASE,
 )
 from orchestration_project.engine.outbox import (
@@ -129,7 +129,7 @@ def test_failed_attempts_wait_twice_as_long_each_time_and_end(add, due, settled,
         waits.append(outcome.wait)
         clock.at += outcome.wait
     assert waits[:3] == [timedelta(seconds=30), timedelta(minutes=1), timedelta(minutes=2)]
-    assert max(waits) == LONGEST_WAIT
+    assert max(waits) == MAX_WAIT
     assert due() == []
 
 

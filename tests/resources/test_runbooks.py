@@ -24,7 +24,7 @@ SHAPE = re.compile(
     r"# Runbook: [a-z_` ]+\n\n\*\*Meaning:\*\* .+?\n\n```(sql|sh)\n(.+?)\n```\n\n\*\*Do:\*\* .+",
     re.DOTALL,
 )
-MOST_WORDS = 90
+MAX_WORDS = 90
 FAULTS = {
     *("worker-lost", "clock-differs", "broker-unavailable", "database", "two-releases"),
     *("disk-low", "secret-file-refused", "certificate-expiring", "port-in-use"),
@@ -80,7 +80,7 @@ def test_each_page_is_of_an_alert_a_rule_or_a_failure():
 
 def test_each_page_has_a_meaning_something_to_look_at_and_something_to_do_in_few_words():
     assert [name for name, page in PAGES.items() if not SHAPE.fullmatch(page)] == []
-    assert {name for name, page in PAGES.items() if len(page.split()) > MOST_WORDS} == set()
+    assert {name for name, page in PAGES.items() if len(page.split()) > MAX_WORDS} == set()
 
 
 def test_each_query_runs(warehouse):

@@ -39,7 +39,7 @@ from tests.situations import Situation
 FIRST, LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 WEEK, MONTH = "T1|2026-01-26", "2026-02-01"
 RUN = RunFacts("run", "finra_otc_weekly", "SUCCESS", NOON, NOON, NOON, NOON, steps=[])
-FEW, MOST_GROWTH = 1_000, 1.2
+FEW, MAX_GROWTH = 1_000, 1.2
 ENOUGH_FOR_INDEXES = 20_000
 """Of fewer rows, PostgreSQL reads a table as a whole, which is faster."""
 
@@ -215,7 +215,7 @@ def test_a_tick_and_the_end_of_a_run_read_as_much_with_a_long_history(
         *filter(after.get, after)
     }
     grown = {name: (before[name], cost) for name, cost in after.items()}
-    assert {name: value for name, value in grown.items() if value[1] > MOST_GROWTH * value[0]} == {}
+    assert {name: value for name, value in grown.items() if value[1] > MAX_GROWTH * value[0]} == {}
 
 
 def repeat_states(first: int, last: int) -> None:
@@ -262,7 +262,7 @@ def test_a_tick_of_states_reads_as_much_with_more_runs_and_applied_presets(url, 
     assert {
         name: (before[name], cost)
         for name, cost in costs().items()
-        if cost > MOST_GROWTH * before[name]
+        if cost > MAX_GROWTH * before[name]
     } == {}
 
 
@@ -301,4 +301,4 @@ def test_the_failed_runs_are_read_without_the_runs_that_succeeded_since(url):
     repeat_loads(300, 6_000)
     after, found = read()
     assert found == ["run-5"]
-    assert after <= MOST_GROWTH * before
+    assert after <= MAX_GROWTH * before

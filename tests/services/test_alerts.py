@@ -21,7 +21,7 @@ from orchestration_project.services.alerts.rules.decisions import (
     wait_after,
 )
 from orchestration_project.services.alerts.rules.messages import (
-    LONGEST_BODY,
+    MAX_BODY_LENGTH,
     format_list,
     run_messages,
 )
@@ -154,7 +154,7 @@ def test_156_partitions_that_fail_are_one_message_of_bounded_length():
         "finra_otc_weekly: 156 of 156 partitions did not land: "
         "T1|0000, T1|0001, T1|0002, T1|0003, T1|0004 and 151 more"
     )
-    assert len(message.body) <= LONGEST_BODY + 10
+    assert len(message.body) <= MAX_BODY_LENGTH + 10
     assert "Run: http://ui/runs/r1\n" in message.body
     assert message.body.count("view=partitions") == 5
     assert len(message.partitions) == 156

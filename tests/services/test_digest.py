@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orchestration_project.services.alerts.rules.digest import (
     FLOOD_QUIET_PERIOD,
-    LONGEST_FLOOD,
+    MAX_FLOOD,
     AlertDelivery,
     build_message,
     plan_batches,
@@ -45,7 +45,7 @@ def test_a_flood_is_reported_once_it_ends_or_lasts_too_long():
     due = [waiting(n, age=timedelta(seconds=n)) for n in range(100)]
     assert sizes(due) == []
     assert sizes([alert for alert in due if alert.raised_at <= NOON - FLOOD_QUIET_PERIOD]) == [55]
-    assert sizes([*due, waiting(101, age=LONGEST_FLOOD)]) == [101]
+    assert sizes([*due, waiting(101, age=MAX_FLOOD)]) == [101]
     assert sizes([waiting(n, age=timedelta(days=-1)) for n in range(11)]) == [11]  # set back
 
 

@@ -10,7 +10,7 @@ from tests.domains.mutations import ORIGINALS, mutations
 from tests.domains.test_documents_any_bytes import assert_sound
 
 CRASHING = ("parser_crashed", "parser_failed", "parser_timed_out", "parser_out_of_memory")
-MOST_CRASHES = 0.01
+MAX_CRASHES = 0.01
 """Share of the files that may end their process: XLS files that claim gigabytes, or loop."""
 
 CPU_SECONDS = 5
@@ -33,4 +33,4 @@ def test_10_000_damaged_files_of_a_format_end_with_text_or_a_reason(kind: str):
             ends[document.extracted.reason_code] += 1
             count += document.parent_id is None
     assert count == 10_000
-    assert sum(ends[code] for code in CRASHING) <= MOST_CRASHES * count, ends
+    assert sum(ends[code] for code in CRASHING) <= MAX_CRASHES * count, ends

@@ -35,7 +35,7 @@ KILLS = int(os.environ.get("MQTT_MIRROR_KILLS", "6"))  # noqa: TID251 - of the t
 """Kills on each of the two databases."""
 
 HOUR = "2026-03-02-12:00"
-PROJECTS_AT_ONCE = 150
+BATCH_PROJECTS = 150
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -100,7 +100,7 @@ def test_killed_runs_mirror_each_key_once_and_fold_the_state_of_the_model(mqtt_s
         for kill in range(KILLS):
             some = [
                 event
-                for number in range(PROJECTS_AT_ONCE)
+                for number in range(BATCH_PROJECTS)
                 for event in history(kill * 1_000 + number, project_id=f"p{number:03}")
             ]
             runs.random.shuffle(some)

@@ -21,7 +21,7 @@ STUCK_SECONDS = 900
 NUDGE = timedelta(seconds=65)
 """More than the intervals of the sensors that derive what was loaded, and alert."""
 
-LONGEST_INTERVAL = timedelta(minutes=61)
+MAX_INTERVAL = timedelta(minutes=61)
 """More than the interval of any sensor that is on."""
 
 KILLED_TICK_SECONDS = 90
@@ -121,7 +121,7 @@ class Driver:
             names = self._missing_ticks(since, due, sensors)
             if time.monotonic() - nudged_at > KILLED_TICK_SECONDS and not self._under_way():
                 nudged_at = time.monotonic()
-                self.calendar.step_to(self.calendar.now() + LONGEST_INTERVAL)
+                self.calendar.step_to(self.calendar.now() + MAX_INTERVAL)
             return names
 
         self._wait(missing, "ticks")

@@ -33,7 +33,7 @@ _SESSIONS_A_QUARTER = 63
 _SPLIT_RATIOS = (2, 3, 4)
 _QUARTERLY_YIELD = 0.005
 _SESSIONS_A_WEEK = 5
-_DAILY_CHANGE, _MOST_CHANGE = 0.012, 0.15
+_DAILY_CHANGE, _MAX_CHANGE = 0.012, 0.15
 """Changes of the logarithm: by day, and from the typical price, for FINRA's traded value, which is
 near that price, and a vendor's prices agree."""
 _OTC_SHARE = 0.2
@@ -93,8 +93,8 @@ class PriceBook:
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
         count = len(sessions())
         split = _splits(rng, count, position(self.anchor), listed.fault)
-        walk = np.cumsum(_DAILY_CHANGE / _MOST_CHANGE * rng.standard_normal(count))
-        path = listed.price_usd * np.exp(_MOST_CHANGE * np.sin(walk))
+        walk = np.cumsum(_DAILY_CHANGE / _MAX_CHANGE * rng.standard_normal(count))
+        path = listed.price_usd * np.exp(_MAX_CHANGE * np.sin(walk))
         shares_now = np.cumprod(split)  # of one share at first
         at_anchor = shares_now[position(self.anchor)] / shares_now
         close = _rounded(np.clip(path, 0.02, 5_000.0) * at_anchor)

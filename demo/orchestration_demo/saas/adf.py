@@ -2,7 +2,7 @@
 
 from typing import Any
 
-MOST_CHARACTERS = 32_767
+MAX_CHARACTERS = 32_767
 
 LEAF_TYPES = frozenset({"text", "hardBreak", "rule", "emoji", "mention", "inlineCard"})
 INLINE = frozenset({"text", "hardBreak", "emoji", "mention", "inlineCard"})
@@ -39,10 +39,10 @@ def problem_of(document: Any) -> str | None:
     if not isinstance(document.get("content"), list):
         return "INVALID_INPUT"
     problem = _problem_of_node(document)
-    if problem is None and text_length(document) > MOST_CHARACTERS:
+    if problem is None and text_length(document) > MAX_CHARACTERS:
         return (
             "The entered text is too long. It exceeds the allowed limit of "
-            f"{MOST_CHARACTERS:,} characters."
+            f"{MAX_CHARACTERS:,} characters."
         )
     return problem
 

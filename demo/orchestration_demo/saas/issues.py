@@ -10,7 +10,7 @@ from orchestration_demo.saas.adf import problem_of
 from orchestration_demo.saas.people import PEOPLE, Json, Person
 from orchestration_demo.saas.projects import PROJECTS, Field, Project, status
 
-LONGEST_SUMMARY = 255
+MAX_SUMMARY_LENGTH = 255
 
 OnChange = Callable[[str, Json, list[Json]], None]
 """Takes the webhook event's name, the issue as it is then, and what changed of it."""
@@ -242,8 +242,8 @@ def _text_problem(_: Field, value: Any) -> str | None:
         return "You must specify a summary of the issue."
     if "\n" in value or "\r" in value:
         return "The summary is invalid because it contains newline characters."
-    if len(value) > LONGEST_SUMMARY:
-        return f"Summary must be less than {LONGEST_SUMMARY} characters."
+    if len(value) > MAX_SUMMARY_LENGTH:
+        return f"Summary must be less than {MAX_SUMMARY_LENGTH} characters."
     return None
 
 

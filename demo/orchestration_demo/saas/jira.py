@@ -21,7 +21,7 @@ from orchestration_demo.saas.projects import PERMISSIONS, PROJECTS, described, s
 EMAIL, TOKEN = "robot@example.org", "demo-token"
 BASE = "/jira/rest/api/3"
 PAGE_ISSUES = 50
-MOST_ISSUES = 20  # fewer than callers ask for, as Jira may
+MAX_ISSUES = 20  # fewer than callers ask for, as Jira may
 PAGE_FIELDS = 5  # fewer than a project has, so that callers page
 MAX_ISSUE_KEYS = 100
 REMOVED_API_MESSAGE = (
@@ -151,7 +151,7 @@ class Jira:
     async def _search(self, request: Request) -> Response:
         body = await _body(request)
         found = search(self._issues.searchable(), str(body.get("jql", "")))
-        size = min(int(body.get("maxResults", PAGE_ISSUES)), MOST_ISSUES)
+        size = min(int(body.get("maxResults", PAGE_ISSUES)), MAX_ISSUES)
         start = _offset_of(body.get("nextPageToken"))
         served = (shifted(request, start // size + 1) - 1) * size if start else 0
         page = found[served : served + size]

@@ -8,7 +8,7 @@ from typing import Any
 Json = dict[str, Any]
 
 FIRST_DAY = datetime(2026, 1, 5, 8, tzinfo=UTC)
-LONGEST_FIELD = 65_536
+MAX_FIELD_LENGTH = 65_536
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def tasks(seed: int, count: int) -> dict[int, Json]:
     found = {1000 + number: _task(chance, 1000 + number) for number in range(count)}
     odd: list[Json] = [
         {"title": None, "description": None, "assigned_to": None, "associated_to": None},
-        {"title": "Onboarding: everything", "description": "x" * LONGEST_FIELD},
+        {"title": "Onboarding: everything", "description": "x" * MAX_FIELD_LENGTH},
         {"title": "Hardware: " + "long " * 100},
     ]
     for task, changes in zip(reversed(list(found.values())), odd, strict=False):

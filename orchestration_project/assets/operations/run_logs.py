@@ -16,7 +16,7 @@ from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.metadata import build_table, log_metadata
 from orchestration_project.services.run_logs import prune
 from orchestration_project.settings import Settings, load_shared_settings
-from orchestration_project.settings.values import MOST_DAYS
+from orchestration_project.settings.values import MAX_DAYS
 
 
 class PruneLogs(JobOptions):
@@ -28,7 +28,7 @@ class PruneLogs(JobOptions):
     older_than_days: int | None = Field(
         default=None,
         ge=1,
-        le=MOST_DAYS,
+        le=MAX_DAYS,
         examples=[30],
         description="Age of ended runs in days. Default: DAGSTER_RUN_LOG_DAYS "
         f"({load_shared_settings().dagster_run_log_days}).",

@@ -17,9 +17,9 @@ from orchestration_project.assets.saas.catalogue import (
 )
 from orchestration_project.domains.saas.charts import flow
 from orchestration_project.domains.saas.options import (
-    LONGEST_WAIT_MINUTES,
     MANY_REFUSED_SHARE,
     MANY_UNMATCHED_SHARE,
+    MAX_WAIT_MINUTES,
     OP,
     RECONCILING,
     Reconcile,
@@ -112,7 +112,7 @@ OPTION = "`{}`, an option of the job and of its presets, by default {}"
             asset=OUTBOX,
             description="No intention waits for longer than longest_wait_minutes.",
             remedy="check whether the target answers",
-            limit=OPTION.format("longest_wait_minutes", LONGEST_WAIT_MINUTES),
+            limit=OPTION.format("longest_wait_minutes", MAX_WAIT_MINUTES),
         ),
         check_spec(
             ACCEPTED,

@@ -33,10 +33,10 @@ Dialect = Literal["strict", "lenient", "lines"]
 PAGE_CHARACTERS = 2**20
 """Characters from which on a text without pages is cut into several."""
 
-LONGEST_WHOLE = 1e21
+MAX_WRITTEN_WHOLE = 1e21
 """Whole numbers below it are written with all their digits."""
 
-LONGEST_PROPERTY = 1000
+MAX_PROPERTY_LENGTH = 1000
 """Characters of a title or an author."""
 
 NOTED = 5
@@ -266,7 +266,7 @@ def cell_text(value: Cell) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer() and abs(value) < LONGEST_WHOLE:
+    if isinstance(value, float) and value.is_integer() and abs(value) < MAX_WRITTEN_WHOLE:
         return str(int(value))
     if isinstance(value, timedelta):
         return _format_duration(value)
@@ -463,7 +463,7 @@ class Draft:
 
     def _property(self, text: str | None) -> str | None:
         clean = " ".join(self._storable(text or "").split())
-        return clean[:LONGEST_PROPERTY] or None
+        return clean[:MAX_PROPERTY_LENGTH] or None
 
 
 def cut_pages(pieces: Iterable[str]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from orchestration_project.engine.contracts.rules import Validated, escape_bytes
 
 RULE_VERSION = "1"
 
-LARGEST_BYTES = 5 * 1024 * 1024
+MAX_BODY_BYTES = 5 * 1024 * 1024
 """As large as the gateway takes bodies by default; more than any sender of ours delivers."""
 
 MAX_NESTING = 64
@@ -70,8 +70,8 @@ def _reject(body: bytes, code: str, reason: str) -> pl.DataFrame:
 
 def _find_problem(body: bytes) -> tuple[str, str] | None:
     """Return the rule that a body breaks, as a word and as a sentence."""
-    if len(body) > LARGEST_BYTES:
-        return "size", f"the body has {len(body)} bytes, more than {LARGEST_BYTES}"
+    if len(body) > MAX_BODY_BYTES:
+        return "size", f"the body has {len(body)} bytes, more than {MAX_BODY_BYTES}"
     try:
         document = json.loads(body.decode(), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:

@@ -21,7 +21,7 @@ PICTURE_VERSION = "2"
 WEEKS_SHOWN = 104
 """Two years back from the newest week: as many as fit into one readable chart."""
 
-LARGEST_SHOWN = 10
+MAX_SHOWN_MOVERS = 10
 
 INDEX_DIGITS = 6
 """Weighted means are sums of floats, whose last digits depend on the order of the rows."""

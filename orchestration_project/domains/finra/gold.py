@@ -22,7 +22,7 @@ from orchestration_project.engine.contracts.values import MAX_WHOLE_QUANTITY, fi
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.schema import USD_SCALE, as_number
 
-LARGEST_TOTALS = {
+MAX_TOTALS = {
     "share_quantity": MAX_WHOLE_QUANTITY // 2,
     "trade_count": (2**63 - 1) // 2,
 }
@@ -51,10 +51,10 @@ def refuse_overflow(sums: Mapping[str, Decimal | int]) -> None:
     """Refuse a delivery with whose total that of its partition might not fit a BIGINT, and wrap.
 
     Raises:
-        ContractError: One of the `quantities_of` the delivery is more than `LARGEST_TOTALS` say.
+        ContractError: One of the `quantities_of` the delivery is more than `MAX_TOTALS` say.
     """
     for name, total in sums.items():
-        largest = LARGEST_TOTALS[name]
+        largest = MAX_TOTALS[name]
         if total > largest:
             raise ContractError(
                 f"the partition's {name} cannot be added up in 64 bits",
@@ -130,7 +130,7 @@ def firm_formula(crd_number: Formula) -> Formula:
     return ["if", ["greater", crd_number, 0], ["format", "CRD:{}", crd_number], "venue_id"]
 
 
-_LARGEST: Formula = ["over", [*_TIER, "symbol"], ["max", NAMED_SHARES, "venue_id"]]
+_TOP_SHARES: Formula = ["over", [*_TIER, "symbol"], ["max", NAMED_SHARES, "venue_id"]]
 _FIRM: Formula = firm_formula(_VENUE_CRD)
 
 
@@ -180,7 +180,7 @@ SYMBOL_WEEK_FORMULAS: Mapping[str, Formula] = {
     "venue_count": _limit_to_named(["count", SHARES, "venue_id"]),
     "average_trade_size": ["ratio", SHARES, TRADES],
     "top_venue_id": _limit_to_named(
-        ["min", ["if", ["equal", SHARES, _LARGEST], "venue_id"], "venue_id"]
+        ["min", ["if", ["equal", SHARES, _TOP_SHARES], "venue_id"], "venue_id"]
     ),
     "top_venue_share": _share_of_largest(1),
     "hhi_lower": hhi_formula("venue_id", IS_NAMED),

@@ -18,7 +18,7 @@ from orchestration_project.engine.contracts.balance import DerivedKeys
 from orchestration_project.engine.contracts.formulas import Formula
 from orchestration_project.engine.contracts.values import fit_to_table
 
-LARGEST = 100
+MAX_KEPT_RANKS = 100
 """Ranks of symbols' changes that are kept, besides those that entered or left."""
 
 WINDOW_WEEKS, MIN_WEEKS, Z_LIMIT = 5, 4, 4.0
@@ -35,8 +35,8 @@ def symbol_movers(symbol_weeks: pl.DataFrame, *, week_start: date) -> DerivedKey
     changes = _compare_weeks(rows, ["tier", "symbol"], week_start)
     is_kept = (
         (pl.col("movement") != "moved")
-        | (pl.col("change_rank") <= LARGEST)
-        | (pl.col("ratio_rank") <= LARGEST)
+        | (pl.col("change_rank") <= MAX_KEPT_RANKS)
+        | (pl.col("ratio_rank") <= MAX_KEPT_RANKS)
     )
     kept_frame = _add_dates(
         changes.filter(is_kept), symbol_weeks, week_start, finra_symbol_movers_week

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
 from orchestration_project.settings.values import (
-    MOST_HOURS,
-    MOST_WEEKS,
+    MAX_HOURS,
+    MAX_WEEKS,
     Monday,
     Words,
     about,
@@ -122,7 +122,7 @@ class FinraSettings(Settings):
     finra_lookback_weeks: int = Field(
         30,
         ge=1,
-        le=MOST_WEEKS,
+        le=MAX_WEEKS,
         description="Number of past weeks in which schedules, sensors and freshness checks look "
         "for missing or restated weeks.",
         json_schema_extra=about(unit="weeks"),
@@ -137,7 +137,7 @@ class FinraSettings(Settings):
     finra_freshness_grace_hours: float = Field(
         36,
         ge=0,
-        le=MOST_HOURS,
+        le=MAX_HOURS,
         description="Hours after midnight in New York on the publication day from which a missing "
         "week is late.",
         json_schema_extra=about(unit="hours"),

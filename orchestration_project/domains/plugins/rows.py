@@ -26,7 +26,7 @@ from orchestration_project.engine.contracts.rules import (
 from orchestration_project.engine.contracts.values import derive_schema
 
 RULE_VERSION = "plugins 1"
-MAX_REJECTS_KEPT = 1_000
+MAX_KEPT_REJECTS = 1_000
 MAX_HELD_ROWS, MAX_HELD_CHARACTERS = 10_000, 8_000_000
 """Rows and their characters that are held in memory; more are spilled."""
 
@@ -117,7 +117,7 @@ class RowSet:
             rows, ranges = unique(self._frame()), None
         else:
             rows, ranges = unique(_NO_ROWS), self._spilled(self._ranges, unique)
-        entries = sorted(self._rejects, key=lambda each: each["line_number"])[:MAX_REJECTS_KEPT]
+        entries = sorted(self._rejects, key=lambda each: each["line_number"])[:MAX_KEPT_REJECTS]
         audit = Audit(
             "plugin_rows_are_valid",
             format_outcome(not self._reject_count),
@@ -184,7 +184,7 @@ class RowSet:
 
     def _reject(self, text: str, number: int, offset: int, code: str, reason: str) -> None:
         self._reject_count += 1
-        if len(self._rejects) < 2 * MAX_REJECTS_KEPT:
+        if len(self._rejects) < 2 * MAX_KEPT_REJECTS:
             self._rejects.append(
                 {
                     "part_number": 1,

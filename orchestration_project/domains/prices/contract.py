@@ -48,7 +48,7 @@ FINER = rf"^([0-9]+\.[0-9]{{{USD_SCALE}}})([0-9])[0-9]*$"
 CENTS_BELOW = 2.0**16
 """Numbers whose 32-bit fractions are less than half a cent apart."""
 
-MOST_PARTS = 2.0**53
+MAX_EXACT_PARTS = 2.0**53
 """Whole numbers up to here are exact in 64 bits."""
 
 UNKNOWN = -1
@@ -261,7 +261,7 @@ def _convert_single(number: "np.ndarray") -> pl.Series:
     import numpy as np
 
     single = number.astype(np.float32)
-    is_single = (single == number) & (number < MOST_PARTS / ONE)
+    is_single = (single == number) & (number < MAX_EXACT_PARTS / ONE)
     parts = np.full(len(number), UNKNOWN)
     left = np.flatnonzero(is_single & (number < CENTS_BELOW))
     for places in range(2, USD_SCALE + 1):

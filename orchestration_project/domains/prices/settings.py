@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
 from orchestration_project.settings.values import (
-    MOST_WEEKS,
+    MAX_WEEKS,
     Words,
     about,
     default_path,
@@ -62,7 +62,7 @@ class PricesSettings(Settings):
     prices_universe_weeks: int = Field(
         4,
         ge=1,
-        le=MOST_WEEKS,
+        le=MAX_WEEKS,
         description="Number of latest weeks over which the OTC volume is summed.",
         json_schema_extra=about(unit="weeks"),
     )

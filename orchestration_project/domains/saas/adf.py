@@ -60,10 +60,10 @@ def _trim_texts(texts: list[Node]) -> list[Node]:
     return texts
 
 
-MOST_CHARACTERS = 30_000
+MAX_CHARACTERS = 30_000
 """Maximum characters of text: Jira accepts 32,767 in a description, with its marks."""
 
-MOST_LISTS = 6
+MAX_NESTED_LISTS = 6
 """Lists within each other; what lies deeper becomes items of the last one."""
 
 CELL_CHARACTERS = 2
@@ -94,7 +94,7 @@ LOOKS_LIKE_HTML = re.compile(r"<[a-z!/]", re.IGNORECASE)
 NO_LETTER = re.compile("&#[0-9]{8,};?")
 """A number that is too large for a letter; Python refuses to read one of thousands of digits."""
 
-MOST_MARKS = 100
+MAX_NESTED_MARKS = 100
 """Tags within each other that mark text; those within do not: each text looks at all of them."""
 
 
@@ -186,7 +186,7 @@ class _Reader(HTMLParser):
         self._unseen = 0
         self._preformatted = 0
         self._inner_tables = 0
-        self._left = MOST_CHARACTERS
+        self._left = MAX_CHARACTERS
         self._is_cut = False
 
     def read_plain(self, text: str) -> None:
@@ -207,7 +207,7 @@ class _Reader(HTMLParser):
             self._unseen += 1
         elif tag in MARKS or tag == "a":
             mark = {"type": MARKS[tag]} if tag in MARKS else _link(dict(attrs).get("href"))
-            if len(self._inlines) < MOST_MARKS:
+            if len(self._inlines) < MAX_NESTED_MARKS:
                 self._inlines.append(_Inline(tag, mark))
         elif tag == "br":
             self._break()
@@ -320,7 +320,7 @@ class _Reader(HTMLParser):
 
     def _open_list(self, tag: str) -> None:
         self._end_block()
-        if sum(place.tag in LISTS for place in self._places) < MOST_LISTS:
+        if sum(place.tag in LISTS for place in self._places) < MAX_NESTED_LISTS:
             self._target()
             self._open(tag, {"type": LISTS[tag], "content": []})
 

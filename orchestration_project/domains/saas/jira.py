@@ -28,7 +28,7 @@ SYSTEM = "jira"
 PROPERTY = "orchestration-source"
 """Entity property with the source of an issue: ``{"id": …}``."""
 
-LONGEST_LABEL = 255
+MAX_LABEL_LENGTH = 255
 
 PERMISSIONS = ("BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "TRANSITION_ISSUES")
 """Permissions that the account needs in a project, as Jira names them."""
@@ -103,7 +103,7 @@ def label_of(source_id: str) -> str:
 
     Jira finds issues by a property only where an app of ours had it indexed; by a label always.
     """
-    return re.sub(r"[^\w.-]", "-", source_id)[:LONGEST_LABEL]
+    return re.sub(r"[^\w.-]", "-", source_id)[:MAX_LABEL_LENGTH]
 
 
 def _drop_our_label(fields: Mapping[str, Any], source_id: str | None) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from orchestration_project.engine.contracts.presets import Default, PresetTarget
 JOB, OP = "saas_reconcile", "reconcile_saas"
 """The job that reconciles a pair of systems, and its op."""
 
-LONGEST_WAIT_MINUTES = 60
+MAX_WAIT_MINUTES = 60
 """Maximum wait of an intention; the systems are polled at least as often."""
 
 MANY_REFUSED_SHARE = 0.01
@@ -55,7 +55,7 @@ RECONCILING = PresetTarget(
     fields={
         "max_unmatched_share": Default(MANY_UNMATCHED_SHARE),
         "max_refused_share": Default(MANY_REFUSED_SHARE),
-        "longest_wait_minutes": Default(LONGEST_WAIT_MINUTES),
+        "longest_wait_minutes": Default(MAX_WAIT_MINUTES),
     },
 )
 

@@ -14,7 +14,7 @@ ABANDONED_STATUS = re.compile(
 
 DONE_STATUS = re.compile(r"^(done|complete[d]?|resolve[d]?|close[d]?|finish(ed)?)\b", re.IGNORECASE)
 
-MOST_STEPS = 3
+MAX_STEPS = 3
 """From a status to the one that is wanted; longer ways are for people."""
 
 

@@ -10,7 +10,7 @@ from orchestration_project.domains.saas.adf import adf_of
 from orchestration_project.domains.saas.records import FieldSpec
 from orchestration_project.engine.contracts.matching import format_value
 
-MOST_CHARACTERS = 32_767
+MAX_CHARACTERS = 32_767
 MAX_SUMMARY_CHARACTERS = 255
 
 IMPLICIT_FIELDS = ("project", "issuetype")
@@ -97,7 +97,7 @@ def _convert_single(spec: FieldSpec, text: str) -> Any:
         case "datetime":
             return _format_moment(text)
         case "string":
-            return text[:MOST_CHARACTERS]
+            return text[:MAX_CHARACTERS]
         case "option":
             return {"value": _check_allowed(spec, text)}
         case _:
@@ -108,7 +108,7 @@ def _format_moment(text: str) -> str:
     """Return a time as Jira documents it, 2011-10-19T10:29:29.908+1100; other text as it is."""
     time = time_in(text)
     if time is None:
-        return text[:MOST_CHARACTERS]
+        return text[:MAX_CHARACTERS]
     return f"{time.replace(tzinfo=None).isoformat(timespec='milliseconds')}{time:%z}"
 
 

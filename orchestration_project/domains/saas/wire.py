@@ -11,7 +11,7 @@ from orchestration_project.errors import ContractError
 MAX_NESTING = 64
 """Maximum nesting: no record has more, and parsers of readers fail on it."""
 
-LONGEST_ID = 64
+MAX_ID_LENGTH = 64
 SHOWN_CHARACTERS = 80
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -104,7 +104,7 @@ def identity(record: Mapping[str, Any], name: str, what: str) -> str:
     value = record.get(name)
     is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
     text = str(value) if is_number else value
-    if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_ID:
+    if not isinstance(text, str) or not text.strip() or len(text) > MAX_ID_LENGTH:
         raise unreadable(what, f"an id in {name!r}", value)
     return text
 

@@ -40,7 +40,7 @@ PARTIAL = ".partial"
 """The folder of what is being written, below that of the artifacts."""
 
 
-BYTES_AT_ONCE = 2**20
+CHUNK_BYTES = 2**20
 """Bytes of a file that are copied at once."""
 
 
@@ -292,7 +292,7 @@ class FolderStore:
 def _read_chunks(file: BinaryIO) -> Iterator[bytes]:
     """Yield a file from its beginning."""
     file.seek(0)
-    while chunk := file.read(BYTES_AT_ONCE):
+    while chunk := file.read(CHUNK_BYTES):
         yield chunk
 
 
@@ -393,8 +393,8 @@ class S3Store:
         import obstore
 
         with self.explained("read", name):
-            chunks = obstore.get(self._store, name).stream(min_chunk_size=BYTES_AT_ONCE)
-        return io.BufferedReader(_ObjectReader(iter(chunks), self, name), BYTES_AT_ONCE)
+            chunks = obstore.get(self._store, name).stream(min_chunk_size=CHUNK_BYTES)
+        return io.BufferedReader(_ObjectReader(iter(chunks), self, name), CHUNK_BYTES)
 
     def delete(self, name: str) -> None:
         """Remove the object ``name``."""

@@ -124,7 +124,7 @@ def _remove_if_abandoned(partial: Path) -> None:
         os.close(descriptor)
 
 
-LARGEST_FILE_BYTES = 256 * 1024 * 1024
+MAX_FILE_BYTES = 256 * 1024 * 1024
 """A thousand times what a weekly file of FINRA's has; a file is held in memory as a whole."""
 
 LOOP = "a loop of links"
@@ -146,7 +146,7 @@ def read_file_bytes(folder: Path, name: str, *, setting: str) -> bytes:
         stat_result = path.stat()
         if not stat.S_ISREG(stat_result.st_mode):
             raise _build_error(name, "no regular file", setting)
-        if stat_result.st_size > LARGEST_FILE_BYTES:
+        if stat_result.st_size > MAX_FILE_BYTES:
             raise _build_error(name, f"{stat_result.st_size} bytes", setting)
         return path.read_bytes()
     except RuntimeError as error:  # how Python before 3.13 reports a loop
@@ -164,7 +164,7 @@ def build_read_error(name: str, error: OSError, *, setting: str) -> SourceError:
 def _build_error(name: str, found: str, setting: str) -> SourceError:
     return SourceError(
         f"the file {name} cannot be read",
-        expected=f"a regular file of at most {LARGEST_FILE_BYTES} bytes that this user may read, "
+        expected=f"a regular file of at most {MAX_FILE_BYTES} bytes that this user may read, "
         f"or a link to one within {setting}",
         found=found,
         remedy="correct the file's permissions or its link, or put the file itself into the folder",

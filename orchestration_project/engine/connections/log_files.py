@@ -29,7 +29,7 @@ LOST = "lost"
 
 SUFFIX = ".jsonl"
 
-KEPT_SEGMENTS = 8
+MAX_SEGMENTS = 8
 """Segments that LOG_KEEP_MIB is divided into."""
 
 MAX_SEGMENT_BYTES = 4 * 2**20
@@ -88,7 +88,7 @@ class LogFile:
         self._clock = clock or Clock()
         self.folder = folder / service
         self._segment_bytes = max(
-            2 * MAX_LINE_BYTES, min(MAX_SEGMENT_BYTES, keep_bytes // KEPT_SEGMENTS)
+            2 * MAX_LINE_BYTES, min(MAX_SEGMENT_BYTES, keep_bytes // MAX_SEGMENTS)
         )
         self._keep_bytes = keep_bytes
         self._keep_days = keep_days

@@ -10,7 +10,7 @@ HOME = "/"
 HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 URL = re.compile(r"(https?://[^/?#@\s]+)(?:[/?#].*)?", re.IGNORECASE)
 
-MOST_PARTS, LONGEST_PART = 16, 200
+MAX_PARTS, MAX_PART_BYTES = 16, 200
 """Maximum number of parts of a log's key, and of bytes per part."""
 
 LOGIN_PATHS = ("/login", "/logout", "/session", "/auth/")
@@ -77,10 +77,10 @@ def is_same_origin(
 
 def is_log_key(parts: Sequence[str]) -> bool:
     """Whether a log may have this key, each part of which is a name of a folder or a file."""
-    return 0 < len(parts) <= MOST_PARTS and all(
+    return 0 < len(parts) <= MAX_PARTS and all(
         part.isprintable()
         and "/" not in part
         and part not in ("", ".", "..")
-        and len(part.encode()) <= LONGEST_PART
+        and len(part.encode()) <= MAX_PART_BYTES
         for part in parts
     )

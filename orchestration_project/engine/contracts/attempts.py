@@ -8,7 +8,7 @@ Wait = TypeVar("Wait", float, timedelta)
 REQUEST_LEASE = timedelta(minutes=5)
 """For longer than a request takes, its time limits included."""
 
-FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
+FIRST_WAIT, MAX_WAIT = timedelta(seconds=30), timedelta(hours=1)
 """Before the second attempt, doubled for each further one."""
 
 MAX_ATTEMPTS = 12
@@ -25,7 +25,7 @@ def may_pass(status: int) -> bool:
 
 def wait_after(failed_count: int, first: timedelta = FIRST_WAIT) -> timedelta:
     """Return how long an action waits after so many failed attempts."""
-    return compute_backoff(failed_count, first, LONGEST_WAIT)
+    return compute_backoff(failed_count, first, MAX_WAIT)
 
 
 def compute_backoff(failed_count: int, first: Wait, longest: Wait) -> Wait:

@@ -30,7 +30,7 @@ from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import (
     BALANCE_HELP,
     COMPLETE_HELP,
-    OFFENDERS_KEPT,
+    MAX_OFFENDERS,
     Audit,
     AuditHelp,
     RowRule,
@@ -39,8 +39,8 @@ from orchestration_project.engine.contracts.rules import (
     format_outcome,
 )
 from orchestration_project.engine.contracts.values import (
-    LONGEST_KEY_TEXT_BYTES,
-    LONGEST_TEXT_BYTES,
+    MAX_KEY_TEXT_BYTES,
+    MAX_TEXT_BYTES,
     build_length_rule,
     build_parse_rule,
     build_quantity_rules,
@@ -303,7 +303,7 @@ def _build_type_rules(field: Field) -> list[RowRule]:
     if field.kind == "Number":
         is_whole = not isinstance(field.column.type, Quantity)
         return build_quantity_rules(name, read, is_whole=is_whole)
-    max_bytes = LONGEST_KEY_TEXT_BYTES if field.column.primary_key else LONGEST_TEXT_BYTES
+    max_bytes = MAX_KEY_TEXT_BYTES if field.column.primary_key else MAX_TEXT_BYTES
     forms = [*(_build_cusip_rules(name) if field.form else ()), *_build_pattern_rules(field)]
     return [*_build_required(field), build_length_rule(name, max_bytes), *forms]
 
@@ -381,7 +381,7 @@ def _build_rejects(field: Field) -> list[Reject]:
     if field.kind == "Number":
         is_whole = not isinstance(field.column.type, Quantity)
         return reject_quantity(name, reading, is_whole=is_whole)
-    max_bytes = LONGEST_KEY_TEXT_BYTES if field.column.primary_key else LONGEST_TEXT_BYTES
+    max_bytes = MAX_KEY_TEXT_BYTES if field.column.primary_key else MAX_TEXT_BYTES
     pattern = [("wrong_form", ["not", ["matches", name, field.pattern]])] if field.pattern else []
     return [
         *blank,
@@ -445,7 +445,7 @@ class AuditFinding:
 def find_repeated_keys(rows: pl.DataFrame, key: Sequence[str]) -> AuditFinding:
     """Return the keys that several rows share."""
     repeated = rows.group_by(key).agg(rows=pl.len()).filter(pl.col("rows") > 1).sort(key)
-    return AuditFinding(len(repeated), len(rows), repeated.head(OFFENDERS_KEPT).to_dicts())
+    return AuditFinding(len(repeated), len(rows), repeated.head(MAX_OFFENDERS).to_dicts())
 
 
 def check_unique_keys(rows: pl.DataFrame, key: Sequence[str]) -> Audit:
@@ -472,7 +472,7 @@ def check_reject_ratio(rejects: pl.DataFrame, received_count: int, max_ratio: fl
         format_outcome(number <= max_ratio),
         f"at most {max_ratio:.4%} of lines rejected",
         f"{number:.4%} ({len(rejects)} of {received_count})",
-        rejects.head(OFFENDERS_KEPT)
+        rejects.head(MAX_OFFENDERS)
         .select("part_number", "line_number", "reason_code", "record")
         .to_dicts(),
     )
@@ -484,7 +484,7 @@ def _check_own_rows(foreign_rows: pl.DataFrame) -> Audit:
         format_outcome(foreign_rows.is_empty()),
         "0 rows of other partitions",
         f"{len(foreign_rows)}",
-        foreign_rows.head(OFFENDERS_KEPT).to_dicts(),
+        foreign_rows.head(MAX_OFFENDERS).to_dicts(),
     )
 
 
@@ -507,7 +507,7 @@ def _claim_audit(claim: Claim, rows: pl.DataFrame) -> Audit:
         format_outcome(broken.is_empty()),
         f"0 rows that break it: {claim.says}",
         f"{len(broken)} of {len(rows)}",
-        broken.head(OFFENDERS_KEPT).to_dicts(),
+        broken.head(MAX_OFFENDERS).to_dicts(),
         "warning" if claim.only_warns else "error",
     )
 

@@ -39,7 +39,7 @@ SUFFIXES: Mapping[Format, str] = {"csv": "csv", "ndjson": "jsonl", "parquet": "p
 
 MAX_SHOWN_CHARACTERS = 60
 
-MOST_HOURS = 36_500 * 24
+MAX_HOURS = 36_500 * 24
 """A century, as a bound."""
 
 
@@ -137,7 +137,7 @@ class Export(_Strict):
     write: Literal["replace", "append"] | None = None
     schedule: str | None = Field(default=None, max_length=100)
     timezone: str = Field(default="UTC", max_length=100)
-    alert_after_hours: float = Field(default=1, ge=0, le=MOST_HOURS)
+    alert_after_hours: float = Field(default=1, ge=0, le=MAX_HOURS)
 
     @property
     def file_format(self) -> Format:

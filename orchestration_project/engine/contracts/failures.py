@@ -113,7 +113,7 @@ NO_DATA, NOT_PUBLISHED = "no data", "not published"
 WITHOUT_DATA = (NO_DATA, NOT_PUBLISHED)
 """Outcomes of partitions that are not materialized, and have not failed."""
 
-LONGEST_PART = 4000
+MAX_PART_LENGTH = 4000
 """Characters of one line of an error: an event with five assets stays small."""
 
 PARTS = {"expected": "expected", "found": "found", "what_to_do": "what to do", "where": "where"}
@@ -130,7 +130,7 @@ class Quarantine(NamedTuple):
 
 def format_quarantine(error: OrchestrationError) -> Mapping[str, str | bool]:
     """Return the lines that explain a quarantined partition, the reason first."""
-    lines = {name: error.parts[label][:LONGEST_PART] for name, label in PARTS.items()}
+    lines = {name: error.parts[label][:MAX_PART_LENGTH] for name, label in PARTS.items()}
     return {
         "outcome": QUARANTINED,
         "reason": error.what,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from orchestration_project.engine.contracts.formulas import Formula
 from orchestration_project.engine.contracts.values import (
     CUSIP_SHAPE,
-    LONGEST_TEXT_BYTES,
+    MAX_TEXT_BYTES,
     TOO_FINE,
     TOO_LARGE,
 )
@@ -69,7 +69,7 @@ def reject_unreadable(code: str, name: str, reading: Formula) -> Reject:
     return code, ["and", ["not", is_empty(name)], ["equal", reading, None]]
 
 
-def reject_long(name: str, max_bytes: int = LONGEST_TEXT_BYTES) -> Reject:
+def reject_long(name: str, max_bytes: int = MAX_TEXT_BYTES) -> Reject:
     """Reject a text that no database's key could hold."""
     return "text_too_long", ["greater", ["size", name], max_bytes]
 

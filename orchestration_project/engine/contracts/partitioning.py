@@ -21,7 +21,7 @@ from orchestration_project.errors import (
 A_DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
 SATURDAY = 5
-LONGEST_PERIOD_DAYS = 31
+MAX_PERIOD_DAYS = 31
 """Days from one that names a partition to the next, at most."""
 
 NEAREST_FIRST = (0, -1, 1, -2, 2, -3, 3)
@@ -68,7 +68,7 @@ def find_period_day(
         where the calendar of Python ends before.
     """
     if is_monthly:
-        return next(filter(names, _iterate_days(day, range(0, -LONGEST_PERIOD_DAYS, -1))), None)
+        return next(filter(names, _iterate_days(day, range(0, -MAX_PERIOD_DAYS, -1))), None)
     of_week = [*filter(names, _iterate_days(day, range(-day.weekday(), 7 - day.weekday())))]
     if len(of_week) == 1:
         return of_week[0]
@@ -259,7 +259,7 @@ class Partitioning:
 
     def day_of_rows(self, row_day: date) -> date | None:
         """Return the day that names the partition whose rows have ``row_day``; None: none has."""
-        back = min(LONGEST_PERIOD_DAYS, row_day.toordinal() - 1)  # before the first day is nothing
+        back = min(MAX_PERIOD_DAYS, row_day.toordinal() - 1)  # before the first day is nothing
         days = (row_day - position * A_DAY for position in range(back + 1))
         day = next((each for each in days if self.calendar.names(each)), None)
         return day if day is not None and self.row_day(day) == row_day else None

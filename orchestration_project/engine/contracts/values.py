@@ -22,10 +22,10 @@ from orchestration_project.tables.schema import (
     key_names,
 )
 
-LONGEST_TEXT_BYTES = 1000
+MAX_TEXT_BYTES = 1000
 """Ten times what occurs. PostgreSQL keeps no key of more than 2.7 kB."""
 
-LONGEST_KEY_TEXT_BYTES = 800
+MAX_KEY_TEXT_BYTES = 800
 """Maximum bytes of a text in a key, of which a table may have three."""
 
 CHARACTERS_SHOWN = 60
@@ -203,7 +203,7 @@ def build_parse_rule(code: str, name: str, parsed: str, what: str) -> RowRule:
     return RowRule(code, bad, pl.format(f"{name} is {what}: {{}}", quote_text(name)))
 
 
-def build_length_rule(name: str, most_bytes: int = LONGEST_TEXT_BYTES) -> RowRule:
+def build_length_rule(name: str, most_bytes: int = MAX_TEXT_BYTES) -> RowRule:
     """A text that no database's key could hold."""
     length = pl.col(name).str.len_bytes()
     reason = pl.format(f"{name} has {{}} bytes, more than {most_bytes}", length)

@@ -167,7 +167,7 @@ ERRORS: dict[type[HTTPError], type[httpx.TransportError]] = {
 }
 """httpx's error for each of urllib3's: the first of which it is one."""
 
-CONNECTIONS_KEPT = 64
+MAX_IDLE_CONNECTIONS = 64
 """Open connections to a host that wait for the next request; there may be more that do not."""
 
 
@@ -196,7 +196,7 @@ class Transport(httpx.BaseTransport):
 
     def __init__(self, *, use_environment: bool, guard: AddressGuard | None = None) -> None:
         self._guard = guard
-        self._direct = PoolManager(maxsize=CONNECTIONS_KEPT)
+        self._direct = PoolManager(maxsize=MAX_IDLE_CONNECTIONS)
         with _explain_errors():
             self._authorities = _find_authorities() if use_environment else DEFAULT_AUTHORITIES
             addresses = getproxies() if use_environment else {}
@@ -359,7 +359,7 @@ def _build_proxy(address: str, trusted: ssl.SSLContext) -> ProxyManager:
     user = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
     return ProxyManager(
         f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
-        maxsize=CONNECTIONS_KEPT,
+        maxsize=MAX_IDLE_CONNECTIONS,
         ssl_context=trusted,
         proxy_headers=make_headers(proxy_basic_auth=user) if parts.username else None,
     )

@@ -222,7 +222,7 @@ def build_request_error(question: Question) -> ConfigurationError:
 
 
 MAX_RETRY_AFTER_SECONDS = 60  # a longer wait holds a run for nothing: the run may come again
-LONGEST_RETRY_AFTER_SECONDS = 366 * 24 * 3600  # what is longer is taken for this
+MAX_READ_RETRY_AFTER_SECONDS = 366 * 24 * 3600  # what is longer is taken for this
 
 logger = logging.getLogger("orchestration_project.http")
 
@@ -261,13 +261,13 @@ def parse_retry_after(headers: Mapping[str, str], now: Callable[[], datetime]) -
     """Return the seconds that the source asks us to wait; None if it does not say."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return min(float(value), LONGEST_RETRY_AFTER_SECONDS)
+        return min(float(value), MAX_READ_RETRY_AFTER_SECONDS)
     due = _parse_http_date(value)
     if due is None:
         return None
     # By the source's own clock where it sends its time: ours may differ.
     wait = due - (_parse_http_date(headers.get("date", "")) or now())
-    return min(max(wait.total_seconds(), 0.0), LONGEST_RETRY_AFTER_SECONDS)
+    return min(max(wait.total_seconds(), 0.0), MAX_READ_RETRY_AFTER_SECONDS)
 
 
 def find_short_wait(headers: Mapping[str, str], now: Callable[[], datetime]) -> float | None:

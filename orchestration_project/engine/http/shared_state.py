@@ -34,7 +34,7 @@ MARGIN_MS = 100
 """Added to each interval. The source counts when a request arrives, we when it leaves. A request
 that is late by less cannot fall into an interval with those that were let through after it."""
 
-MOST_BATCHES = 50
+MAX_BATCHES = 50
 """Times that a window has at most; of a greater limit, requests are counted together."""
 
 Answer = TypeVar("Answer")
@@ -70,7 +70,7 @@ class Rate:
     @property
     def batch_size(self) -> int:
         """Requests that are counted together."""
-        return ceil(self.request_count / MOST_BATCHES)
+        return ceil(self.request_count / MAX_BATCHES)
 
     @property
     def batches(self) -> int:

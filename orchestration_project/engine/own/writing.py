@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orchestration_project.engine.own.proposing import Proposal, ProposedField
 
-SHORTEST, LONGEST = 88, 100
+MAX_SIMPLE_LINE_LENGTH, MAX_LINE_LENGTH = 88, 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +171,7 @@ def _describe_field(field: ProposedField) -> str:
 
 def _render_imports(names: Sequence[str]) -> list[str]:
     line = f"from orchestration_project import {', '.join(names)}"
-    if len(line) <= SHORTEST:
+    if len(line) <= MAX_SIMPLE_LINE_LENGTH:
         return [line]
     return ["from orchestration_project import (", *(f"    {name}," for name in names), ")"]
 
@@ -179,7 +179,7 @@ def _render_imports(names: Sequence[str]) -> list[str]:
 def _call(function: str, arguments: Sequence[str], *, indent: int) -> str:
     """Return a call in one line, or with a line for each argument."""
     line = f"{function}({', '.join(arguments)})"
-    if len(line) + indent + len("source=,") <= LONGEST:
+    if len(line) + indent + len("source=,") <= MAX_LINE_LENGTH:
         return line
     inner = "".join(f"\n{' ' * (indent + 4)}{argument}," for argument in arguments)
     return f"{function}({inner}\n{' ' * indent})"

@@ -32,7 +32,7 @@ LINGER_SECONDS = 1.0
 TIMEOUT_SECONDS = 5.0
 """Time for a request to the collector as a whole."""
 
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 1.0, 30.0
 MAX_ANSWER_BYTES = 64 * 1024
 RETRIED = frozenset({408, 429, 502, 503, 504})
 TOO_LARGE = 413
@@ -206,9 +206,9 @@ class SpanExport:
                     self._send(batch)
                     pause = self._first_pause_seconds
                 except _RetryLater as later:
-                    wait = min(max(pause, later.seconds or 0), LONGEST_PAUSE_SECONDS)
+                    wait = min(max(pause, later.seconds or 0), MAX_PAUSE_SECONDS)
                     self._put_back(batch, wait)
-                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                    pause = min(2 * pause, MAX_PAUSE_SECONDS)
                 except Exception as error:  # noqa: BLE001 - an export must never end the program
                     self._drop(batch, type(error).__name__)
                 with self._changed:

@@ -122,7 +122,7 @@ def read_texts(texts: pl.Series, kind: pl.DataType) -> pl.Series:
 MANY_ROWS = 5_000
 """So many take less than half of the time by way of the file; 1,000 take as long either way."""
 
-MOST_FILES = 8
+MAX_ATTACHED_FILES = 8
 """In a transaction: SQLite attaches ten databases at most, and lets go of none before its end."""
 
 
@@ -136,7 +136,7 @@ def insert_into_sqlite(
     Raises:
         ConfigurationError: The rows' file cannot be written; its disk may be full.
     """
-    if len(frame) < MANY_ROWS or connection.info[ATTACHED] == MOST_FILES:
+    if len(frame) < MANY_ROWS or connection.info[ATTACHED] == MAX_ATTACHED_FILES:
         _insert_values(connection, table, frame, rows_at_once)
         return
     file: Path = connection.info[FILE]

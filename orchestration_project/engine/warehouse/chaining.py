@@ -39,7 +39,7 @@ from orchestration_project.engine.warehouse.delivery import (
     group_id,
 )
 from orchestration_project.engine.warehouse.frames import (
-    KEYS_AT_ONCE,
+    MAX_BATCH_KEYS,
     Scope,
     insert_absent,
     iterate_chunks,
@@ -496,7 +496,7 @@ def read_chain(
         select(*columns)
         .where(load_chain.c.table_name == table_name, *conditions)
         .order_by(load_chain.c.number)
-        .execution_options(yield_per=KEYS_AT_ONCE)
+        .execution_options(yield_per=MAX_BATCH_KEYS)
     )
     for row in connection.execute(statement):
         yield ChainRecord(*row)

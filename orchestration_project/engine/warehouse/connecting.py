@@ -59,7 +59,7 @@ CANONICAL_OUTPUT = (
 )
 """So PostgreSQL writes days, moments and every digit of a number, whatever they prefer."""
 
-LOOK_UPS_AT_ONCE = 8
+MAX_LOOK_UPS = 8
 """Connections of single reads that are kept open."""
 
 PATIENT_FOR_LOCKS = (
@@ -191,7 +191,7 @@ def open_look_ups(url: URL, schema: str | None) -> Engine | None:
         url,
         isolation_level="AUTOCOMMIT",
         pool_reset_on_return=None,
-        pool_size=LOOK_UPS_AT_ONCE,
+        pool_size=MAX_LOOK_UPS,
         pool_use_lifo=True,
         execution_options=names,
     )

@@ -54,7 +54,7 @@ from orchestration_project.tables.schema import Query
 ROWS_PER_BATCH = 20_000
 """Rows in transit at once: their copies, in Arrow and in the database's own form, stay small."""
 
-KEYS_AT_ONCE = 500
+MAX_BATCH_KEYS = 500
 """So many keys a statement names one by one, where a database has no other way."""
 
 FEW_ROWS = 10
@@ -70,8 +70,8 @@ Scope = Mapping[str, object | Sequence[object] | Days | KeyRange]
 def iterate_chunks(values: Iterable[ValueT]) -> Iterator[list[ValueT]]:
     """Yield as many values at a time as one statement names."""
     remaining = list(values)
-    for start in range(0, len(remaining), KEYS_AT_ONCE):
-        yield remaining[start : start + KEYS_AT_ONCE]
+    for start in range(0, len(remaining), MAX_BATCH_KEYS):
+        yield remaining[start : start + MAX_BATCH_KEYS]
 
 
 def find_range(scope: Scope) -> Days | None:
@@ -271,7 +271,7 @@ def read_keys(
 
 def _iterate_scopes(keys: pl.DataFrame) -> Iterable[Scope]:
     """Yield conditions that rows with the keys meet, and few others, as any database reads them."""
-    for some in keys.sort(keys.columns).iter_slices(KEYS_AT_ONCE):
+    for some in keys.sort(keys.columns).iter_slices(MAX_BATCH_KEYS):
         yield {name: tuple(some[name].unique().to_list()) for name in keys.columns}
 
 

@@ -17,7 +17,7 @@ from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.errors import UnknownNameError
 from orchestration_project.tables.spine import audits, blobs, captures, deliveries, fences, landings
 
-ROWS_AT_ONCE = 10_000
+MAX_BATCH_ROWS = 10_000
 """Rows of deliveries that are read at once."""
 
 
@@ -425,7 +425,7 @@ def find_effective_groups(connection: Connection) -> set[str]:
         select(*columns, deliveries.c.table_name)
         .join(partial, (partial.c.table_name == key[0]) & (partial.c.partition_key == key[1]))
         .order_by(*key)
-        .execution_options(yield_per=ROWS_AT_ONCE)
+        .execution_options(yield_per=MAX_BATCH_ROWS)
     )
     return {
         delivery.group_id

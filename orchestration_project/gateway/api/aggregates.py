@@ -22,7 +22,7 @@ from orchestration_project.gateway.api.operation import Body, Call, Operation
 from orchestration_project.gateway.api.problems import ProblemError, problem_of
 from orchestration_project.tables.queries.aggregates import EXPECTED, aggregate
 
-MOST_GROUPS = 10_000
+MAX_GROUPS = 10_000
 USUAL_GROUPS = 1_000
 
 
@@ -40,7 +40,7 @@ class Groups(TableName):
     )
     as_of: Moment | None = Field(None, description="Point in time, as for the rows of a table")
     published_by: date | None = Field(None, description="Day, as for the rows of a table")
-    limit: int = Field(USUAL_GROUPS, ge=1, le=MOST_GROUPS, description="At most so many groups")
+    limit: int = Field(USUAL_GROUPS, ge=1, le=MAX_GROUPS, description="At most so many groups")
 
 
 async def read_groups(call: Call[Groups, Body]) -> Response:
@@ -78,7 +78,7 @@ async def read_groups(call: Call[Groups, Body]) -> Response:
         raise ProblemError(
             413,
             f"these are more than {groups_query.limit} groups",
-            remedy=f"narrow them by `where`, or raise `limit`, at most {MOST_GROUPS}",
+            remedy=f"narrow them by `where`, or raise `limit`, at most {MAX_GROUPS}",
         )
     return page_response(groups_query.name, RowPage(names, rows, None))
 

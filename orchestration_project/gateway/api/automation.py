@@ -17,7 +17,7 @@ from orchestration_project.gateway.api.operation import Body, Call, Operation, P
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.runs import Name
 
-MOST_TICKS = 100
+MAX_TICKS = 100
 
 LIST = """query ($ticks: Int!) { repositoriesOrError { __typename
   ... on RepositoryConnection { nodes { name location { name }
@@ -57,7 +57,7 @@ Action = Literal["start", "stop"]
 class TicksWanted(Parameters):
     """How much of the past."""
 
-    ticks: int = Field(5, ge=0, le=MOST_TICKS, description="Number of latest ticks of each")
+    ticks: int = Field(5, ge=0, le=MAX_TICKS, description="Number of latest ticks of each")
 
 
 class AutomationName(Parameters):

@@ -29,7 +29,7 @@ from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.request import launch_tags
 from orchestration_project.services.backfills import backfill_outcome
 
-MOST_PARTITIONS = 5000
+MAX_PARTITIONS = 5000
 """Maximum partitions of a backfill: more than thirty years of weeks of three tiers."""
 
 LAUNCH = """mutation ($params: LaunchBackfillParams!) {
@@ -165,9 +165,9 @@ async def _select(call: Call[Any, Any], job: Job, request: NewBackfill) -> Range
         missing = await call.services.in_thread(_find_missing, call.services, job, selection.keys)
         keys = [key for key in selection.keys if key in missing]
         selection = replace(selection, keys=keys)
-    if len(selection.keys) > MOST_PARTITIONS:
+    if len(selection.keys) > MAX_PARTITIONS:
         raise ProblemError(
-            422, f"{len(selection.keys)} partitions at once", expected=f"at most {MOST_PARTITIONS}"
+            422, f"{len(selection.keys)} partitions at once", expected=f"at most {MAX_PARTITIONS}"
         )
     return selection
 
@@ -204,7 +204,7 @@ async def backfill_status(call: Call[BackfillId, Body]) -> Backfill:
         created_at=datetime.fromtimestamp(values["timestamp"], UTC),
         ended_at=moment(values["endTimestamp"]),
         partition_count=values["numPartitions"],
-        partitions=sorted(keys)[:MOST_PARTITIONS],
+        partitions=sorted(keys)[:MAX_PARTITIONS],
         error=values["error"]["message"] if values["error"] else None,
         outcome=outcome,
     )

@@ -35,7 +35,7 @@ from orchestration_project.services.change_feed import (
 from orchestration_project.tables.queries.json_rows import write_json
 
 FEED_PREFIX = "changes "
-STREAMED_AT_ONCE = 500
+MAX_BATCH_CHANGES = 500
 
 
 class Changes(TableName):
@@ -138,7 +138,7 @@ class ChangeSource(FeedSource[Position]):
         with self.warehouse.reading(seconds=self.read_seconds) as connection:
             # Personal columns are left out, but for those of a key, which admins alone may follow.
             page = read_changes(
-                connection, self.name, after, limit=STREAMED_AT_ONCE, is_masked=False
+                connection, self.name, after, limit=MAX_BATCH_CHANGES, is_masked=False
             )
         return FeedPage(
             [self._entry(change) for change in page.changes], page.position, page.is_more

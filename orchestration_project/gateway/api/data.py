@@ -48,7 +48,7 @@ from orchestration_project.tables.spine import work_items
 from orchestration_project.tables.views import VIEWS
 
 USUAL_ROWS = 100
-MOST_FILE_ROWS = 1_000_000
+MAX_FILE_ROWS = 1_000_000
 """Maximum rows of a CSV or Parquet file; the command `export` has no limit."""
 
 BEGIN_MARGIN_SECONDS = 2.0
@@ -113,7 +113,7 @@ class Rows(TableName):
     limit: int | None = Field(
         None,
         ge=1,
-        le=MOST_FILE_ROWS,
+        le=MAX_FILE_ROWS,
         description=f"At most so many rows; of json {MAX_PAGE_ENTRIES} at most, "
         f"{USUAL_ROWS} if not said",
     )
@@ -469,19 +469,19 @@ def _require_few_rows(services: Services, statement: Select[Any]) -> None:
     """Refuse too many rows before any is sent: a file that is cut could look whole.
 
     Raises:
-        ProblemError: There are more than MOST_FILE_ROWS.
+        ProblemError: There are more than MAX_FILE_ROWS.
     """
     some = (
         statement.with_only_columns(literal(1), maintain_column_froms=True)
         .order_by(None)
-        .limit(MOST_FILE_ROWS + 1)
+        .limit(MAX_FILE_ROWS + 1)
     )
     counted = select(func.count()).select_from(some.subquery())
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
-        if connection.execute(counted).scalar_one() > MOST_FILE_ROWS:
+        if connection.execute(counted).scalar_one() > MAX_FILE_ROWS:
             raise ProblemError(
                 413,
-                f"these are more than {MOST_FILE_ROWS} rows",
+                f"these are more than {MAX_FILE_ROWS} rows",
                 remedy="narrow them by `where`, or use the command `export`",
             )
 

@@ -18,7 +18,7 @@ from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
 
 FEED_PREFIX = "runs/"
-READ_AT_ONCE = 500
+MAX_BATCH_LINES = 500
 
 
 class EventsWanted(Parameters):
@@ -58,7 +58,7 @@ def _read_events(services: Services, wanted: EventsWanted) -> Events:
 
 def _read(instance: dg.DagsterInstance, run_id: str, after: int) -> tuple[list[Event], bool]:
     """Return the events after one, by its id, and whether there are more."""
-    records = instance.get_records_for_run(run_id, build_event_cursor(after), limit=READ_AT_ONCE)
+    records = instance.get_records_for_run(run_id, build_event_cursor(after), limit=MAX_BATCH_LINES)
     events = [_build_event(record.storage_id, record.event_log_entry) for record in records.records]
     return events, records.has_more
 

@@ -25,7 +25,7 @@ from orchestration_project.gateway.request import is_storable
 TIME_LIMIT_SECONDS = 30.0
 """Time limit of an operation; a streamed response has limits of its own."""
 
-MOST_BODY_BYTES = 256 * 1024
+MAX_BODY_BYTES = 256 * 1024
 
 RoleName = Literal["viewer", "operator", "admin"]
 
@@ -201,8 +201,8 @@ async def _read(request: Request) -> bytes:
         async with asyncio.timeout(TIME_LIMIT_SECONDS):
             async for piece in request.stream():
                 body += piece
-                if len(body) > MOST_BODY_BYTES:
-                    raise ProblemError(413, f"a body has at most {MOST_BODY_BYTES} bytes")
+                if len(body) > MAX_BODY_BYTES:
+                    raise ProblemError(413, f"a body has at most {MAX_BODY_BYTES} bytes")
     except ClientDisconnect:
         raise HTTPException(400, "the connection ended within the body") from None
     return bytes(body)

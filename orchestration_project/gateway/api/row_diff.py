@@ -11,7 +11,7 @@ from orchestration_project.engine.contracts.moments import Moment
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.data import (
     FILE,
-    MOST_FILE_ROWS,
+    MAX_FILE_ROWS,
     TableName,
     Text,
     require_unmasked,
@@ -58,7 +58,7 @@ class Diff(TableName):
     limit: int | None = Field(
         None,
         ge=1,
-        le=MOST_FILE_ROWS,
+        le=MAX_FILE_ROWS,
         description=f"Maximum number of rows; of json {MAX_PAGE_ENTRIES} at most",
     )
     cursor: Text | None = Field(None, description="`next_cursor` of the previous page")

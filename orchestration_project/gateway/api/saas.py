@@ -29,7 +29,7 @@ from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.saas.audit import OPERATIONS as AUDIT_OPERATIONS
 from orchestration_project.resources.saas.audit import Search, search_audit
 from orchestration_project.resources.saas.rules import (
-    MOST_DIFFERENCES,
+    MAX_DIFFERENCES,
     replayed,
     rules_in_effect,
 )
@@ -95,7 +95,7 @@ async def try_rules(call: Call[Parameters, TriedRules]) -> SyncDryRun:
         task_count=run.task_count,
         changed_count=run.changed_count,
         by_rule=run.by_rule,
-        refused=dict(list(run.refused.items())[:MOST_DIFFERENCES]),
+        refused=dict(list(run.refused.items())[:MAX_DIFFERENCES]),
         differences=[SyncChange(**asdict(difference)) for difference in run.differences],
     )
 

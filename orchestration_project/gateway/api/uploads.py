@@ -37,7 +37,7 @@ from orchestration_project.services.inbox.uploads import (
 SILENCE_SECONDS = 30.0
 """Time without a byte after which an upload is not waited for."""
 
-WRITTEN_AT_ONCE = 2**20
+CHUNK_BYTES = 2**20
 
 OCTETS = "application/octet-stream"
 
@@ -258,7 +258,7 @@ async def _receive(
             if count > most:
                 raise longer
             buffer += chunk
-            if len(buffer) >= WRITTEN_AT_ONCE:
+            if len(buffer) >= CHUNK_BYTES:
                 content = bytes(buffer)
                 buffer.clear()
                 await call.services.in_thread(incoming.write, content)

@@ -37,7 +37,7 @@ from orchestration_project.gateway.request import CURRENT, current_user
 POLL_MILLISECONDS = 2000
 """How often the pages ask for what is new: Dagster's default."""
 
-MOST_DOCUMENTS, KEPT_CHARACTERS = 128, 8 * 1024
+MAX_DOCUMENTS, MAX_KEPT_CHARACTERS = 128, 8 * 1024
 """Limits of the cache of valid queries: number, and characters of one. A query takes 40 to 200
 bytes of memory a character. Those of the pages have 4,000 characters at most, as far as seen; a
 longer one is parsed again."""
@@ -58,7 +58,7 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
         super().__init__(process, live_data_poll_rate=POLL_MILLISECONDS)
         self._executions = executions
         self._installation = installation
-        self._known = lru_cache(maxsize=MOST_DOCUMENTS)(self._valid)
+        self._known = lru_cache(maxsize=MAX_DOCUMENTS)(self._valid)
         answer_by_role(self._graphene_schema.graphql_schema)
         group_by_first_dimension(self._graphene_schema.graphql_schema)
 
@@ -134,7 +134,7 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
         return self._answer(executed, captured)
 
     def _read(self, query: str) -> DocumentNode:
-        return self._known(query) if len(query) <= KEPT_CHARACTERS else self._valid(query)
+        return self._known(query) if len(query) <= MAX_KEPT_CHARACTERS else self._valid(query)
 
     async def _executed(
         self,

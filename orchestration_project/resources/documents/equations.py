@@ -22,7 +22,7 @@ from orchestration_project.engine.equations import (
 from orchestration_project.resources.documents.source import UPLOAD_PREFIX
 from orchestration_project.tables.spine import uploads, work_items
 
-ROWS_AT_ONCE = 10_000
+MAX_BATCH_ROWS = 10_000
 AFTER_SLASH = "0"
 """The character that follows a slash: texts that begin with a path and a slash are before it."""
 
@@ -43,7 +43,7 @@ def read_parts(connection: Connection, chosen: BalanceFilter) -> Iterator[Subjec
     statement = (
         select(documents.c.document_id, *counted, *stored)
         .where(chosen.holds(documents.c.extracted_at))
-        .execution_options(yield_per=ROWS_AT_ONCE)
+        .execution_options(yield_per=MAX_BATCH_ROWS)
     )
     for document_id, *numbers in map(tuple, connection.execute(statement)):
         for name, came_in, count in zip(PARTS, numbers[:2], numbers[2:], strict=True):

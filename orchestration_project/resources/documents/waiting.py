@@ -22,7 +22,7 @@ TOPIC_PREFIX = "documents/"
 REPLAY_PREFIX = "documents_replay/"
 """Topics of recorded documents, a topic for each partition."""
 
-AT_ONCE = (timedelta(0),)
+NO_PAUSES = (timedelta(0),)
 """Pauses of items whose run ended: nothing is wrong with them."""
 
 LATE_AFTER = timedelta(hours=1)
@@ -44,7 +44,7 @@ class DueDay(NamedTuple):
 
 def file_items(warehouse: Warehouse, clock: Clock) -> WorkItems:
     """Open the work items of files, of which a lease that ended is due at once."""
-    return WorkItems(warehouse, clock, pauses=AT_ONCE)
+    return WorkItems(warehouse, clock, pauses=NO_PAUSES)
 
 
 def end_all_leases(warehouse: Warehouse, clock: Clock, is_at_work: Callable[[str], bool]) -> None:

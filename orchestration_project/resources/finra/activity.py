@@ -11,7 +11,7 @@ import polars as pl
 from sqlalchemy import ColumnElement, Connection, Double, cast, func, select
 
 from orchestration_project.domains.finra import activity
-from orchestration_project.domains.finra.activity import LARGEST_SHOWN, Activity
+from orchestration_project.domains.finra.activity import MAX_SHOWN_MOVERS, Activity
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.selection import tier_week
 from orchestration_project.domains.finra.tables.weekly import (
@@ -66,7 +66,7 @@ def _build_activity(connection: Connection, version: str, newest: date) -> Activ
     of_week = {"week_start": week_start}
     venues, lump = activity.all_venues(read_scope(connection, finra_venue_week, of_week))
     symbols, symbol_count = _read_largest_symbols(connection, week_start)
-    names = _read_names(connection, week_start, symbols, venues.head(LARGEST_SHOWN))
+    names = _read_names(connection, week_start, symbols, venues.head(MAX_SHOWN_MOVERS))
     whole = sum(traded.filter(week_start=week_start)["share_quantity"].to_list())
     return Activity(
         made_of=version,
@@ -77,7 +77,7 @@ def _build_activity(connection: Connection, version: str, newest: date) -> Activ
         tiers=tiers,
         tier_weeks=read_scope(connection, finra_tier_week, of_week),
         symbols=activity.largest_symbols(symbols, names, whole),
-        venues=activity.with_names(venues.head(LARGEST_SHOWN), names),
+        venues=activity.with_names(venues.head(MAX_SHOWN_MOVERS), names),
         de_minimis_share=lump,
         symbol_count=symbol_count,
         venue_count=len(venues),
@@ -135,7 +135,7 @@ def _read_largest_symbols(connection: Connection, week_start: date) -> tuple[pl.
         select(*(week[name] for name in columns))
         .where(of_week)
         .order_by(week.total_share_quantity.desc(), week.symbol, week.tier)
-        .limit(LARGEST_SHOWN),
+        .limit(MAX_SHOWN_MOVERS),
         finra_symbol_week,
     )
     scope = {"week_start": week_start, "tier": TIERS, "symbol": tuple(largest["symbol"])}

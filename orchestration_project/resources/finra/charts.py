@@ -140,7 +140,7 @@ def _list_restatements(connection: Connection) -> list[tuple[str, date, Any]]:
 
 
 ROW = ("week_start", "tier", "market", "symbol", "venue_id", "share_quantity")
-TIMES_AT_ONCE = 100
+MAX_BATCH_TIMES = 100
 
 
 def _read_sides(
@@ -152,8 +152,8 @@ def _read_sides(
         columns: list[ColumnElement[Any]] = [table.c[name] for name in (*ROW, moment)]
         empty = select(*columns).where(table.c.tier == "", table.c.tier != "")
         statements = [empty]
-        for start in range(0, len(times), TIMES_AT_ONCE):
-            some = times[start : start + TIMES_AT_ONCE]
+        for start in range(0, len(times), MAX_BATCH_TIMES):
+            some = times[start : start + MAX_BATCH_TIMES]
             is_one = (
                 and_(table.c.week_start == week, table.c.tier == tier, table.c[moment] == at)
                 for tier, week, at in some

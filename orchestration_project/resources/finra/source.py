@@ -19,9 +19,9 @@ from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.source import Extraction, PartitionList, Source, SourceVersion
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import SourceError
-from orchestration_project.settings.values import MOST_WEEKS
+from orchestration_project.settings.values import MAX_WEEKS
 
-VERSIONS_AT_ONCE = 8
+MAX_CONCURRENT_VERSIONS = 8
 
 
 class FinraSource(Source, Protocol):
@@ -88,7 +88,7 @@ def published_lately(source: FinraSource, weeks: int, *, today: date) -> Sequenc
 
     Older weeks are asked for only where these are not enough.
     """
-    lately = source.published(since=horizon_start(today, min(weeks, MOST_WEEKS)))
+    lately = source.published(since=horizon_start(today, min(weeks, MAX_WEEKS)))
     counts = Counter(tier for _, tier in lately)
     return lately if all(counts[tier] >= weeks for tier in TIERS) else source.published()
 
@@ -110,7 +110,7 @@ def versions_of(
         except SourceError as error:
             refusals[each.key] = error
 
-    with ThreadPoolExecutor(VERSIONS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(MAX_CONCURRENT_VERSIONS) as pool:
         list(pool.map(ask, partitions))
     return versions, refusals
 

@@ -21,7 +21,7 @@ from orchestration_project.domains.finra.anomaly_bands import (
     warnings_about,
 )
 from orchestration_project.domains.finra.audits import (
-    ROWS_AT_ONCE,
+    MAX_RANGE_ROWS,
     checked_week,
     plausibility_audits,
 )
@@ -95,7 +95,7 @@ class WeeklyDataset(LoadSpec[WeekChange, WrittenPreview]):
 
     limits: BandLimits
     force: bool = False
-    rows_at_once: int = ROWS_AT_ONCE
+    rows_at_once: int = MAX_RANGE_ROWS
 
     domain: str = "finra"
     table: Table = finra_otc_weekly

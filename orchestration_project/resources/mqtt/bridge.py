@@ -49,13 +49,13 @@ Result = TypeVar("Result")
 LEASE_SECONDS = 15.0
 """Time after which another bridge replaces one that was killed."""
 
-FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 1.0, 60.0
+FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS = 1.0, 60.0
 """Delay before the next attempt to connect: it doubles from the first to the longest."""
 
 LASTING_SECONDS = 10.0
 """A connection that lasted so long has the delay begin from the first one."""
 
-LONGEST_DATABASE_DELAY_SECONDS = 5.0
+MAX_DATABASE_DELAY_SECONDS = 5.0
 POLL_SECONDS = 0.2
 
 
@@ -319,7 +319,7 @@ class Bridge:
     def _delay(self, lease: Lease, state: BridgeState, attempt: int, stop: Event) -> None:
         """Wait before the next attempt to connect, and keep the lease meanwhile."""
         end = self.monotonic() + backoff_seconds(
-            attempt, self.first_delay_seconds, LONGEST_DELAY_SECONDS, self.draw()
+            attempt, self.first_delay_seconds, MAX_DELAY_SECONDS, self.draw()
         )
         while not stop.is_set() and (number := end - self.monotonic()) > 0:
             self._keep_up(lease, state, stop)
@@ -349,7 +349,7 @@ class Bridge:
     def _delay_for_database(self, error: OrchestrationError, attempt: int, stop: Event) -> None:
         if attempt == 0:
             self._log_database(error)
-        stop.wait(backoff_seconds(attempt, 0.1, LONGEST_DATABASE_DELAY_SECONDS, self.draw()))
+        stop.wait(backoff_seconds(attempt, 0.1, MAX_DATABASE_DELAY_SECONDS, self.draw()))
 
     def _log_database(self, error: OrchestrationError) -> None:
         LOG.warning("%s", error, extra={"event": "mqtt_database_unavailable"})

@@ -18,7 +18,7 @@ from orchestration_project.resources.mqtt.ranges import (
 from orchestration_project.tables.spine import balances, work_items
 
 STORED = "stored_messages"
-RANGES_AT_ONCE = 1_000
+MAX_BATCH_RANGES = 1_000
 
 
 def read_messages(connection: Connection, chosen: BalanceFilter) -> Iterator[SubjectBalance]:
@@ -58,7 +58,7 @@ def _read_ranges(connection: Connection, chosen: BalanceFilter) -> Iterator[Row]
         .select_from(work_items.outerjoin(balances, condition))
         .where(item.topic == TOPIC, chosen.holds(item.enqueued_at))
         .order_by(item.item_key)
-        .execution_options(yield_per=RANGES_AT_ONCE)
+        .execution_options(yield_per=MAX_BATCH_RANGES)
     )
     yield from connection.execute(statement)
 

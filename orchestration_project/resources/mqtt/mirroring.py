@@ -31,7 +31,7 @@ from orchestration_project.engine.captures import Capture, Captures, build_captu
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.rules import (
-    OFFENDERS_KEPT,
+    MAX_OFFENDERS,
     Audit,
     Validated,
     escape_bytes,
@@ -269,7 +269,7 @@ class Mirror:
             format_outcome(not skewed),
             f"times up to {self.max_skew_seconds:g} s from the arrival",
             f"{len(skewed)} others",
-            skewed[:OFFENDERS_KEPT],
+            skewed[:MAX_OFFENDERS],
             severity="warning",
         )
         return Validated(

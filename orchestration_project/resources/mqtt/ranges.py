@@ -51,7 +51,7 @@ MAX_RANGES = 1_000
 ALLOWED_ATTEMPTS = 1_000
 """Attempts at a range: nothing in a message fails it, so only the end of its run does."""
 
-AT_ONCE = (timedelta(0),)
+NO_PAUSES = (timedelta(0),)
 """Pause after such an end."""
 
 
@@ -71,7 +71,7 @@ class Waiting(NamedTuple):
 
 def range_items(warehouse: Warehouse, clock: Clock) -> WorkItems:
     """Open the work items of ranges."""
-    return WorkItems(warehouse, clock, pauses=AT_ONCE)
+    return WorkItems(warehouse, clock, pauses=NO_PAUSES)
 
 
 def plan_ranges(

@@ -23,7 +23,7 @@ OUTBOX_TOPIC = "mqtt/events"
 PLUGIN_TOPICS = "plugins/"
 """Begin of the topics with what plugins publish: each is the topic at the broker, too."""
 
-READ_AT_ONCE = 500
+MAX_BATCH_MESSAGES = 500
 MAX_ROWS_READ = 10_000
 """Rows with the prefix of a filter that are read for a page: it then ends, and has a cursor."""
 
@@ -154,8 +154,8 @@ def _find_rows(
     with warehouse.reading(seconds=seconds) as connection:
         arrivals, next_before = _find_arrivals(connection, table, conditions, wanted)
         rows: dict[int, Row] = {}
-        for position in range(0, len(arrivals), READ_AT_ONCE):
-            some = arrivals[position : position + READ_AT_ONCE]
+        for position in range(0, len(arrivals), MAX_BATCH_MESSAGES):
+            some = arrivals[position : position + MAX_BATCH_MESSAGES]
             statement = select(table).where(table.c.arrival_id.in_(some))
             records = connection.execute(statement).mappings()
             rows |= {row["arrival_id"]: dict(row) for row in records}
@@ -194,7 +194,7 @@ def _iterate_candidates(
     """Yield arrival, topic and characters of payload; without a filter, few more than a page."""
     columns, before = table.c, wanted.before
     is_exact = wanted.topic is None or wanted.topic.is_exact
-    limit = wanted.limit + 1 if is_exact else READ_AT_ONCE
+    limit = wanted.limit + 1 if is_exact else MAX_BATCH_MESSAGES
     statement = (
         select(columns.arrival_id, columns.topic, func.length(columns.payload))
         .where(*conditions)

@@ -19,7 +19,7 @@ from orchestration_project.resources.mqtt.mirroring import Mirror, MirrorCounts
 from orchestration_project.resources.mqtt.ranges import read_messages
 from orchestration_project.tables.spine import work_items
 
-LETTERS_AT_ONCE = 500
+MAX_BATCH_LETTERS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ def requested_ids(warehouse: Warehouse) -> list[int]:
         select(columns.item_key)
         .where(columns.topic == TOPIC, columns.state == "ready")
         .order_by(columns.due_at, columns.item_key)
-        .limit(LETTERS_AT_ONCE)
+        .limit(MAX_BATCH_LETTERS)
     )
     with warehouse.reading() as connection:
         return [int(key) for key in connection.execute(ready).scalars()]
@@ -153,7 +153,7 @@ def _read_letters(warehouse: Warehouse, wanted: LetterFilter, after: int) -> Seq
         select(mqtt_dead_letters)
         .where(*wanted.conditions(), letters.arrival_id > after)
         .order_by(letters.arrival_id)
-        .limit(LETTERS_AT_ONCE)
+        .limit(MAX_BATCH_LETTERS)
     )
     with warehouse.reading() as connection:
         return connection.execute(statement).mappings().all()

@@ -11,7 +11,7 @@ from orchestration_project.domains.mqtt.envelope import Envelope, read_envelope
 from orchestration_project.domains.mqtt.tables import mqtt_inbox
 from orchestration_project.engine.warehouse import Warehouse
 
-READ_AT_ONCE = 1_000
+MAX_BATCH_MESSAGES = 1_000
 MAX_READ_CHARACTERS = 2**20
 """Characters of the payloads that are read at once; at least one message is."""
 
@@ -62,7 +62,7 @@ def read_arrivals(warehouse: Warehouse, after: int, *, max_bytes: int, seconds: 
         select(columns.arrival_id, func.length(columns.payload))
         .where(columns.arrival_id > after)
         .order_by(columns.arrival_id)
-        .limit(READ_AT_ONCE)
+        .limit(MAX_BATCH_MESSAGES)
     )
     with warehouse.reading(seconds=seconds) as connection:
         records = connection.execute(sizes).all()
@@ -94,7 +94,7 @@ def read_arrivals(warehouse: Warehouse, after: int, *, max_bytes: int, seconds: 
         envelope = read_envelope(body, max_bytes=max_bytes, byte_count=row.byte_count)
         if isinstance(envelope, Envelope):
             events.append(Arrival(*row[:5], envelope))
-    return Arrivals(events, last, is_more=count < len(records) or count == READ_AT_ONCE)
+    return Arrivals(events, last, is_more=count < len(records) or count == MAX_BATCH_MESSAGES)
 
 
 def last_arrival(warehouse: Warehouse) -> int:

@@ -32,7 +32,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.redaction import redacted
 
 MAX_REASON_CHARACTERS = 500
-CALLS_AT_ONCE = 500
+MAX_BATCH_CALLS = 500
 ROWS_PER_STATEMENT = 5_000
 
 REQUEST_PREFIX = "request-"
@@ -66,7 +66,7 @@ class CallRecorder:
     ) -> None:
         """Record a call; it is written with others."""
         self._waiting.append(self._row(kind, target, verdict, byte_count, seconds))
-        if len(self._waiting) >= CALLS_AT_ONCE:
+        if len(self._waiting) >= MAX_BATCH_CALLS:
             self.write()
 
     def add_to_group(self, kind: str, target: str, *, byte_count: int) -> None:

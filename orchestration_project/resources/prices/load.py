@@ -62,17 +62,17 @@ from orchestration_project.resources.prices.work import SymbolItems
 Asked = TypeVar("Asked")
 Done = TypeVar("Done")
 
-SYMBOLS_AT_ONCE = 100
+MAX_BATCH_SYMBOLS = 100
 """Symbols of a batch at most: what it costs to check and land one is then what it costs alone."""
 
-SYMBOL_MONTHS_AT_ONCE = 2_000
+MAX_BATCH_SYMBOL_MONTHS = 2_000
 """How much is read at once of what is known of symbols."""
 
-BYTES_AT_ONCE = 4 * 1024 * 1024
+MAX_BATCH_BYTES = 4 * 1024 * 1024
 """A batch ends with the answer that reaches this, about 40,000 rows: a symbol of 20 years costs
 half of what it costs alone, and larger batches gain little more for their memory."""
 
-SECONDS_AT_ONCE = 5
+MAX_BATCH_SECONDS = 5
 """A batch ends after so long: of a slow source little is lost with a run that is killed."""
 
 
@@ -135,7 +135,7 @@ class PriceLoad:
         Raises:
             ConfigurationError: No session of the months is over.
         """
-        at_once = max(1, min(SYMBOLS_AT_ONCE, SYMBOL_MONTHS_AT_ONCE // len(self.asked)))
+        at_once = max(1, min(MAX_BATCH_SYMBOLS, MAX_BATCH_SYMBOL_MONTHS // len(self.asked)))
         mapped = self.source.mapped(keys)
         some = [keys[position : position + at_once] for position in range(0, len(keys), at_once)]
         with ThreadPoolExecutor(1, thread_name_prefix="claim") as pool:
@@ -153,7 +153,7 @@ class PriceLoad:
             ):
                 batch.append(one)
                 byte_count = sum(item.byte_count for item in batch)
-                if byte_count >= BYTES_AT_ONCE or time.monotonic() - started >= SECONDS_AT_ONCE:
+                if byte_count >= MAX_BATCH_BYTES or time.monotonic() - started >= MAX_BATCH_SECONDS:
                     yield self._checked(taking, batch)
                     batch, started = [], time.monotonic()
         if batch:

@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestration_project.domains.saas.intents import Intent, completion, fields_of, merged
 from orchestration_project.domains.saas.records import Issue
-from orchestration_project.domains.saas.transitions import MOST_STEPS, next_step
+from orchestration_project.domains.saas.transitions import MAX_STEPS, next_step
 from orchestration_project.domains.saas.values import values_of
 from orchestration_project.errors import ContractError, TransientError
 from orchestration_project.resources.saas.audit import Entity, SyncLogEntry
@@ -208,7 +208,7 @@ class SyncPair:
         """
         now, to_done = issue.status_category, intent.is_completed
         to_cancelled = to_done and intent.completed_task == "cancelled"
-        for _ in range(MOST_STEPS):
+        for _ in range(MAX_STEPS):
             offered = self.target.transitions(issue.key)
             step = next_step(now, to_done=to_done, offered=offered, to_cancelled=to_cancelled)
             if step is None:

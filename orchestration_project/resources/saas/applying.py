@@ -65,7 +65,7 @@ SETTLED_STATES = ("done", "dead")
 MAX_AMBIGUOUS_ATTEMPTS = 5
 """Tries after which such a status counts as a refusal, as does an answer without sense."""
 
-LONGEST_REASON = 2_000
+MAX_REASON_LENGTH = 2_000
 
 
 @dataclass
@@ -319,7 +319,7 @@ def _find_stopping_problem(ended: Ended[Entity, ClaimedIntent]) -> TransientErro
 
 
 def _describe_error(error: OrchestrationError) -> str:
-    return clean_text(redacted(str(error)))[:LONGEST_REASON]
+    return clean_text(redacted(str(error)))[:MAX_REASON_LENGTH]
 
 
 def _insert_letter(

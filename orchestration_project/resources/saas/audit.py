@@ -21,7 +21,7 @@ OPERATIONS = (
 )
 """Operations of entries, as docs/explanation/sync.md lists them."""
 
-LONGEST = 20_000
+MAX_DETAIL_LENGTH = 20_000
 """Characters of a detail that are kept; of what people had written, all: it is nowhere else."""
 
 
@@ -89,7 +89,7 @@ def record(
 
 
 def _limit_detail(each: SyncLogEntry) -> int | None:
-    return None if each.operation == "overwritten" else LONGEST
+    return None if each.operation == "overwritten" else MAX_DETAIL_LENGTH
 
 
 LOG = saas_audit_log.c

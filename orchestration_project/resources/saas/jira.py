@@ -34,7 +34,7 @@ from orchestration_project.resources.saas.systems import RefusedError
 
 CREDENTIALS = "JIRA_EMAIL and JIRA_TOKEN"
 PAGE_ISSUES = 100
-MOST_KEYS = 100
+MAX_KEYS = 100
 """Issues that one request names by their keys."""
 READ_FIELDS = ("summary", "description", "project", "issuetype", "status", "assignee", "updated")
 TRANSIENT_STATUSES = frozenset({408, 409, 425})
@@ -106,14 +106,14 @@ class Jira:
         """
         project, number = mark.rpartition("-")[0], _parse_number(mark)
         while True:
-            numbers = range(number + 1, number + 1 + MOST_KEYS)
+            numbers = range(number + 1, number + 1 + MAX_KEYS)
             records = self._of_keys([f"{project}-{count}" for count in numbers])
             for record in records:
                 if source_id_of(record) == source_id:
                     return issue_of(record)
             if not records:
                 return None
-            number += MOST_KEYS
+            number += MAX_KEYS
 
     def _of_keys(self, keys: Sequence[str]) -> list[Any]:
         """Return those of these issues that are there, as they came."""

@@ -46,10 +46,10 @@ from orchestration_project.tables.spine import outbox
 
 STATES = saas_source_states.c
 
-PLANNED_AT_ONCE = 1_000
+MAX_PLANNED_TASKS = 1_000
 """Tasks of one transaction."""
 
-ASKED_FOR_AT_ONCE = 200
+MAX_REQUESTED_TASKS = 200
 """Tasks that a listing lacks and that are asked for by their id; the others at the next look."""
 
 UNREADABLE = "unreadable"
@@ -159,7 +159,7 @@ class Reconciler:
                 poll_result.seen_count += len(page.digests)
                 missing.difference_update(page.digests)
                 changed += _select_changed(page, known_names, began_at)
-                if len(changed) >= PLANNED_AT_ONCE:
+                if len(changed) >= MAX_PLANNED_TASKS:
                     poll_result.add(self._plan(rules, changed))
                     changed = []
             missing -= {
@@ -173,7 +173,7 @@ class Reconciler:
             poll_result.problem = error
         poll_result.add(self._plan(rules, changed))
         self._record_pages(poll_result)
-        if poll_result.problem is None and len(missing) <= ASKED_FOR_AT_ONCE:
+        if poll_result.problem is None and len(missing) <= MAX_REQUESTED_TASKS:
             with self._warehouse.writing() as connection:
                 refresh(connection, self._source.system, began_at)
         return poll_result
@@ -368,7 +368,7 @@ class Reconciler:
         """
         fetched_tasks: list[FetchedTask] = []
         entities: list[Entity] = []
-        for entity_id in entity_ids[:ASKED_FOR_AT_ONCE]:
+        for entity_id in entity_ids[:MAX_REQUESTED_TASKS]:
             fetched_at = self._clock.now()
             try:
                 task = self._source.task(entity_id)

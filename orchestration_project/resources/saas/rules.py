@@ -30,10 +30,10 @@ from orchestration_project.resources.saas.systems import TargetSystem
 from orchestration_project.resources.saas.validating import RuleFindings, examine
 from orchestration_project.services.rule_store import RuleStore
 
-MOST_DIFFERENCES = 100
+MAX_DIFFERENCES = 100
 """That a trial shows, so that an event stays small; the counts are of all."""
 
-ROWS_AT_ONCE = 1_000
+MAX_BATCH_ROWS = 1_000
 
 RULES, MAPPINGS = saas_routing_rules.c, saas_field_mappings.c
 
@@ -125,8 +125,8 @@ def replayed(warehouse: Warehouse, rules: Sequence[SyncRule]) -> tuple[str, DryR
     after = RuleSet.of(ActiveRule(rule, 0) for rule in rules)
     with warehouse.reading() as connection:
         before = rules_in_effect(connection)
-        records = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(query)
-        run = dry_run(map(read_task, records.scalars()), before, after, most=MOST_DIFFERENCES)
+        records = connection.execution_options(yield_per=MAX_BATCH_ROWS).execute(query)
+        run = dry_run(map(read_task, records.scalars()), before, after, most=MAX_DIFFERENCES)
     return before.version, run
 
 

@@ -20,7 +20,7 @@ UNREAD = ("failed", "refused", "blocked", "login", *ELSEWHERE)
 UNLISTED = "no page that was read lists its page, and others were not read"
 NOT_IN_FEED = "feeds alone led to its page, and list the newest entries only"
 REJECTED = "its page was read, and the item in it was not understood"
-ROWS_AT_ONCE = 1_000
+MAX_BATCH_ROWS = 1_000
 URLS_PER_STATEMENT = 5_000
 SHOWN_ROWS = 20
 
@@ -152,7 +152,7 @@ class CarryOver:
     def _rows(
         self, connection: Connection, query: Select[*tuple[Any, ...]]
     ) -> Iterator[CarriedItem]:
-        rows = connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE))
+        rows = connection.execute(query.execution_options(yield_per=MAX_BATCH_ROWS))
         for key, url, payload, capture_id, verdict, reason, last_success_on in rows:
             reason_text = (
                 UNLISTED if verdict is None else ": ".join(filter(None, (verdict, reason)))

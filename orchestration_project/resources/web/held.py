@@ -15,7 +15,7 @@ from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.page_bytes import page_blobs
 
-PAGES_AT_ONCE = 1_000
+MAX_BATCH_PAGES = 1_000
 """Pages that are read from the database together."""
 
 
@@ -58,7 +58,7 @@ def read_held(
         .join(of_page, columns.url == of_page.c.last)
         .where(*entries)
         .order_by(of_page.c.first)
-        .execution_options(yield_per=PAGES_AT_ONCE)
+        .execution_options(yield_per=MAX_BATCH_PAGES)
     )
     for some in connection.execute(query).partitions():
         rows = [row for row in some if has_items(row.final_url, site.item)]

@@ -29,7 +29,7 @@ from orchestration_project.engine.warehouse.landing import ScopeDelivery, write_
 from orchestration_project.resources.web.baseline import SAMPLED_PAGES, read_baseline
 from orchestration_project.resources.web.carried import CarryOver
 from orchestration_project.resources.web.changes import items_spec, record_changes
-from orchestration_project.resources.web.held import PAGES_AT_ONCE, HeldPage, read_held
+from orchestration_project.resources.web.held import MAX_BATCH_PAGES, HeldPage, read_held
 from orchestration_project.resources.web.page_bytes import StoredPage, capture_ids
 
 
@@ -178,7 +178,7 @@ def _iterate_captured(
 ) -> Iterator[tuple[HeldPage | None, int]]:
     """Yield pages with their captures; None: bytes or capture of one were deleted."""
     held_pages = read_held(connection, site, day)
-    while some := [*islice(held_pages, PAGES_AT_ONCE)]:
+    while some := [*islice(held_pages, MAX_BATCH_PAGES)]:
         pages = [*filter(None, some)]
         stored = [StoredPage(held_page.url, held_page.blob.sha256) for held_page in pages]
         ids = dict(zip(pages, capture_ids(connection, site.site, stored), strict=True))

@@ -48,8 +48,8 @@ ACCEPT_OP, ACCEPT_JOB = "decide_web_proposal", "web_accept_proposal"
 MAX_TRIED_PAGES = 300
 """Pages of either layout on which candidates are tried."""
 
-MAX_CANDIDATES_KEPT = 5
-MAX_DIFFERENCES_KEPT = 200
+MAX_CANDIDATES = 5
+MAX_DIFFERENCES = 200
 MAX_DIFFERENCES_PREVIEWED = 50
 
 
@@ -356,14 +356,14 @@ def _render_candidates(found: Sequence[ScoredSelector]) -> list[Mapping[str, Any
             "agreed_earlier_count": scored_selector.earlier.agreed_count,
             "total_earlier_count": scored_selector.earlier.total_count,
         }
-        for scored_selector in found[:MAX_CANDIDATES_KEPT]
+        for scored_selector in found[:MAX_CANDIDATES]
     ]
 
 
 def _render_diff(diff: ItemDiff) -> Mapping[str, Any]:
     return {
         "difference": diff.in_words,
-        "differences": [row._asdict() for row in diff.rows[:MAX_DIFFERENCES_KEPT]],
+        "differences": [row._asdict() for row in diff.rows[:MAX_DIFFERENCES]],
     }
 
 

@@ -15,7 +15,7 @@ from orchestration_project.errors import cut
 from orchestration_project.redaction import redacted
 from orchestration_project.tables.access import access_audit
 
-LONGEST = 1000
+MAX_TEXT_LENGTH = 1000
 """Characters of what a caller wrote that are kept."""
 
 
@@ -49,7 +49,7 @@ class AccessLog:
         self._clock = clock
 
     def record(self, entry: AccessLogEntry, connection: Connection | None = None) -> None:
-        """Add a row, without secrets; what a caller wrote is cut to LONGEST characters.
+        """Add a row, without secrets; what a caller wrote is cut to MAX_TEXT_LENGTH characters.
 
         Args:
             entry: The row.
@@ -120,4 +120,4 @@ def read_entries(warehouse: Warehouse, wanted: AccessFilter) -> Sequence[RowMapp
 
 
 def _redact_text(text: str | None) -> str | None:
-    return None if text is None else clean_text(cut(redacted(text), LONGEST))
+    return None if text is None else clean_text(cut(redacted(text), MAX_TEXT_LENGTH))

@@ -18,8 +18,8 @@ from orchestration_project.errors import cut
 from orchestration_project.services.alerts.inbox import Inbox, build_wording, is_always_open
 from orchestration_project.services.alerts.rules.decisions import KINDS, AlertDecision
 from orchestration_project.services.alerts.rules.messages import (
-    LONGEST_BODY,
-    LONGEST_REASON,
+    MAX_BODY_LENGTH,
+    MAX_REASON_LENGTH,
     Message,
 )
 from orchestration_project.services.alerts.rules.notification import Facts, build_facts
@@ -34,7 +34,7 @@ RUNBOOK = "runbook"
 
 MAX_LABELS_SHOWN = 20
 
-LONGEST_LABEL = 200
+MAX_LABEL_LENGTH = 200
 
 STATES: Mapping[str, str] = {
     "daemon_silent": "",
@@ -88,7 +88,7 @@ def derive_problem(alert: ReceivedAlert, entry_kinds: Collection[str]) -> Proble
     """Return the problem of an alert; None: the project reports that fault by itself."""
     covered_by = alert.labels.get(COVERED_BY, "")
     if covered_by not in {*KINDS, *entry_kinds} - {KIND, "alert"}:  # which stand for any fault
-        return Problem(KIND, cut(alert.name, LONGEST_LABEL), alert.fingerprint)
+        return Problem(KIND, cut(alert.name, MAX_LABEL_LENGTH), alert.fingerprint)
     if covered_by == "host_silent" and alert.labels.get("role") == "daemon":
         covered_by = "daemon_silent"
     if covered_by not in STATES:
@@ -129,18 +129,18 @@ def build_message(alert: ReceivedAlert, problem: Problem) -> Message:
     """Return the message of an alert: its summary, its description and its labels."""
     texts = alert.annotations
     shown_names = [
-        f"{name}: {cut(value, LONGEST_LABEL)}"
+        f"{name}: {cut(value, MAX_LABEL_LENGTH)}"
         for name, value in sorted(alert.labels.items())[:MAX_LABELS_SHOWN]
     ]
-    described = cut(texts.get("description", "") or "Prometheus has its rule.", LONGEST_REASON)
+    described = cut(texts.get("description", "") or "Prometheus has its rule.", MAX_REASON_LENGTH)
     if texts.get(RUNBOOK):
-        shown_names.append(f"runbook: {cut(texts[RUNBOOK], LONGEST_LABEL)}")
+        shown_names.append(f"runbook: {cut(texts[RUNBOOK], MAX_LABEL_LENGTH)}")
     body = "\n".join([described, "", f"Prometheus rule: {alert.name}", *shown_names])
     return Message(
         kind=problem.kind,
         severity=alert.severity,
         title=cut(" ".join((texts.get("summary") or alert.name).split()), 200),
-        body=cut(body, LONGEST_BODY),
+        body=cut(body, MAX_BODY_LENGTH),
         problems=frozenset([problem]),
     )
 

@@ -61,7 +61,7 @@ from orchestration_project.tables.operations_alerts import operations_alert_deli
 from orchestration_project.tables.operations_alerts import operations_alerts as alerts
 from orchestration_project.tables.operations_alerts import operations_evaluations as evaluations
 
-MOST_DUE = 5000
+MAX_DUE_DELIVERIES = 5000
 """Deliveries to one channel that a tick looks at."""
 
 Wording = Callable[[AlertDecision], Sequence[Message]]
@@ -349,7 +349,7 @@ class Inbox:
                 or_(alerts.c.kind != RECOVERED, alerts.c.raised_at.not_in(closed_unsent)),
             )
             .order_by(alerts.c.raised_at, alerts.c.alert_id)
-            .limit(MOST_DUE)
+            .limit(MAX_DUE_DELIVERIES)
         )
         with self._warehouse.reading() as connection:
             return [

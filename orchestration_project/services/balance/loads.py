@@ -35,7 +35,7 @@ from orchestration_project.tables.spine import (
     rejects,
 )
 
-ROWS_AT_ONCE = 10_000
+MAX_BATCH_ROWS = 10_000
 WHOLE_PARTITION = "{}"
 """Scope of a delivery that is complete for all of its partition."""
 
@@ -47,7 +47,7 @@ def read_recorded(connection: Connection, chosen: BalanceFilter) -> Iterator[Sub
         select(row.table_name, row.subject, row.equation, row.came_in, row.went_to)
         .where(chosen.holds(row.recorded_at), _is_of(row.table_name, chosen))
         .order_by(row.table_name, row.subject, row.equation)
-        .execution_options(yield_per=ROWS_AT_ONCE)
+        .execution_options(yield_per=MAX_BATCH_ROWS)
     )
     for table_name, subject, name, came_in, went_to in connection.execute(statement):
         yield SubjectBalance(table_name, subject, Balance(name, came_in, json.loads(went_to)))
@@ -62,7 +62,7 @@ def read_unrecorded(connection: Connection, chosen: BalanceFilter) -> Iterator[S
     statement = (
         select(row.table_name, row.group_id)
         .where(chosen.holds(row.landed_at), _is_of(row.table_name, chosen), ~is_recorded)
-        .execution_options(yield_per=ROWS_AT_ONCE)
+        .execution_options(yield_per=MAX_BATCH_ROWS)
     )
     for table_name, group_id in connection.execute(statement):
         yield SubjectBalance(table_name, group_id, Balance("records", None, {}), is_recorded=False)
@@ -77,7 +77,7 @@ def read_rejects(connection: Connection, chosen: BalanceFilter) -> Iterator[Subj
     for statement in (_select_capture_rejects(), _select_other_rejects()):
         row = landings.c
         in_range = statement.where(chosen.holds(row.landed_at), _is_of(row.table_name, chosen))
-        loads = connection.execute(in_range.execution_options(yield_per=ROWS_AT_ONCE))
+        loads = connection.execute(in_range.execution_options(yield_per=MAX_BATCH_ROWS))
         for table_name, group_id, counted, is_replaced, count in map(tuple, loads):
             balance = Balance("rejects", None if is_replaced else counted, {"rejects": count})
             yield SubjectBalance(table_name, group_id, balance)
@@ -185,7 +185,7 @@ def _read_loads(connection: Connection, chosen: BalanceFilter) -> Iterator[_Load
         .select_from(landings.outerjoin(deliveries, condition))
         .where(_is_of(row.table_name, chosen))
         .order_by(row.table_name, row.partition_key, row.landed_at)
-        .execution_options(yield_per=ROWS_AT_ONCE)
+        .execution_options(yield_per=MAX_BATCH_ROWS)
     )
     for load in connection.execute(statement):
         yield _Load(

@@ -43,7 +43,7 @@ MOVED_SHARE = 0.5
 MIN_AGE = timedelta(days=2)
 """Age from which an object of the store may be deleted: a load may be using a younger one."""
 
-ARTIFACTS_AT_ONCE = 500
+MAX_BATCH_ARTIFACTS = 500
 """Recorded in one transaction, then deleted."""
 
 
@@ -164,8 +164,8 @@ def clean_up(
     deleted: dict[str, list[File]] = {}
     for kind, files in plan.files.items():
         deleted[kind] = []
-        for start in range(0, len(files), ARTIFACTS_AT_ONCE):
-            some = files[start : start + ARTIFACTS_AT_ONCE]
+        for start in range(0, len(files), MAX_BATCH_ARTIFACTS):
+            some = files[start : start + MAX_BATCH_ARTIFACTS]
             some = [file for file in some if _is_free(warehouse, artifacts, plan, file, now)]
             if not some:
                 continue

@@ -48,7 +48,7 @@ from orchestration_project.tables.spine import (
     rejects,
 )
 
-ROWS_AT_ONCE = 1_000
+MAX_BATCH_ROWS = 1_000
 
 OF_GROUPS = (
     rejects,
@@ -373,7 +373,7 @@ def _has(declared: Table, key: Key) -> ColumnElement[bool]:
 
 
 def _stream_rows(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
-    return iter(connection.execute(statement.execution_options(yield_per=ROWS_AT_ONCE)))
+    return iter(connection.execute(statement.execution_options(yield_per=MAX_BATCH_ROWS)))
 
 
 def convert_counts(counts: RowCounts) -> Mapping[str, Mapping[str, int]]:

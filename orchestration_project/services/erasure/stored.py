@@ -46,7 +46,7 @@ PARQUET = b"PAR1"
 SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 """An identifier that names bytes."""
 
-LARGEST_REDACTED_BYTES = 256 * 2**20
+MAX_REDACTED_BYTES = 256 * 2**20
 """Size up to which captured bytes are redacted; larger ones are searched in pieces and deleted."""
 
 PIECE_BYTES, OVERLAP_BYTES = 8 * 2**20, 2**14
@@ -244,7 +244,7 @@ class StoreErasure:
         if not self.kind.is_masked_in_captures:
             return None
         store = Captures(self.artifacts)
-        if blob.byte_count > LARGEST_REDACTED_BYTES:
+        if blob.byte_count > MAX_REDACTED_BYTES:
             with store.open(blob) as body:
                 return (b"", 0) if _is_in(body.read, self.subject) else None
         content = new = store.read(blob)

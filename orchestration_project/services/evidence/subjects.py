@@ -18,7 +18,7 @@ from orchestration_project.tables.operations_runs import operations_runs
 from orchestration_project.tables.spine import captures, deliveries
 
 UNPLAIN = re.compile(r"[^A-Za-z0-9.-]+")
-LONGEST_NAME, MARK_DIGITS = 120, 8
+MAX_NAME_LENGTH, MARK_DIGITS = 120, 8
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def name_of(wanted: EvidenceRequest) -> str:
 
 def _name(kind: str, what: str) -> str:
     """Return a name that no other subject has: what a file cannot be called stands as a hash."""
-    plain = UNPLAIN.sub("_", what)[:LONGEST_NAME]
+    plain = UNPLAIN.sub("_", what)[:MAX_NAME_LENGTH]
     mark = "" if plain == what else f"-{hashlib.sha256(what.encode()).hexdigest()[:MARK_DIGITS]}"
     return f"evidence-{kind}-{plain}{mark}"
 

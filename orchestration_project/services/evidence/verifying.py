@@ -23,7 +23,7 @@ from orchestration_project.services.evidence.rules import (
 )
 
 PIECE_BYTES = 1024 * 1024
-LARGEST_TEXT_BYTES = 256 * 1024 * 1024
+MAX_TEXT_BYTES = 256 * 1024 * 1024
 """More than any manifest takes: of a member without a promised size not more is read."""
 
 NO_ZIP = (BadZipFile, NotImplementedError, UnicodeDecodeError, OSError)
@@ -81,7 +81,7 @@ def _verify_archive(archive: ZipFile) -> ArchiveVerdict:
     member_contents = {
         name: MemberContent(trouble="it is there more than once")
         if count > 1
-        else _read(archive, name, sizes.get(name, LARGEST_TEXT_BYTES))
+        else _read(archive, name, sizes.get(name, MAX_TEXT_BYTES))
         for name, count in counts.items()
         if name in promised
     }
@@ -96,7 +96,7 @@ def _verify_archive(archive: ZipFile) -> ArchiveVerdict:
 def _read_text(archive: ZipFile, name: str) -> bytes | None:
     try:
         with archive.open(name) as file:
-            return file.read(LARGEST_TEXT_BYTES)
+            return file.read(MAX_TEXT_BYTES)
     except UNREADABLE:
         return None
 

@@ -295,8 +295,8 @@ def build_delivery(content: Content, *captures: Capture) -> Delivery:
     )
 
 
-MOST_DELIVERIES = 500
-MOST_BYTES = 64 * 1024 * 1024
+MAX_BATCH_DELIVERIES = 500
+MAX_BATCH_BYTES = 64 * 1024 * 1024
 """Bounds of what waits for the next transaction: more is refused for now."""
 
 Take = Callable[[Sequence[NewDelivery]], list[Stored]]
@@ -337,8 +337,8 @@ class GroupCommit:
                 self._open = _Batch()
                 self._open.done = self._thread.submit(self._write, self._open)
             batch = self._open
-            is_full = batch.byte_count + len(delivery.body) > MOST_BYTES
-            if batch.deliveries and (is_full or len(batch.deliveries) >= MOST_DELIVERIES):
+            is_full = batch.byte_count + len(delivery.body) > MAX_BATCH_BYTES
+            if batch.deliveries and (is_full or len(batch.deliveries) >= MAX_BATCH_DELIVERIES):
                 raise TransientError(
                     "more deliveries came than the database can store at present",
                     remedy="the sender repeats the delivery; raise the database's capacity",

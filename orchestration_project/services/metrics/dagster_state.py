@@ -14,7 +14,7 @@ from orchestration_project.engine.dagster_private.automation import (
 from orchestration_project.engine.run_statuses import RUNNING_STATUSES
 from orchestration_project.services.metrics.families import gauge
 
-MOST_FAILURES = 100
+MAX_FAILURES = 100
 """Failed ticks that are counted, of each sensor and schedule: more are as bad."""
 
 FAILURES_WITHIN = timedelta(days=1)
@@ -53,7 +53,7 @@ def _measure_ticks(instance: dg.DagsterInstance, now: datetime) -> Iterable[Metr
         labels = (state.instigator_type.value.lower(), state.instigator_name)
         latest = find_ticks(instance, state, limit=1)
         failed = find_ticks(
-            instance, state, limit=MOST_FAILURES, after=since, statuses=[TickStatus.FAILURE]
+            instance, state, limit=MAX_FAILURES, after=since, statuses=[TickStatus.FAILURE]
         )
         if latest:
             ages[labels] = now.timestamp() - latest[0].timestamp
@@ -66,7 +66,7 @@ def _measure_ticks(instance: dg.DagsterInstance, now: datetime) -> Iterable[Metr
     )
     yield gauge(
         "tick_failures",
-        f"Failed ticks within a day of running sensors and schedules, {MOST_FAILURES} at most.",
+        f"Failed ticks within a day of running sensors and schedules, {MAX_FAILURES} at most.",
         ("kind", "name"),
         failures,
     )

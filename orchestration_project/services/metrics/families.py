@@ -18,7 +18,7 @@ from orchestration_project.services.program_logs.losses import read_losses
 if TYPE_CHECKING:  # what reads no metric imports no client of Prometheus
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-MOST_NAMES = 200
+MAX_LABEL_VALUES = 200
 """Values of a label; those after them, by name, are `other`: a series for each costs memory."""
 
 Values = Mapping[tuple[str, ...], float]
@@ -60,7 +60,7 @@ def _fill_family(
     values: Values,
     together: Callable[[float, float], float],
 ) -> Metric:
-    entries = [set(sorted(set(each))[:MOST_NAMES]) for each in zip(*values, strict=True)]
+    entries = [set(sorted(set(each))[:MAX_LABEL_VALUES]) for each in zip(*values, strict=True)]
     counts: dict[tuple[str, ...], float] = {}
     for labels, value in values.items():
         key = tuple(

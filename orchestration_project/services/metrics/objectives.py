@@ -11,7 +11,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.host_samples import read_latest_samples
 from orchestration_project.services.ledger.rules.standings import DAY, STATES
-from orchestration_project.services.metrics.families import MOST_NAMES, Values, gauge
+from orchestration_project.services.metrics.families import MAX_LABEL_VALUES, Values, gauge
 from orchestration_project.services.objectives.evaluating import read_slo
 from orchestration_project.services.objectives.rules.objectives import BURN_ALERTS, WINDOWS
 from orchestration_project.services.pauses import Pauses, pause_of_domain
@@ -240,7 +240,7 @@ class LoadSeconds:
 
     def _add(self, row: Row) -> None:
         is_new = row.domain not in self._counts
-        domain = OTHER if is_new and len(self._counts) >= MOST_NAMES else row.domain
+        domain = OTHER if is_new and len(self._counts) >= MAX_LABEL_VALUES else row.domain
         counts = self._counts.setdefault(domain, [0] * len(LOAD_BUCKETS))
         self._sums[domain] = self._sums.get(domain, 0.0) + row.duration_seconds
         first = next(

@@ -38,10 +38,10 @@ LOCK_NAME = "operations/objectives"
 
 A_DAY = timedelta(days=1)
 
-SAMPLES_KEPT = timedelta(days=3)
+SAMPLE_RETENTION = timedelta(days=3)
 """Older samples are only counted by day."""
 
-DAYS_KEPT = timedelta(days=400)
+DAY_RETENTION = timedelta(days=400)
 """For the picture of the control tower and for reports."""
 
 
@@ -88,10 +88,10 @@ def evaluate(
             connection.execute(
                 insert(operations_slo), [build_row(evaluation) for evaluation in evaluations]
             )
-        oldest = now.date() - DAYS_KEPT
+        oldest = now.date() - DAY_RETENTION
         connection.execute(delete(operations_slo_days).where(operations_slo_days.c.day < oldest))
         samples = operations_slo_samples
-        connection.execute(delete(samples).where(samples.c.starts_at < now - SAMPLES_KEPT))
+        connection.execute(delete(samples).where(samples.c.starts_at < now - SAMPLE_RETENTION))
     return evaluations
 
 

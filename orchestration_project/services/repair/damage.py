@@ -35,7 +35,7 @@ FOUND_WHOLE = Outcome("repaired", None, "it was found whole")
 EXPORTS = "exports/"
 """Prefix of the names of exported files in the artifact store."""
 
-HASHES_AT_ONCE = 500
+MAX_BATCH_HASHES = 500
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,12 @@ def _find_named(
     connection: Connection, keys: Sequence[tuple[str, str]]
 ) -> Iterator[DamagedArtifact]:
     hashes = sorted({sha256 for name, sha256 in keys if name.startswith("blobs/")})
-    for start in range(0, len(hashes), HASHES_AT_ONCE):
-        for blob in read_blobs(connection, hashes[start : start + HASHES_AT_ONCE]).values():
+    for start in range(0, len(hashes), MAX_BATCH_HASHES):
+        for blob in read_blobs(connection, hashes[start : start + MAX_BATCH_HASHES]).values():
             yield DamagedArtifact.of_blob(blob, "missing")
     files = sorted({name for name, _ in keys if not name.startswith("blobs/")})
-    for start in range(0, len(files), HASHES_AT_ONCE):
-        yield from iterate_files(connection, files[start : start + HASHES_AT_ONCE])
+    for start in range(0, len(files), MAX_BATCH_HASHES):
+        yield from iterate_files(connection, files[start : start + MAX_BATCH_HASHES])
 
 
 def iterate_files(

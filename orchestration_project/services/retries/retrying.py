@@ -54,7 +54,7 @@ ITEMS_LISTED = 100
 
 FAILED_STATUSES = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
-LONGEST_UNTIL_A_RETRY = timedelta(minutes=10)
+MAX_RETRY_DELAY = timedelta(minutes=10)
 """Dagster tries a run again within a minute or two, or never: one that a shell executed, or whose
 backfill is over, keeps the word that it will be."""
 
@@ -220,7 +220,7 @@ def _find_obstacle(instance: dg.DagsterInstance, run: dg.DagsterRun, ended_at: d
         return "a replay is repeated by launching it again"
     may_be_retried = (
         run.status == dg.DagsterRunStatus.FAILURE
-        and Clock().now() - ended_at < LONGEST_UNTIL_A_RETRY  # both are the machine's time
+        and Clock().now() - ended_at < MAX_RETRY_DELAY  # both are the machine's time
     )
     if may_be_retried and retry_of(instance, run.run_id) == "announced":
         return "Dagster tries the run again by itself"

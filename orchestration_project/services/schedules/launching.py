@@ -17,7 +17,7 @@ from orchestration_project.engine.contracts.flags import FlagSet
 from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.engine.contracts.ticks import PlannedRun
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import KEYS_AT_ONCE, insert_absent
+from orchestration_project.engine.warehouse.frames import MAX_BATCH_KEYS, insert_absent
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.alerts.inbox import (
     build_recovery_wording,
@@ -143,8 +143,8 @@ def _open_launches(
 def _find_runs(instance: dg.DagsterInstance, opened: Sequence[Launch]) -> Mapping[str, str]:
     """Return the run of each open launch that has one, by run key."""
     keys, runs = [launch.run_key for launch in opened], dict[str, str]()
-    for start in range(0, len(keys), KEYS_AT_ONCE):
-        runs_filter = dg.RunsFilter(tags={RUN_KEY: keys[start : start + KEYS_AT_ONCE]})
+    for start in range(0, len(keys), MAX_BATCH_KEYS):
+        runs_filter = dg.RunsFilter(tags={RUN_KEY: keys[start : start + MAX_BATCH_KEYS]})
         runs |= {run.tags[RUN_KEY]: run.run_id for run in instance.get_runs(runs_filter)}
     return runs
 
@@ -184,8 +184,8 @@ def _write(
     names = [*plan.following, *plan.disabled]
     current: dict[str, tuple[int, datetime | None]] = {}
     query = select(schedules.c.name, schedules.c.version_number, schedules.c.next_due_at)
-    for start in range(0, len(names), KEYS_AT_ONCE):
-        chosen = schedules.c.name.in_(names[start : start + KEYS_AT_ONCE])
+    for start in range(0, len(names), MAX_BATCH_KEYS):
+        chosen = schedules.c.name.in_(names[start : start + MAX_BATCH_KEYS])
         for name, number, due_at in connection.execute(query.where(chosen)):
             current[name] = number, due_at
     unchanged = {

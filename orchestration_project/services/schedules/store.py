@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select, update
 
 from orchestration_project.engine.contracts.edits import REMEDY, Action
-from orchestration_project.engine.warehouse.frames import KEYS_AT_ONCE, clean_text
+from orchestration_project.engine.warehouse.frames import MAX_BATCH_KEYS, clean_text
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.services.edits import Edit, EditStore
 from orchestration_project.services.schedules.rules.schedules import (
@@ -47,8 +47,8 @@ class ScheduleStore(EditStore[Schedule, StoredSchedule]):
         """Disable schedules, each for its reason; return their new versions by name."""
         disabled: dict[str, int] = {}
         names = sorted(reasons)
-        for start in range(0, len(names), KEYS_AT_ONCE):
-            for stored in self.read(connection, *names[start : start + KEYS_AT_ONCE]):
+        for start in range(0, len(names), MAX_BATCH_KEYS):
+            for stored in self.read(connection, *names[start : start + MAX_BATCH_KEYS]):
                 schedule = stored.schedule.model_copy(update={"is_enabled": False})
                 reason, number = clean_text(reasons[schedule.name]), stored.version_number + 1
                 edit = Edit(Action.PAUSE, schedule.name, by, at)

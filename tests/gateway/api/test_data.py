@@ -320,7 +320,7 @@ def test_gold_that_takes_too_long_is_refused_with_what_derives_it(api, landed):
 
 
 def test_more_rows_than_a_file_may_have_are_refused(api, landed, monkeypatch):
-    monkeypatch.setattr(data, "MOST_FILE_ROWS", 9)
+    monkeypatch.setattr(data, "MAX_FILE_ROWS", 9)
     for form in ("csv", "parquet"):
         problem = api.problem("GET", f"{WEEKLY}?format={form}")
         assert (problem["status"], problem["detail"]) == (413, "these are more than 9 rows")

@@ -143,7 +143,7 @@ def test_an_event_is_shown_as_the_mirror_has_it(tracker):
 def test_pages_of_events_have_each_one_once_whatever_the_page_reads(tracker, monkeypatch):
     whole = _arrivals(tracker, f"topic={quote('tracker/+/projects/#')}")
     for limits in ((500, 10_000, 2**20), (2, 3, 2**20), (1, 1, 2**20), (500, 10_000, 10)):
-        names = ("READ_AT_ONCE", "MAX_ROWS_READ", "MAX_PAGE_CHARACTERS")
+        names = ("MAX_BATCH_MESSAGES", "MAX_ROWS_READ", "MAX_PAGE_CHARACTERS")
         for name, limit in zip(names, limits, strict=True):
             monkeypatch.setattr(reading, name, limit)
         paged, cursor = [], ""

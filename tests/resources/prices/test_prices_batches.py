@@ -282,7 +282,7 @@ def sizes(
 def test_a_batch_ends_with_the_symbol_whose_answer_is_large(
     light_loader: PriceLoader, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(load, "BYTES_AT_ONCE", 512 * 1024)  # not decades of eight symbols
+    monkeypatch.setattr(load, "MAX_BATCH_BYTES", 512 * 1024)  # not decades of eight symbols
     for symbol in ("AAA", "BIG", "BBB", "CCC"):
         light_loader.write(symbol, *map(line, FEBRUARY))
     of_old = [line(date(1990, 1, 1) + timedelta(days=number), 10.123456) for number in range(9_000)]
@@ -303,7 +303,7 @@ def test_a_batch_has_no_more_than_a_hundred_symbols_and_fewer_of_many_months(
 def test_symbols_that_the_source_spells_alike_are_all_left_out_whatever_batch_they_come_in(
     light_loader: PriceLoader, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(load, "SYMBOLS_AT_ONCE", 2)
+    monkeypatch.setattr(load, "MAX_BATCH_SYMBOLS", 2)
     light_loader.source.overrides["AAAw"] = "AAA"
     for symbol in ("AAA", "BBB"):
         light_loader.write(symbol, *map(line, FEBRUARY))

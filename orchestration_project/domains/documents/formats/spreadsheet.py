@@ -69,7 +69,7 @@ MAX_CELLS = 20_000_000
 MAX_SHOWN, MAX_NAMED = 1_000_000, 5
 """Cells of a sheet whose number format is read, and errors of one that a note names."""
 
-MOST_ADDED = 100
+MAX_ADDED = 100
 """Rows or columns that formulas without a value may add to a sheet."""
 
 UNCALCULATED = "=?"
@@ -347,7 +347,7 @@ def _set_cell(
     if pair is None:
         return
     row, column = pair
-    if row >= len(rows) + MOST_ADDED or column >= len(rows[0] if rows else ()) + MOST_ADDED:
+    if row >= len(rows) + MAX_ADDED or column >= len(rows[0] if rows else ()) + MAX_ADDED:
         return
     rows.extend([] for _ in range(row + 1 - len(rows)))
     width = max([column + 1, *map(len, rows)]) if len(rows[row]) <= column else 0

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, Field
 
-from orchestration_project.engine.contracts.attempts import LONGEST_WAIT, compute_backoff
+from orchestration_project.engine.contracts.attempts import MAX_WAIT, compute_backoff
 from orchestration_project.engine.contracts.problems import (
     ITEMS_FAILED,
     SEVERITIES,
@@ -28,7 +28,7 @@ EARLY = timedelta(minutes=10)
 """A window counts as over this long, or a tenth of it, before its end: a daily check comes some
 seconds earlier or later than the day before, and would else be reported every other day."""
 
-CLOCK_SKEW_TOLERANCE = LONGEST_WAIT
+CLOCK_SKEW_TOLERANCE = MAX_WAIT
 """Tolerated clock skew of other machines. A later date is of a clock that was set back, and is
 ignored."""
 
@@ -287,7 +287,7 @@ def is_admitted(least: Severity, severity: Severity) -> bool:
 
 def wait_after(attempts: int) -> timedelta:
     """Return how long to wait after so many attempts in vain to deliver an alert."""
-    return compute_backoff(attempts, FIRST_WAIT, LONGEST_WAIT)
+    return compute_backoff(attempts, FIRST_WAIT, MAX_WAIT)
 
 
 READ_OVERLAP = 20

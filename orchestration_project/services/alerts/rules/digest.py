@@ -13,7 +13,7 @@ from orchestration_project.services.alerts.rules.messages import LISTED, RECOVER
 FLOOD_QUIET_PERIOD = timedelta(seconds=45)
 """A flood is over when so long nothing came: more than the time between two looks at what ended."""
 
-LONGEST_FLOOD = timedelta(minutes=5)
+MAX_FLOOD = timedelta(minutes=5)
 """Maximum wait before a digest is sent; later alerts go into the next digest."""
 
 
@@ -52,7 +52,7 @@ def _is_over(waiting: Sequence[AlertDelivery], now: datetime) -> bool:
     raised = [alert_delivery.raised_at for alert_delivery in waiting]
     return (
         max(raised) <= now - FLOOD_QUIET_PERIOD
-        or min(raised) <= now - LONGEST_FLOOD
+        or min(raised) <= now - MAX_FLOOD
         or max(raised) > now + FLOOD_QUIET_PERIOD  # the clock was set back
     )
 

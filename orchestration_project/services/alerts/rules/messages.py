@@ -25,10 +25,10 @@ from orchestration_project.services.alerts.rules.decisions import (
 if TYPE_CHECKING:
     from orchestration_project.services.gate.rules import Finding
 
-LONGEST_REASON = 1200
+MAX_REASON_LENGTH = 1200
 """Characters of an error's own text; the run's page has the rest."""
 
-LONGEST_BODY = 3500
+MAX_BODY_LENGTH = 3500
 """Characters; chat services refuse messages above about 4000."""
 
 LISTED = 5
@@ -130,7 +130,7 @@ def backfill_failure(backfill: FailedBackfill, links: Links) -> Message:
         body=_join_body(
             [
                 *([backfill.title] if backfill.title else []),
-                cut(backfill.error, LONGEST_REASON),
+                cut(backfill.error, MAX_REASON_LENGTH),
                 "What to do: mend what the error names, then launch what is missing again",
                 "",
                 f"Backfill: {link}",
@@ -153,7 +153,7 @@ def build_tick_failure(name: str, error: str, links: Links) -> Message:
         kind=problem.kind,
         severity="error",
         title=f"{name} fails: it starts nothing until this is mended",
-        body=_join_body([cut(error, LONGEST_REASON), "", f"Sensors and schedules: {link}"]),
+        body=_join_body([cut(error, MAX_REASON_LENGTH), "", f"Sensors and schedules: {link}"]),
         problems=frozenset([problem]),
         link=link,
     )
@@ -169,7 +169,7 @@ def build_condition_failure(problem: Problem, finding: "Finding", links: Links) 
         title=cut(f"{what[:1].upper()}{what[1:]}", 200),
         body=_join_body(
             [
-                cut(text, LONGEST_REASON),
+                cut(text, MAX_REASON_LENGTH),
                 f"What to do: {finding.remedy}",
                 "",
                 f"Dagster's daemons, code and concurrency: {link}",
@@ -187,7 +187,7 @@ def build_database_failure(error: str) -> Message:
         severity="error",
         title="The database cannot be used: nothing lands, and alerts wait",
         body=_join_body(
-            [cut(error, LONGEST_REASON), "", "Alerts of ended runs follow once it is back."]
+            [cut(error, MAX_REASON_LENGTH), "", "Alerts of ended runs follow once it is back."]
         ),
     )
 
@@ -268,10 +268,10 @@ def _list_reasons(run: EndedRun, kind: str) -> list[str]:
     if kind == "check":
         return []
     reasons = list(
-        dict.fromkeys(cut(text, LONGEST_REASON) for text in (run.refused or {}).values())
+        dict.fromkeys(cut(text, MAX_REASON_LENGTH) for text in (run.refused or {}).values())
     )
     if kind != "held_back":
-        reasons = [cut(run.error, LONGEST_REASON)]
+        reasons = [cut(run.error, MAX_REASON_LENGTH)]
     number = len(reasons) - LISTED
     return [*reasons[:LISTED], *([f"and {number} more reasons: see the run"] if number > 0 else [])]
 
@@ -297,7 +297,7 @@ def _link_pages(units: Iterable[Unit], raised: Iterable[Problem], links: Links) 
 
 
 def _describe_notices(run: EndedRun, kind: str, notices: Sequence[Notice], link: str) -> Message:
-    texts = list(dict.fromkeys(cut(notice.text, LONGEST_REASON) for notice in notices))
+    texts = list(dict.fromkeys(cut(notice.text, MAX_REASON_LENGTH) for notice in notices))
     partitions = sorted({notice.unit.partition for notice in notices if notice.unit.partition})
     about = format_list(partitions) or format_list(
         sorted({notice.unit.asset for notice in notices})
@@ -326,7 +326,7 @@ def _describe_notices(run: EndedRun, kind: str, notices: Sequence[Notice], link:
 def _join_body(lines: Sequence[str]) -> str:
     """Return the lines as one text; one that is too long loses its middle, never its links."""
     text = "\n".join(lines).strip()
-    if len(text) <= LONGEST_BODY:
+    if len(text) <= MAX_BODY_LENGTH:
         return text
     head, _, links = text.rpartition("\n\n")
-    return f"{cut(head, max(LONGEST_BODY - len(links), 0))}\n\n{links}"
+    return f"{cut(head, max(MAX_BODY_LENGTH - len(links), 0))}\n\n{links}"

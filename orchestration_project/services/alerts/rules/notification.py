@@ -42,7 +42,7 @@ ASSET_KINDS = ("failed", "held_back", "check")
 JOB_KINDS = ("job_failed", "tick_failed")
 """Kinds whose subject is a job, a sensor or a schedule, all named after their domain."""
 
-MOST_HOURS = 36_500 * 24
+MAX_HOURS = 36_500 * 24
 """A century, as a bound: a longer window would precede the first representable time."""
 
 OPERATIONS = "operations"
@@ -113,7 +113,7 @@ class RoutingRule(_Strict):
     name: str = Field(min_length=1)
     match: Match = Match()
     channels: Words | None = None
-    window_hours: float | None = Field(default=None, gt=0, le=MOST_HOURS, strict=True)
+    window_hours: float | None = Field(default=None, gt=0, le=MAX_HOURS, strict=True)
     recovered: bool = Field(default=True, strict=True)
     digest_above: int = Field(default=10, ge=1, strict=True)
     stop: bool = Field(default=False, strict=True)

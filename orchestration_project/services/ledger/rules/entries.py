@@ -19,7 +19,7 @@ Row = dict[str, Any]
 FINAL_STATUSES = ("SUCCESS", "FAILURE", "CANCELED")
 """Statuses that a run of Dagster does not leave any more."""
 
-LONGEST_ERROR = 4000
+MAX_ERROR_LENGTH = 4000
 """Characters of an error that the ledger keeps."""
 
 DAGSTER_JOB_PREFIX = "__"
@@ -383,7 +383,7 @@ def _redact_secrets(value: Any, words: Sequence[str]) -> Any:
 
 
 def _redact_error(error: str | None) -> str | None:
-    return cut(PASSWORD_OF_A_URL.sub("***", error), LONGEST_ERROR) if error else None
+    return cut(PASSWORD_OF_A_URL.sub("***", error), MAX_ERROR_LENGTH) if error else None
 
 
 def _dump_json(value: object) -> str:
