@@ -155,7 +155,7 @@ def load_each(*, keys: list[str]) -> dict[str, Any]:
 
 
 def gold(*, key: str) -> dict[str, Any]:
-    """Run what looks across weeks for one partition, whose landing changed."""
+    """Run what looks across weeks for one partition, whose loading changed."""
     _warm()
     with dg.DagsterInstance.get() as instance:
         return _run(instance, "finra_gold", {"dagster/partition": key})
@@ -188,7 +188,7 @@ def gate() -> dict[str, float]:
 
 
 def fetch(*, keys: list[str], concurrent_requests: int) -> dict[str, Any]:
-    """Fetch and keep the pages of partitions, without checking or landing them."""
+    """Fetch and keep the pages of partitions, without checking or loading them."""
     settings = FinraSettings.of(load_settings())
     with open_http(settings) as http:
         source = FinraApi(

@@ -42,7 +42,7 @@ class Line:
         required: The bound as text; empty where a ratio is shown and none is required.
         holds: Whether the ratio keeps the bound; False also where nothing could be measured.
         ours_spread: Least and greatest of the repeats.
-        rows: Rows by symbol and firm that each side had in its table, where both land some.
+        rows: Rows by symbol and firm that each side had in its table, where both load some.
         note: What one must know to read the line.
     """
 

@@ -1,4 +1,4 @@
-"""Pipelines that capture outside data, prove it right and land it with its history.
+"""Pipelines that capture outside data, prove it right and load it with its history.
 
 A project declares sources of its own by the names below, which are all that is promised to it.
 """

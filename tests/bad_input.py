@@ -75,7 +75,7 @@ def promise(test: str) -> Promise:
 
 @contextmanager
 def watched(partition_loader: PartitionLoader) -> Iterator[Callable[[], str]]:
-    """Give a function that returns what was kept since; what is published stays, or is landed."""
+    """Give a function that returns what was kept since; what is published stays, or is loaded."""
     before = {
         table: partition_loader.count(table) for table in (captures, audits, rejects, landings)
     }

@@ -54,9 +54,9 @@ def test_each_side_loads_the_same_rows_for_every_measure(tmp_path):
     assert len(lines) == sum(QUICK.values())
     for measure in lines:
         assert {"measure", "ours", "against", "ratio", "required", "holds"} <= measure.keys()
-    landed = [measure["rows"] for measure in lines if measure["rows"]]
-    assert landed, "no line compares rows"
-    assert all(ours == theirs > 0 for ours, theirs in landed)
+    loaded = [measure["rows"] for measure in lines if measure["rows"]]
+    assert loaded, "no line compares rows"
+    assert all(ours == theirs > 0 for ours, theirs in loaded)
 
 
 @pytest.mark.slow

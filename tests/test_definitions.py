@@ -159,7 +159,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         if isinstance(schedule, dg.ScheduleDefinition)
         and schedule.default_status == dg.DefaultScheduleStatus.RUNNING
     ]
-    assert on == [  # they ask no source, and land nothing
+    assert on == [  # they ask no source, and load nothing
         "operations_checks_hourly",
     ]
     sensors = list(defs.sensors or [])

@@ -21,7 +21,7 @@ def ended(instance, run_id, status) -> None:
 
 
 def report_materialization(instance, run_id, at=None, asset=ASSET, partition=PARTITION) -> None:
-    """Store what a run says of a partition, and of which landing if it says that."""
+    """Store what a run says of a partition, and of which load, if it says that."""
     metadata = {KNOWN_FROM: at.isoformat()} if at else {}
     made = dg.AssetMaterialization(asset, partition=partition, metadata=metadata)
     said = dg.DagsterEvent(

@@ -76,7 +76,7 @@ class Script:
         self.asked.append(key)
         return key
 
-    def land(self, taken: str) -> str:
+    def write_batch(self, taken: str) -> str:
         self.actions.get(taken, lambda times: None)(self.asked.count(taken))
         return taken
 
@@ -394,8 +394,8 @@ def test_a_second_attempt_is_counted_from_one_and_named_as_such(instance, capsys
 @pytest.mark.slow
 def test_what_an_attempt_loaded_is_not_unchanged_for_the_next(instance):
     class Twice(Script):
-        def land(self, taken: str) -> str:
-            super().land(taken)
+        def write_batch(self, taken: str) -> str:
+            super().write_batch(taken)
             return "landed" if taken != "c" and self.asked.count(taken) == 1 else "unchanged"
 
     script = Twice({"b": raising(TransientError("throttled"), times=1)})
@@ -419,7 +419,7 @@ def test_a_partition_that_another_run_delivered_first_is_looked_at_again(instanc
 
 @dataclass
 class Pairs:
-    """Pieces that land two by two; some of them another run delivered first, so many times."""
+    """Pieces that load two by two; some of them another run delivered first, so many times."""
 
     overtaken: dict[str, int] = field(default_factory=dict)
     taken: list[list[str]] = field(default_factory=list)
@@ -434,10 +434,10 @@ class Pairs:
             self.taken.append(list(keys[place : place + 2]))
             yield self.taken[-1]
 
-    def land(self, taken: list[str]) -> Mapping[str, str | OrchestrationError]:
-        return {key: self._landed(key) for key in taken}
+    def write_batch(self, taken: list[str]) -> Mapping[str, str | OrchestrationError]:
+        return {key: self._write_symbols(key) for key in taken}
 
-    def _landed(self, key: str) -> str | OrchestrationError:
+    def _write_symbols(self, key: str) -> str | OrchestrationError:
         if not self.overtaken.get(key):
             return key
         self.overtaken[key] -= 1
@@ -447,7 +447,7 @@ class Pairs:
 class SwallowingPairs(Pairs):
     """Pieces of which one that fails is dropped in silence."""
 
-    def land(self, taken: list[str]) -> Mapping[str, str | OrchestrationError]:
+    def write_batch(self, taken: list[str]) -> Mapping[str, str | OrchestrationError]:
         return {key: key for key in taken if key != "y"}
 
 
@@ -684,7 +684,7 @@ class Rows:
 
 @dataclass
 class Hoarder:
-    """A load that counts the partitions whose data is alive whenever it lands one."""
+    """A load that counts the partitions whose data is alive whenever it loads one."""
 
     where: Mapping[str, str] = field(default_factory=dict)
     alive: weakref.WeakSet[Rows] = field(default_factory=weakref.WeakSet)
@@ -698,7 +698,7 @@ class Hoarder:
         self.alive.add(rows)
         return rows
 
-    def land(self, taken: Rows) -> str:
+    def write_batch(self, taken: Rows) -> str:
         gc.collect()
         self.counts.append(len(self.alive))
         if taken.key == "b":

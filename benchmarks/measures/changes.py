@@ -109,7 +109,7 @@ def _a_run_each(bench: Bench, src: Source, in_one_run: float) -> Line:
 
 
 def _gold(bench: Bench, src: Source, place: Place, rows: int) -> Line:
-    """Restate a partition that has gold, land it, and derive what looks across weeks again."""
+    """Restate a partition that has gold, load it, and derive what looks across weeks again."""
     step = len(src.weeks) // (bench.repeats + 1) or 1
     chosen = [key(week) for week in src.weeks[step::step][: bench.repeats]]
     for each in chosen:
@@ -117,8 +117,8 @@ def _gold(bench: Bench, src: Source, place: Place, rows: int) -> Line:
     src.restate()
     found, same_partition = [], []
     for each in chosen:
-        landed = place.call("load", src, first=each, last=each)
-        same_partition.append(landed["stages"]["derive"])
+        loaded = place.call("load", src, first=each, last=each)
+        same_partition.append(loaded["stages"]["derive"])
         found.append(place.call("gold", src, key=each))
     note = (
         f"{rows:,} rows landed; a Dagster run, six weeks derived; gold of the partition itself, "

@@ -21,7 +21,7 @@ TABLE = "prices_daily"
 
 
 def prices(bench: Bench) -> list[Line]:
-    """Against the rate at which weeks land, and a day against 10 s; memory by symbols."""
+    """Against the rate at which weeks load, and a day against 10 s; memory by symbols."""
     symbols = bench.sizes.price_symbols
     weeks: list[Report] = []
     history: list[Report] = []

@@ -58,7 +58,7 @@ def _growth(middle: list[Report], large: list[Report]) -> list[Line]:
 
 
 def _overlap(reports: list[Report]) -> Line:
-    """Fetch, check, land and derive would take their sum if they did not overlap."""
+    """Fetch, check, load and derive would take their sum if they did not overlap."""
     summed = [sum(each["stages"].values()) for each in reports]
     parts = {name: round(value, 1) for name, value in reports[-1]["stages"].items()}
     note = f"against the sum of its stages; of one run, in seconds: {parts}"

@@ -17,7 +17,7 @@ SHARED_CODE = ("engine/", "services/", "registry.py")
 
 DERIVING = ("Derivation", "write_derived")
 REPLAYING = ("select_effective", "build_layers", "build_part_layers", "find_own_days", "read_parts")
-WRITING = ("record_landings",)
+WRITING = ("record_loads",)
 TARGETS = "engine/warehouse/target.py"
 """Makes the targets of writes, as tables declare them."""
 

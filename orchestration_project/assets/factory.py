@@ -467,7 +467,7 @@ def _describe_derived(
     """Return the metadata of the tables that a load of a partition derived."""
     if not loaded.has_data:
         return dict.fromkeys(dataset.derived_keys.values(), loaded.without_data)
-    outcome = "unchanged" if loaded.landed is None else "derived"
+    outcome = "unchanged" if loaded.write_result is None else "derived"
     label = label_data(is_synthetic=loaded.source == "demo")
     return {
         key: {"outcome": outcome, **label, "dagster/row_count": loaded.row_counts[table.name]}
@@ -493,41 +493,46 @@ def _describe_load(
     }
     if loaded.changes:
         common["change"] = " ".join(change.sentence for change in loaded.changes)
-    landed, figures = loaded.landed, loaded.figures
-    if landed is None or figures is None:
+    write_result, figures = loaded.write_result, loaded.figures
+    if write_result is None or figures is None:
         return {**_describe_unchanged(loaded, dataset.key, earlier), **common}
     values = {}
     if loaded.preview is not None:
         values = {"first_rows": build_table(_render_rows(loaded.preview, dataset))}
-    return {**common, **_describe_rows(landed, figures), **_diff(dataset, landed), **values}
+    return {
+        **common,
+        **_describe_rows(write_result, figures),
+        **_diff(dataset, write_result),
+        **values,
+    }
 
 
-def _describe_rows(landed: WriteResult[None], figures: BatchFigures) -> Mapping[str, Any]:
+def _describe_rows(write_result: WriteResult[None], figures: BatchFigures) -> Mapping[str, Any]:
     """Return the figures of a delivery that was loaded."""
     return {
-        "outcome": landed.change_cause,
-        "group_id": landed.group_id,
-        "captured": link(build_captures_path(landed.group_id)),
-        "rows_added": landed.rows_added,
-        "rows_changed": landed.rows_changed,
-        "rows_removed": landed.rows_removed,
-        "rows_unchanged": landed.rows_unchanged,
+        "outcome": write_result.change_cause,
+        "group_id": write_result.group_id,
+        "captured": link(build_captures_path(write_result.group_id)),
+        "rows_added": write_result.rows_added,
+        "rows_changed": write_result.rows_changed,
+        "rows_removed": write_result.rows_removed,
+        "rows_unchanged": write_result.rows_unchanged,
         "rejects": figures.rejects,
         "captures": figures.captures,
         "bytes": figures.bytes,
         "audits_passed": figures.audit_outcomes.get("passed", 0),
-        "audits_warning": len(landed.warnings),
-        "balance": landed.balance,
-        KNOWN_FROM: landed.known_from,
-        "seconds": figures.read_seconds + figures.check_seconds + landed.seconds,
+        "audits_warning": len(write_result.warnings),
+        "balance": write_result.balance,
+        KNOWN_FROM: write_result.known_from,
+        "seconds": figures.read_seconds + figures.check_seconds + write_result.seconds,
     }
 
 
-def _diff(dataset: Dataset, landed: WriteResult[None]) -> Mapping[str, Any]:
+def _diff(dataset: Dataset, write_result: WriteResult[None]) -> Mapping[str, Any]:
     """Return the link to the rows that a load added, changed or removed, if it did any."""
-    if not landed.has_written_rows or HISTORY not in dataset.table.info:
+    if not write_result.has_written_rows or HISTORY not in dataset.table.info:
         return {}
-    return {"diff": link(build_diff_path(dataset.table.name, landed.known_from))}
+    return {"diff": link(build_diff_path(dataset.table.name, write_result.known_from))}
 
 
 def _render_rows(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
@@ -544,28 +549,28 @@ def _render_rows(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
 def _describe_unchanged(
     loaded: LoadedPartition[None, pl.DataFrame], key: dg.AssetKey, earlier: EarlierMetadata
 ) -> Mapping[str, Any]:
-    landed, outcome = loaded.earlier, REPORTED_LATE if loaded.changes else UNCHANGED
-    if landed is None:
+    load_record, outcome = loaded.earlier, REPORTED_LATE if loaded.changes else UNCHANGED
+    if load_record is None:
         return {"outcome": outcome}
-    carried = earlier(key, landed.partition_key)
-    is_of_it = is_known_from(carried, landed.landed_at)
+    carried = earlier(key, load_record.partition_key)
+    is_of_it = is_known_from(carried, load_record.landed_at)
     return {
         "seconds": 0.0,
         **(carried if is_of_it else {}),
         "outcome": outcome,
-        "landed_by": dg.MetadataValue.dagster_run(landed.run_id),
-        "group_id": landed.group_id,
-        "captured": link(build_captures_path(landed.group_id)),
-        "rows_added": landed.rows_added,
-        "rows_changed": landed.rows_changed,
-        "rows_removed": landed.rows_removed,
-        "rows_unchanged": landed.rows_unchanged,
-        "rejects": landed.rejects,
-        "captures": landed.captures,
-        "bytes": landed.bytes,
-        "audits_passed": Counter(landed.audits.values())["passed"],
-        "audits_warning": landed.warning_count,
-        **({KNOWN_FROM: landed.landed_at} if loaded.known_from else {}),
+        "landed_by": dg.MetadataValue.dagster_run(load_record.run_id),
+        "group_id": load_record.group_id,
+        "captured": link(build_captures_path(load_record.group_id)),
+        "rows_added": load_record.rows_added,
+        "rows_changed": load_record.rows_changed,
+        "rows_removed": load_record.rows_removed,
+        "rows_unchanged": load_record.rows_unchanged,
+        "rejects": load_record.rejects,
+        "captures": load_record.captures,
+        "bytes": load_record.bytes,
+        "audits_passed": Counter(load_record.audits.values())["passed"],
+        "audits_warning": load_record.warning_count,
+        **({KNOWN_FROM: load_record.landed_at} if loaded.known_from else {}),
     }
 
 

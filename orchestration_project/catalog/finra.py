@@ -38,7 +38,7 @@ from orchestration_project.registry import (
 )
 from orchestration_project.resources.finra import listed
 from orchestration_project.resources.finra.datasets import DATASETS_ON, ENGINE_DATASETS
-from orchestration_project.resources.finra.weeks import offered_weeks, oldest_unlanded
+from orchestration_project.resources.finra.weeks import find_oldest_unloaded, offered_weeks
 from orchestration_project.services.status import Deadlines, read_late_datasets
 from orchestration_project.settings import Settings
 
@@ -62,11 +62,11 @@ def _list_partitions(source: "FinraSource", environment: Environment) -> str:
     return f"it lists {len(listed)} partitions of the last {PROBED_WEEKS} weeks"
 
 
-def _find_oldest_unlanded(
+def _find_oldest_unloaded(
     settings: Settings, warehouse: Warehouse, clock: Clock
 ) -> Sequence[OldestMissing]:
     offered = offered_weeks(settings, clock.today_in_new_york())
-    weekly = oldest_unlanded(warehouse, settings, clock.now(), offered=offered)
+    weekly = find_oldest_unloaded(warehouse, settings, clock.now(), offered=offered)
     return [
         *([weekly] if weekly else []),
         *read_late_datasets(ENGINE_DATASETS, settings, warehouse, clock),
@@ -236,7 +236,7 @@ FINRA = Domain(
         FormulaModule("orchestration_project.domains.finra.formulas"),
         DatasetList(listed.list_datasets),
         DatasetLoads(_read_loads),
-        Deadlines(_find_oldest_unlanded),
+        Deadlines(_find_oldest_unloaded),
         *list_equations(CONSERVATIONS),
     ],
 )

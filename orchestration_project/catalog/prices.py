@@ -25,10 +25,10 @@ from orchestration_project.registry import (
     PartitionedTable,
 )
 from orchestration_project.resources.prices.universe import (
+    find_oldest_unloaded_session,
     first_price_month,
     list_datasets,
-    months_not_landed,
-    oldest_unlanded_session,
+    list_unloaded_months,
     wanted_symbols,
 )
 from orchestration_project.resources.prices.work import SYMBOLS_TOPIC
@@ -39,12 +39,12 @@ MONTH = Parameter(name="month", to_key=month_named)
 FIRST_MONTH = "PRICES_FIRST_MONTH"
 
 
-def _find_oldest_unlanded(
+def _find_oldest_unloaded(
     settings: Settings, warehouse: Warehouse, clock: Clock
 ) -> Sequence[OldestMissing]:
     first_month = first_price_month(settings, clock.today_in_new_york())
     symbols = wanted_symbols(settings, warehouse)
-    oldest_missing = oldest_unlanded_session(
+    oldest_missing = find_oldest_unloaded_session(
         warehouse, symbols, clock.now(), first_month=first_month
     )
     return [oldest_missing] if oldest_missing else []
@@ -55,7 +55,7 @@ def _find_missing_months(
 ) -> Collection[str]:
     """Return the months that a symbol lacks."""
     months = [date.fromisoformat(key) for key in keys]
-    days = months_not_landed(warehouse, wanted_symbols(settings, warehouse), months, now)
+    days = list_unloaded_months(warehouse, wanted_symbols(settings, warehouse), months, now)
     return {month.isoformat() for month in days}
 
 
@@ -157,7 +157,7 @@ PRICES = Domain(
         ConnectionMaker(_connections),
         FormulaModule("orchestration_project.domains.prices.formulas"),
         DatasetList(list_datasets),
-        Deadlines(_find_oldest_unlanded),
+        Deadlines(_find_oldest_unloaded),
         ItemTopics(prefix=SYMBOLS_TOPIC, open=WorkItems),
     ],
 )

@@ -349,7 +349,7 @@ def report_left_out(
 
 
 def _find_first_after(table: Table, at: datetime) -> str:
-    """Return when a partition landed first, if that was after ``at``: nothing was known before."""
+    """Return when a partition loaded first, if that was after ``at``: nothing was known before."""
     with open_warehouse(load_settings()) as warehouse:
         first = warehouse.first_landed_at(table)
     return first.isoformat() if first and first > at else ""

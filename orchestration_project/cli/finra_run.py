@@ -190,7 +190,7 @@ def derive(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[dg.JobExe
 
 
 def draw(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[dg.JobExecutionResult]:
-    """Derive symbols and draw all charts, unless the latest show what is landed already."""
+    """Derive symbols and draw all charts, unless the latest show what is loaded already."""
     from orchestration_project.assets.finra.daily import DERIVED
     from orchestration_project.sensors.finra.derived import drawn_version
 

@@ -117,14 +117,14 @@ def preview_derived(declaration: DerivedDeclaration, partition: str | None) -> N
 def _find_newest(declaration: DerivedDeclaration, connection: Any) -> str:
     """Return the newest partition that is out of date, else the newest one."""
     derived = derived_table_of(declaration)
-    landed = derived.inputs.landed(connection, None)
+    loaded = derived.inputs.read_loaded(connection, None)
     made_names = read_derived_versions(connection, declaration.table)
-    due = [key for key in landed if made_names.get(key) != derived.reach.version(key, landed)]
-    if not landed and declaration.derived.partition_by:
+    due = [key for key in loaded if made_names.get(key) != derived.reach.version(key, loaded)]
+    if not loaded and declaration.derived.partition_by:
         raise ConfigurationError(
             f"{declaration.derived.name} cannot be derived",
             expected="rows of its inputs",
             found="none",
             remedy="load them, or name a partition",
         )
-    return max(due or landed, default=WHOLE)
+    return max(due or loaded, default=WHOLE)

@@ -105,7 +105,7 @@ def preview(source: str, partition: str | None) -> int:
     before = find_progress(declaration.dataset, parts)
     validated = _validate_bodies(declaration, bodies, chosen, before)
     _show(declaration, chosen, validated, _compare_loaded(declaration, chosen, validated))
-    return 1 if validated.is_held_back else 0
+    return 1 if validated.is_quarantined else 0
 
 
 @click.command(cls=Command, has_json=True)

@@ -32,7 +32,7 @@ EVENTS_READ = 50
 
 
 UNCHANGED, REPORTED_LATE = "unchanged", "reported late"
-"""Outcomes of a partition that stayed as it was landed; late: the landing was not reported yet."""
+"""Outcomes of a partition that stayed as it was loaded; late: the load was not reported yet."""
 
 NOTICES = frozenset({"notice", "notice_kind"})
 """Metadata that asks for attention, once: it is not carried forward."""
@@ -151,7 +151,7 @@ class ReportLog:
             run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
         ).records
         return frozenset(
-            _read_landings(record for record in records if record.asset_key == self._asset)
+            _read_load_records(record for record in records if record.asset_key == self._asset)
         )
 
     def _reported_lately(self, partition_key: str) -> frozenset[datetime]:
@@ -162,10 +162,12 @@ class ReportLog:
         records = self._instance.fetch_materializations(
             asset_records_filter, limit=EVENTS_READ
         ).records
-        return frozenset(known_from for _, known_from in _read_landings(records))
+        return frozenset(known_from for _, known_from in _read_load_records(records))
 
 
-def _read_landings(records: Iterable[dg.EventLogRecord]) -> Iterator[tuple[str | None, datetime]]:
+def _read_load_records(
+    records: Iterable[dg.EventLogRecord],
+) -> Iterator[tuple[str | None, datetime]]:
     for record in records:
         materialization = record.asset_materialization
         if materialization is not None and KNOWN_FROM in materialization.metadata:
@@ -194,13 +196,15 @@ class Announcements(Generic[ChangeT]):
     is_reported: IsReported
 
     def of_load(
-        self, partition: Partition, delivery: Delivery, landed: WriteResult[Any]
+        self, partition: Partition, delivery: Delivery, write_result: WriteResult[Any]
     ) -> Sequence[Announcement[ChangeT]]:
         """Return the announcement of the change that a load made, if it made any."""
-        if not landed.has_written_rows:
+        if not write_result.has_written_rows:
             return ()
-        text = self.dataset.describe(partition, delivery, landed)
-        return (Announcement(landed.change_cause, cast("ChangeT", landed.change), text),)
+        text = self.dataset.describe(partition, delivery, write_result)
+        return (
+            Announcement(write_result.change_cause, cast("ChangeT", write_result.change), text),
+        )
 
     def recorder(
         self, target: WriteTarget[ChangeT], partition: Partition, delivery: Delivery
@@ -211,13 +215,13 @@ class Announcements(Generic[ChangeT]):
         """
 
         def record(connection: Connection, ended: Sequence[Any]) -> None:
-            for landed in ended:
-                if isinstance(landed, WriteResult):
-                    announcements = self.of_load(partition, delivery, landed)
+            for write_result in ended:
+                if isinstance(write_result, WriteResult):
+                    announcements = self.of_load(partition, delivery, write_result)
                     row = _build_row(
-                        target, landed, announcements[0].sentence if announcements else ""
+                        target, write_result, announcements[0].sentence if announcements else ""
                     )
-                    figures = {"figures": self._figures_text(landed.change)}
+                    figures = {"figures": self._figures_text(write_result.change)}
                     connection.execute(insert(pending_announcements), row | figures)
 
         return record
@@ -309,14 +313,14 @@ def _delete(warehouse: Warehouse, table: Table, until: Mapping[str, datetime]) -
 
 
 def _build_row(
-    target: WriteTarget[Any], landed: WriteResult[Any], sentence: str
+    target: WriteTarget[Any], write_result: WriteResult[Any], sentence: str
 ) -> dict[str, object]:
     return {
         "table_name": target.table.name,
         "partition_key": target.partition_key,
-        "landed_at": landed.known_from,
-        "group_id": landed.group_id,
-        "change_cause": landed.change_cause,
+        "landed_at": write_result.known_from,
+        "group_id": write_result.group_id,
+        "change_cause": write_result.change_cause,
         "sentence": sentence,
         "run_id": target.run_id,
     }

@@ -433,7 +433,7 @@ class Captures:
         return moved_blobs
 
     def restore(self, blob: Blob) -> bytes:
-        """Do the same for bytes that will be landed again, so that a clean-up lets them be.
+        """Do the same for bytes that will be loaded again, so that a clean-up lets them be.
 
         Raises:
             BlobError: There are none, or others.

@@ -35,7 +35,7 @@ from orchestration_project.engine.source import Source
 from orchestration_project.engine.warehouse import (
     BatchFigures,
     Delivery,
-    RecordedLanding,
+    LoadRecord,
     TableSpec,
     ValidatedBatch,
     Warehouse,
@@ -108,9 +108,9 @@ class LoadedPartition(Generic[SummaryT, PreviewT]):
     source: str
     source_version: str
     row_counts: Mapping[str, int]
-    earlier: RecordedLanding | None = None
+    earlier: LoadRecord | None = None
     figures: BatchFigures | None = None
-    landed: WriteResult[SummaryT] | None = None
+    write_result: WriteResult[SummaryT] | None = None
     staged_name: str = ""
     preview: PreviewT | None = None
     is_holiday: bool = False
@@ -125,12 +125,12 @@ class LoadedPartition(Generic[SummaryT, PreviewT]):
             return f"no data: a holiday of the source{remark}"
         if self.unpublished_until is not None:
             return f"not published until {self.unpublished_until}"
-        if self.landed is None or self.figures is None:
+        if self.write_result is None or self.figures is None:
             return f"unchanged; source {self.source}"
-        warnings = self.landed.warnings
+        warnings = self.write_result.warnings
         unusual = f"; unusual: {', '.join(warnings)}" if warnings else ""
         rejected = f"{self.figures.rejects} rejected; source {self.source}"
-        return f"{self.landed.in_words}, {rejected}{unusual}"
+        return f"{self.write_result.in_words}, {rejected}{unusual}"
 
     @property
     def has_data(self) -> bool:
@@ -156,8 +156,8 @@ class LoadedPartition(Generic[SummaryT, PreviewT]):
     @property
     def announced_until(self) -> datetime | None:
         """Until when its event announces the loads of the partition; None: it announces none."""
-        if self.landed is not None:
-            return self.landed.known_from
+        if self.write_result is not None:
+            return self.write_result.known_from
         return self.known_from if self.changes else None
 
 
@@ -370,11 +370,11 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
         return [counts[key] for key in keys if key in counts]
 
     def describe(
-        self, partition: Partition, delivery: Delivery, landed: WriteResult[ChangeT]
+        self, partition: Partition, delivery: Delivery, write_result: WriteResult[ChangeT]
     ) -> str:
         """Return in a sentence what the load of a delivery changed."""
         key = self.partitioning.key_of(partition)
-        return f"{self.table.name}, {key}: {landed.in_words}."
+        return f"{self.table.name}, {key}: {write_result.in_words}."
 
     @abstractmethod
     def preview(self, batch: ValidatedBatch[ChangeT], warehouse: Warehouse) -> PreviewT:

@@ -37,7 +37,7 @@ from orchestration_project.errors import ConfigurationError
 ROWS_SEPARATOR = "; rows "
 """In a version, between the inputs and the hash of the rows, where rows are compared."""
 
-Landed = Mapping[str, Any]
+LoadedVersions = Mapping[str, Any]
 """Loaded partitions of the inputs, each with its last change: a delivery's number, or a time."""
 
 ReadT = TypeVar("ReadT")
@@ -57,15 +57,15 @@ class Reach(Protocol):
         """Return all partitions that ``key`` is made of, loaded or not."""
         return [key]
 
-    def reached(self, key: str, *, asked: Collection[str], landed: Landed) -> Sequence[str]:
+    def reached(self, key: str, *, asked: Collection[str], loaded: LoadedVersions) -> Sequence[str]:
         """Return the keys to derive for ``key``, one of ``asked``: itself and its dependents."""
         return [key]
 
-    def candidates(self, landed: Landed) -> Sequence[str]:
+    def candidates(self, loaded: LoadedVersions) -> Sequence[str]:
         """Return every partition that can be derived."""
-        return sorted(landed)
+        return sorted(loaded)
 
-    def version(self, key: str, landed: Landed) -> str:
+    def version(self, key: str, loaded: LoadedVersions) -> str:
         """Return the version, in words, that a derivation of ``key`` would have now."""
         ...
 
@@ -75,13 +75,13 @@ class Inputs(Generic[ReadT]):
     """Inputs of derived tables.
 
     Attributes:
-        landed: Returns what is loaded; given a key, at least what `Reach` needs for that key.
+        read_loaded: Returns what is loaded; given a key, at least what `Reach` needs for that key.
         read: Returns what all that is due is made of, read once.
         job: The job that loads it, named where a required partition is missing.
         expected: What that error expects.
     """
 
-    landed: Callable[[Connection, str | None], Landed]
+    read_loaded: Callable[[Connection, str | None], LoadedVersions]
     read: "Callable[[Connection, Sequence[PendingDerivation]], ReadT]"
     job: str
     expected: str = "what it is made of is landed"
@@ -242,32 +242,34 @@ class DerivedLoad:
         """
         started, inputs = time.monotonic(), self.tables[0].inputs
         with self.warehouse.reading() as connection:
-            landed = inputs.landed(connection, key)
+            loaded = inputs.read_loaded(connection, key)
             required = {one: None for table in self.tables for one in table.reach.required(key)}
-            if missing := [one for one in required if one not in landed]:
+            if missing := [one for one in required if one not in loaded]:
                 raise ConfigurationError(
                     f"{key} cannot be derived",
                     expected=inputs.expected,
                     found=f"not landed: {', '.join(missing)}",
                     remedy=f"load that first, by the job {inputs.job}",
                 )
-            due = self._due(connection, key, landed)
+            due = self._due(connection, key, loaded)
             read = inputs.read(connection, due) if due else None
         made_pairs = [_make(pending_derivation, read) for pending_derivation in due]
-        versions = {table.table.name: table.reach.version(key, landed) for table in self.tables}
+        versions = {table.table.name: table.reach.version(key, loaded) for table in self.tables}
         return DerivedBatch(key, versions, made_pairs, time.monotonic() - started)
 
-    def _due(self, connection: Connection, key: str, landed: Landed) -> list[PendingDerivation]:
+    def _due(
+        self, connection: Connection, key: str, loaded: LoadedVersions
+    ) -> list[PendingDerivation]:
         """Return the derivations that a change reaches and that lack the present inputs."""
         due = []
         for derived in self.tables:
             reach = derived.reach
-            reached = reach.reached(key, asked=self.asked, landed=landed)
+            reached = reach.reached(key, asked=self.asked, loaded=loaded)
             fences = read_fences(connection, derived.table, reached)
             for name, (token, before) in fences.items():
-                version = reach.version(name, landed)
+                version = reach.version(name, loaded)
                 if derived.is_compared or before != version:
-                    inputs = [one for one in reach.inputs(name) if one in landed]
+                    inputs = [one for one in reach.inputs(name) if one in loaded]
                     is_stale = derived.is_compared and has_stale(
                         connection, derived.table, derived.scope(name)
                     )
@@ -286,10 +288,10 @@ class DerivedLoad:
         """
         for _ in range(ATTEMPTS_AGAINST_OTHERS - 1):
             with suppress(SupersededError):
-                return self.land(self.take(key))
-        return self.land(self.take(key))
+                return self.write_batch(self.take(key))
+        return self.write_batch(self.take(key))
 
-    def land(self, taken: DerivedBatch) -> DerivedResult:
+    def write_batch(self, taken: DerivedBatch) -> DerivedResult:
         """Write the derived rows, in one transaction.
 
         Raises:
@@ -364,14 +366,14 @@ class DerivedLoad:
         """Return the derivations, marked stale where a load changed their inputs meanwhile."""
         if not any(IS_STALE in derivation.table.c for derivation in made):
             return made
-        landed = self.tables[0].inputs.landed(connection, key)
+        loaded = self.tables[0].inputs.read_loaded(connection, key)
         reach_of = {table.table: table.reach for table in self.tables}
         return [
             replace(
                 derivation, rows=derivation.rows.with_columns(pl.lit(value=True).alias(IS_STALE))
             )
             if IS_STALE in derivation.table.c
-            and reach_of[derivation.table].version(derivation.partition_key, landed)
+            and reach_of[derivation.table].version(derivation.partition_key, loaded)
             != derivation.version.partition(ROWS_SEPARATOR)[0]
             else derivation
             for derivation in made
@@ -415,24 +417,26 @@ def _summarize_rows(name: str, taken: DerivedBatch, counts: Mapping[str, int]) -
     )
 
 
-def find_outdated_keys(reach: Reach, landed: Landed, derived: Mapping[str, str]) -> list[str]:
+def find_outdated_keys(
+    reach: Reach, loaded: LoadedVersions, derived: Mapping[str, str]
+) -> list[str]:
     """Return the partitions to derive; ``derived`` has the versions of those that are.
 
     Where rows are compared, these are the partitions whose other inputs changed.
     """
     return [
         key
-        for key in reach.candidates(landed)
-        if derived.get(key, "").partition(ROWS_SEPARATOR)[0] != reach.version(key, landed)
+        for key in reach.candidates(loaded)
+        if derived.get(key, "").partition(ROWS_SEPARATOR)[0] != reach.version(key, loaded)
     ]
 
 
 def find_outdated(
     warehouse: Warehouse, tables: Sequence[DerivedTable[Any]]
-) -> tuple[Landed, list[str]]:
+) -> tuple[LoadedVersions, list[str]]:
     """Return the loaded inputs, and the partitions of any table that are out of date."""
     with warehouse.reading() as connection:
-        landed = tables[0].inputs.landed(connection, None)
+        loaded = tables[0].inputs.read_loaded(connection, None)
         derived = {table.table: read_derived_versions(connection, table.table) for table in tables}
-    due = (find_outdated_keys(table.reach, landed, derived[table.table]) for table in tables)
-    return landed, sorted(set().union(*due))
+    due = (find_outdated_keys(table.reach, loaded, derived[table.table]) for table in tables)
+    return loaded, sorted(set().union(*due))

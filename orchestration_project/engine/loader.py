@@ -40,7 +40,7 @@ from orchestration_project.engine.warehouse import (
     WriteResult,
     WriteTarget,
 )
-from orchestration_project.engine.warehouse.landing import is_landed, judge_completeness
+from orchestration_project.engine.warehouse.landing import is_loaded, judge_completeness
 from orchestration_project.errors import UnavailableError
 
 
@@ -242,20 +242,20 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
 
     def changes_nothing(self, pending: PendingDelivery, batch: ValidatedBatch[ChangeT]) -> bool:
         """Whether a load would write nothing, whichever deliveries loaded what is there."""
-        if batch.validated.is_held_back or pending.loads_same_rows:
+        if batch.validated.is_quarantined or pending.loads_same_rows:
             return False
-        if is_landed(pending.state, batch):
+        if is_loaded(pending.state, batch):
             return True
         is_same_rule = pending.state.rule_version == batch.target.rule_version
-        if not is_same_rule or not batch.delivery.lands_again or batch.validated.ranges:
+        if not is_same_rule or not batch.delivery.loads_again or batch.validated.ranges:
             return False
         return self.warehouse.are_there([batch]) == [True]
 
-    def land(self, taken: Taken[ChangeT]) -> LoadedPartition[ChangeT, PreviewT]:
+    def write_batch(self, taken: Taken[ChangeT]) -> LoadedPartition[ChangeT, PreviewT]:
         """Load a validated partition, in one transaction.
 
         Raises:
-            HeldBackError: An audit failed.
+            QuarantinedError: An audit failed.
             SupersededError: Another run delivered the partition meanwhile.
         """
         if isinstance(taken, ValidatedBatch):
@@ -278,19 +278,19 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
                 if self.dataset.after_load is not None and isinstance(result, WriteResult):
                     self.dataset.after_load(connection, target, delivery, result.known_from)
 
-        landed = self.warehouse.land(batch, warn, note)
-        load_changes = announcements.of_load(partition, delivery, landed)
+        write_result = self.warehouse.write_batch(batch, warn, note)
+        load_changes = announcements.of_load(partition, delivery, write_result)
         _, late = self._take_over(target, stays=False)
         return LoadedPartition(
             delivery.source,
             delivery.source_version,
             self._row_counts(batch),
             figures=batch.figures,
-            landed=landed,
+            write_result=write_result,
             staged_name=batch.staged_name,
             preview=self.dataset.preview(batch, self.warehouse),
             changes=(*late, *load_changes),
-            known_from=landed.known_from,
+            known_from=write_result.known_from,
         )
 
     def _warn(
@@ -315,7 +315,7 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
             delivery.source,
             delivery.source_version,
             self._row_counts(taken),
-            earlier=self.warehouse.recorded_landing(target.table, key, at) if at else None,
+            earlier=self.warehouse.read_load_record(target.table, key, at) if at else None,
             changes=late,
             known_from=known_from,
         )

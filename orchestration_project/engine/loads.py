@@ -32,7 +32,7 @@ from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import (
     AsFile,
     Delivery,
-    HeldBackError,
+    QuarantinedError,
     ValidatedBatch,
     Warehouse,
     WriteTarget,
@@ -75,7 +75,7 @@ def take(
     read whole, as of ``intended``. ``as_file`` makes what is staged of the rows, if anything is.
 
     Raises:
-        OrchestrationError: As ``read`` and ``check`` do; nothing is landed.
+        OrchestrationError: As ``read`` and ``check`` do; nothing is loaded.
     """
     captures: list[Capture] = []
     started = time.monotonic()
@@ -203,7 +203,7 @@ PiecesOf = Callable[[Sequence[str]], Sequence[str]]
 
 
 class Load(Protocol[Taken, Loaded]):
-    """How a partition is loaded; the next one is taken while the present one lands."""
+    """How a partition is loaded; the next one is taken while the present one loads."""
 
     @property
     def where(self) -> Mapping[str, str]:
@@ -218,7 +218,7 @@ class Load(Protocol[Taken, Loaded]):
         """Fetch and check the partition ``key``; writes nothing that is published."""
         ...
 
-    def land(self, taken: Taken) -> Loaded:
+    def write_batch(self, taken: Taken) -> Loaded:
         """Write ``taken``, whole or not at all."""
         ...
 
@@ -241,13 +241,13 @@ class BatchLoad(Protocol[Taken, Loaded]):
         ...
 
     def batches(self, keys: Sequence[str]) -> Iterator[Taken]:
-        """Fetch and check pieces, and yield those that land together; publishes nothing.
+        """Fetch and check pieces, and yield those that load together; publishes nothing.
 
-        The next batch is taken while the present one lands.
+        The next batch is taken while the present one loads.
         """
         ...
 
-    def land(self, taken: Taken) -> Mapping[str, Loaded | OrchestrationError]:
+    def write_batch(self, taken: Taken) -> Mapping[str, Loaded | OrchestrationError]:
         """Write a batch, each of its pieces whole or not at all; return how each ended."""
         ...
 
@@ -278,18 +278,18 @@ class SingleItemLoad(Generic[Taken, Loaded]):
         self.load.ready()
 
     def batches(self, keys: Sequence[str]) -> Iterator[tuple[str, Taken | OrchestrationError]]:
-        """Take each piece, or yield the error that keeps it from landing."""
+        """Take each piece, or yield the error that keeps it from loading."""
         for key in keys:
             yield key, self._caught(key, lambda key=key: self.load.take(key))
 
-    def land(
+    def write_batch(
         self, taken: tuple[str, Taken | OrchestrationError]
     ) -> Mapping[str, Loaded | OrchestrationError]:
         """Land a piece."""
         key, delivery = taken
         if isinstance(delivery, OrchestrationError):
             return {key: delivery}
-        return {key: self._caught(key, lambda: self.load.land(delivery))}
+        return {key: self._caught(key, lambda: self.load.write_batch(delivery))}
 
     def _caught(self, key: str, act: Callable[[], Done]) -> Done | OrchestrationError:
         try:
@@ -448,7 +448,7 @@ REFUSALS = (SourceError, ContractError, ConfigurationError)
 
 def classify_error(error: OrchestrationError) -> str:
     """Return where a partition with an error went."""
-    if isinstance(error, HeldBackError):
+    if isinstance(error, QuarantinedError):
         return "quarantined"
     return "refused" if isinstance(error, REFUSALS) else "failed"
 

@@ -247,12 +247,12 @@ def _compare(
     plan = replace(
         plan,
         row_count=validated.row_count,
-        outcome="held_back" if validated.is_held_back else "landed",
+        outcome="held_back" if validated.is_quarantined else "landed",
         outcome_before=recorded.outcome,
         turns=recorded.find_turns({audit.name: audit.outcome for audit in verdicts}),
         **recorded.compare_rejects(validated.rejects),
     )
-    if validated.is_held_back:
+    if validated.is_quarantined:
         return plan
     differences = list(_iterate_changes(connection, batch))
     changed = any(difference.is_any for difference in differences)

@@ -32,7 +32,7 @@ from orchestration_project.engine.warehouse.recorded import (
     EffectivePart,
     build_layers,
     build_part_layers,
-    has_landed,
+    has_loaded,
     is_of_one,
     read_parts,
     select_effective,
@@ -109,12 +109,12 @@ def replay_plan(
         layers = [EffectivePart(recorded_delivery, None) for recorded_delivery in made_of]
         return ReplayPlan(state, delivery, disposition, layers, are_separate=True)
     chosen = _choose_delivery(key, recorded, group_id)
-    landed = _find_landed(chosen, recorded)
+    loaded = _find_loaded(chosen, recorded)
     layers = build_part_layers(recorded) if group_id is None else [EffectivePart(chosen, None)]
     delivery = _build_delivery(
         chosen,
-        turns_back=_is_turning_back(chosen, landed, allow_older),
-        lands_again=landed is not None and landed.fetched_group == chosen.fetched_group,
+        turns_back=_is_turning_back(chosen, loaded, allow_older),
+        loads_again=loaded is not None and loaded.fetched_group == chosen.fetched_group,
     )
     return ReplayPlan(
         state, _complete_delivery(delivery, layers), "replace_scope", layers, are_separate=False
@@ -142,22 +142,22 @@ def select_deliveries(
     Before it comes the latest of them, without captures. With ``group_id`` it is that one alone.
 
     Raises:
-        ConfigurationError: There is none, or it is older than what is landed and may not be, or it
+        ConfigurationError: There is none, or it is older than what is loaded and may not be, or it
             is itself a replay of several deliveries.
     """
     chosen = _choose_delivery(key, recorded, group_id)
     if group_id is None:
         effective = select_effective(recorded)
         latest = effective[-1]
-        return _build_delivery(latest, lands_again=has_landed(latest, recorded)), effective
+        return _build_delivery(latest, loads_again=has_loaded(latest, recorded)), effective
     _refuse_several(chosen, recorded)
-    turns_back = _is_turning_back(chosen, _find_landed(chosen, recorded), allow_older)
-    lands_again = has_landed(chosen, recorded)
-    return _build_delivery(chosen, turns_back=turns_back, lands_again=lands_again), [chosen]
+    turns_back = _is_turning_back(chosen, _find_loaded(chosen, recorded), allow_older)
+    loads_again = has_loaded(chosen, recorded)
+    return _build_delivery(chosen, turns_back=turns_back, loads_again=loads_again), [chosen]
 
 
 def _build_delivery(
-    recorded: RecordedDelivery, *, turns_back: bool = False, lands_again: bool = False
+    recorded: RecordedDelivery, *, turns_back: bool = False, loads_again: bool = False
 ) -> Delivery:
     """Return a recorded delivery as one of its own, without captures."""
     return Delivery(
@@ -169,7 +169,7 @@ def _build_delivery(
         captures=(),
         replay_of=recorded.fetched_group,
         turns_back=turns_back,
-        lands_again=lands_again,
+        loads_again=loads_again,
     )
 
 
@@ -309,10 +309,10 @@ def _refuse_several(chosen: RecordedDelivery, recorded: Sequence[RecordedDeliver
         )
 
 
-def _find_landed(
+def _find_loaded(
     chosen: RecordedDelivery, recorded: Sequence[RecordedDelivery]
 ) -> RecordedDelivery | None:
-    """Return the latest delivery that is landed where ``chosen`` would be.
+    """Return the latest delivery that is loaded where ``chosen`` would be.
 
     A replay of several deliveries is none of them: each stays in its own place.
     """
@@ -322,41 +322,41 @@ def _find_landed(
         for recorded_delivery in recorded
         if recorded_delivery.part_count
     ):
-        landed = (
+        loaded = (
             recorded_delivery
             for recorded_delivery in reversed(recorded)
             if is_of_one(recorded_delivery, recorded)
-            and has_landed(recorded_delivery, recorded)
+            and has_loaded(recorded_delivery, recorded)
             and not recorded_delivery.is_vain_replay
         )
         return next(
             (
                 recorded_delivery
-                for recorded_delivery in landed
+                for recorded_delivery in loaded
                 if share_rows(recorded_delivery.scope, chosen.scope)
             ),
             None,
         )
-    layers = build_layers(recorded, only_landed=True)
+    layers = build_layers(recorded, only_loaded=True)
     recorded_parts = [layer.recorded for layer in layers if layer.holds_within(days)]
     return max(recorded_parts, key=lambda each: each.fetched_number, default=None)
 
 
 def _is_turning_back(
-    chosen: RecordedDelivery, landed: RecordedDelivery | None, allow_older: bool
+    chosen: RecordedDelivery, loaded: RecordedDelivery | None, allow_older: bool
 ) -> bool:
     """Whether the loaded delivery was fetched later.
 
     Raises:
         ConfigurationError: It was, and ``allow_older`` is not set.
     """
-    if landed is None or chosen.fetched_number >= landed.fetched_number:
+    if loaded is None or chosen.fetched_number >= loaded.fetched_number:
         return False
     if allow_older:
         return True
     raise ConfigurationError(
         f"{chosen.group_id} is older than what is landed",
-        expected=f"{landed.fetched_group} or a later delivery",
+        expected=f"{loaded.fetched_group} or a later delivery",
         found=f"a delivery fetched as {chosen.fetched_group}",
         remedy="name a later group; or allow_older: true (--older), to publish the older state",
     )

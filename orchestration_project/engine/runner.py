@@ -152,7 +152,7 @@ class DatasetReport(Report[LoadedPartition[Any, Any]]):
 
     def is_unchanged(self, loaded: LoadedPartition[Any, Any]) -> bool:
         """Whether its rows were the same."""
-        return loaded.landed is None
+        return loaded.write_result is None
 
     def is_published(self, loaded: LoadedPartition[Any, Any]) -> bool:
         """Whether the source had it published."""
@@ -209,7 +209,7 @@ def load_pieces(
 ) -> Iterator[AssetEvent]:
     """Load the pieces of the run's partitions, and yield the events of these.
 
-    What landed is materialized in any case. Our own errors hold a piece back; any other is a
+    What loaded is materialized in any case. Our own errors hold a piece back; any other is a
     defect and ends the run. A step's second attempt leaves out what its first one was refused
     for good. ``loading`` may look up how they are loaded: what fails there concerns all of them.
 
@@ -262,20 +262,20 @@ def load_pieces(
 
 
 def find_loaded(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> frozenset[str]:
-    """Return the partitions that this run, or a run that it tries again, has landed already.
+    """Return the partitions that this run, or a run that it tries again, has loaded already.
 
     A run that succeeded does not count: re-executing it loads its partitions again.
     """
-    landed: set[str | None] = set()
+    loaded: set[str | None] = set()
     run: dg.DagsterRun | None = context.run
     while run is not None:
         records = context.instance.get_records_for_run(
             run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
         ).records
-        landed.update(record.partition_key for record in records if record.asset_key == asset)
+        loaded.update(record.partition_key for record in records if record.asset_key == asset)
         parent = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
         run = None if parent is None or parent.is_success else parent
-    return frozenset(key for key in landed if key is not None)
+    return frozenset(key for key in loaded if key is not None)
 
 
 def _load_all(
@@ -294,7 +294,7 @@ def _load_all(
         while (next_batch := ahead.result()) is not None:
             ahead = pool.submit(_take_next, batches)
             with open_span("batch") as opened_span:
-                ended = _land_batch(load, next_batch, ATTEMPTS_AGAINST_OTHERS)
+                ended = _write_batch(load, next_batch, ATTEMPTS_AGAINST_OTHERS)
                 _describe_batch(opened_span, pieces.name, ended)
             del next_batch  # before the next one is waited for
             for key, value in ended.items():
@@ -352,15 +352,15 @@ def _let_go(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _land_batch(
+def _write_batch(
     load: BatchLoad[Taken, Loaded], taken: Taken, attempts: int
 ) -> Mapping[str, Loaded | OrchestrationError]:
     """Land a batch; pieces that another run delivered first are extracted again."""
-    ended = dict(load.land(taken))
+    ended = dict(load.write_batch(taken))
     overtaken = [key for key, item in ended.items() if isinstance(item, SupersededError)]
     if overtaken and attempts > 1:
         for again in load.batches(overtaken):
-            ended |= _land_batch(load, again, attempts - 1)
+            ended |= _write_batch(load, again, attempts - 1)
     return ended
 
 

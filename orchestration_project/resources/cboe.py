@@ -21,7 +21,7 @@ from orchestration_project.engine.derived import (
     DerivedPart,
     DerivedTable,
     Inputs,
-    Landed,
+    LoadedVersions,
     PendingDerivation,
 )
 from orchestration_project.engine.environment import open_clock
@@ -61,8 +61,8 @@ class WeekInputs:
     tiers: pl.DataFrame
 
 
-def _read_landed(connection: Connection, _key: str | None = None) -> Landed:
-    return volume.landed_inputs(
+def _read_loaded(connection: Connection, _key: str | None = None) -> LoadedVersions:
+    return volume.find_loaded_inputs(
         read_last_changes(connection, market_volume_daily),
         read_last_changes(connection, finra_otc_weekly),
     )
@@ -103,7 +103,7 @@ def _make_week(due: PendingDerivation, read: WeekInputs) -> DerivedPart:
 WEEKLY = DerivedTable(
     table=off_exchange_share_weekly,
     inputs=Inputs(
-        landed=_read_landed,
+        read_loaded=_read_loaded,
         read=_read_week,
         job="cboe_market_volume_daily",
         expected="a day of the week is landed",

@@ -18,7 +18,7 @@ from orchestration_project.engine.derived import (
     DerivedPart,
     DerivedTable,
     Inputs,
-    Landed,
+    LoadedVersions,
     PendingDerivation,
     Reach,
     find_outdated,
@@ -66,9 +66,9 @@ class _ByState(Reach):
 
     rule_version: str
 
-    def version(self, key: str, landed: Landed) -> str:
+    def version(self, key: str, loaded: LoadedVersions) -> str:
         """Return the version of the declaration, and the states of the inputs."""
-        return f"{self.rule_version}: {landed[key]}"
+        return f"{self.rule_version}: {loaded[key]}"
 
 
 def derived_table_of(declaration: DerivedDeclaration) -> DerivedTable[Result]:
@@ -76,7 +76,7 @@ def derived_table_of(declaration: DerivedDeclaration) -> DerivedTable[Result]:
     return DerivedTable(
         table=declaration.table,
         inputs=Inputs(
-            landed=partial(_read_states, declaration),
+            read_loaded=partial(_read_states, declaration),
             read=partial(_read_pending, declaration),
             job=f"{own_domain()}_{declaration.derived.name}",
             expected="an input has rows of it",
@@ -89,7 +89,7 @@ def derived_table_of(declaration: DerivedDeclaration) -> DerivedTable[Result]:
 
 def _read_states(
     declaration: DerivedDeclaration, connection: Connection, key: str | None
-) -> Landed:
+) -> LoadedVersions:
     """Return the state of the inputs of each partition, or of one; without rows there is none.
 
     A partition that was derived before has one, so that its rows go when those of its inputs did.
@@ -356,8 +356,8 @@ class DerivedFigures:
 def outdated_versions(warehouse: Warehouse, declaration: DerivedDeclaration) -> Mapping[str, str]:
     """Return the partitions that are out of date, each with what it would be derived of now."""
     derived = derived_table_of(declaration)
-    landed, due = find_outdated(warehouse, [derived])
-    return {key: derived.reach.version(key, landed) for key in due}
+    loaded, due = find_outdated(warehouse, [derived])
+    return {key: derived.reach.version(key, loaded) for key in due}
 
 
 def loads_state(warehouse: Warehouse) -> str:

@@ -36,12 +36,12 @@ def cboe_on_landing(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
     """Derive the weeks that are over and of which a day, or a tier of FINRA's, changed."""
-    landed, outdated = find_outdated(warehouse, [WEEKLY])
+    loaded, outdated = find_outdated(warehouse, [WEEKLY])
     due = [week for week in outdated if PARTITIONS.has_partition_key(week)]
     runs = build_requests(
         (WEEKLY.reach,),
         group_consecutive(due, PARTITIONS.get_partition_keys()),
-        landed,
+        loaded,
         database=warehouse.first_landed_at(market_volume_daily) if due else None,
         day=clock.today(ZONE),
     )

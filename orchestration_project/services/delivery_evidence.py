@@ -43,8 +43,8 @@ def describe_load_rejects(
     warehouse: Warehouse, loaded: LoadedPartition[Any, Any]
 ) -> Mapping[str, Any]:
     """Return the rejects of the delivery that was just loaded, or that is current."""
-    if loaded.landed is not None and loaded.figures is not None:
-        group_id, count = loaded.landed.group_id, loaded.figures.rejects
+    if loaded.write_result is not None and loaded.figures is not None:
+        group_id, count = loaded.write_result.group_id, loaded.figures.rejects
     elif loaded.earlier is not None:
         group_id, count = loaded.earlier.group_id, loaded.earlier.rejects
     else:

@@ -149,7 +149,7 @@ def read_run(instance: dg.DagsterInstance, end: RunEnd) -> EndedRun | None:
     happened = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
     planned = [(event.step_key, unit) for event in happened for unit in _list_planned(event)]
     speaks = _choose_speakers(planned)
-    landed, refused = _collect_outcomes(happened, speaks)
+    loaded, refused = _collect_outcomes(happened, speaks)
     expected_units = frozenset(unit for step, unit in planned if unit.asset == speaks.get(step))
     return EndedRun(
         run_id=end.run_id,
@@ -158,7 +158,7 @@ def read_run(instance: dg.DagsterInstance, end: RunEnd) -> EndedRun | None:
         has_started=record.start_time is not None,
         partitions=_list_partitions(run.tags, expected_units),
         wanted=expected_units,
-        landed=frozenset(landed),
+        loaded=frozenset(loaded),
         refused=refused,
         checks=_read_checks(happened),
         notices=_read_notices(happened),
@@ -270,19 +270,19 @@ def _collect_outcomes(
 
     A partition without data is as good as loaded: a holiday, or one that is not published yet.
     """
-    landed: set[Unit] = set()
+    loaded: set[Unit] = set()
     refused: dict[Unit, str] = {}
     for event in iterate_unit_events(events):
         unit, quarantine = event.unit, event.quarantine
         if event.outcome == MATERIALIZED:
-            landed.add(unit)
+            loaded.add(unit)
             refused.pop(unit, None)
         elif quarantine is not None and unit.asset == speaks.get(event.step_key):
-            landed.discard(unit)
+            loaded.discard(unit)
             refused[unit] = quarantine.reason
         elif event.outcome in WITHOUT_DATA:
-            landed.add(unit)
-    return landed, refused
+            loaded.add(unit)
+    return loaded, refused
 
 
 def find_unpublished(events: Iterable[dg.DagsterEvent]) -> set[str]:

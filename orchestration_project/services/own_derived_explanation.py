@@ -98,13 +98,13 @@ def _describe_formula(
     """Return the query or function of a table as data, and what the partition was made of."""
     derived = declared.derived
     version = read_derived_versions(connection, declared.table).get(partition)
-    landed = made.inputs.landed(connection, partition)
+    loaded = made.inputs.read_loaded(connection, partition)
     values = {
         "declared_in": declared.file,
         "partition": partition,
         "partition_by": derived.partition_by,
         "made_of": version,
-        "is_current": partition in landed and version == made.reach.version(partition, landed),
+        "is_current": partition in loaded and version == made.reach.version(partition, loaded),
         "written_at": written_at.astimezone(UTC).isoformat(),
     }
     if derived.function is not None:

@@ -109,7 +109,7 @@ def _select_delivery(event: ColumnElement[str] | str, detail: ColumnElement[str]
     )
 
 
-def _select_landing(event: str, detail: ColumnElement[str]) -> Select[Any]:
+def _select_load(event: str, detail: ColumnElement[str]) -> Select[Any]:
     return _select_events(
         event,
         _landings.landed_at,
@@ -192,8 +192,8 @@ operations_events = view_of_all(
     _select_delivery(_deliveries.outcome, _deliveries.source_version).where(
         _deliveries.outcome.in_(["held_back", "refused"])
     ),
-    _select_landing("landed", _landings.change_cause),
-    _select_landing("restated", _landings.change_cause).where(
+    _select_load("landed", _landings.change_cause),
+    _select_load("restated", _landings.change_cause).where(
         _landings.change_cause.in_(["source", "metadata"])
     ),
     _select_alert("alerted", _alerts.raised_at),

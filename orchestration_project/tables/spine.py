@@ -1,4 +1,4 @@
-"""The tables that every domain shares: what was delivered, fetched, refused, audited and landed.
+"""The tables that every domain shares: what was delivered, fetched, refused, audited and loaded.
 
 What grows with every delivery has an index for each way in which a load or a replay looks into it,
 so that neither becomes slower with the years.

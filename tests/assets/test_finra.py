@@ -233,12 +233,12 @@ def test_a_restatement_replaces_rows_and_keeps_the_old_ones_as_history(url, inst
     assert len(gone) == 1
     assert count(url, history, symbol=gone.pop()) > 0
     assert {row[0] for row in databases.rows(url, select(history.c.change_cause))} == {"source"}
-    landed = databases.rows(
+    loaded = databases.rows(
         url,
         select(landings.c.change_cause, landings.c.rows_removed).order_by(landings.c.landed_at),
     )
-    assert [cause for cause, _ in landed] == ["first", "source"]
-    assert landed[1][1] > 0
+    assert [cause for cause, _ in loaded] == ["first", "source"]
+    assert loaded[1][1] > 0
 
 
 def restated_by_two(instance, set_clock, partition):
@@ -328,13 +328,13 @@ def test_a_change_of_metadata_alone_is_reported_without_a_notice(
 @pytest.mark.slow
 def test_what_did_not_change_is_no_notice_and_only_a_delivery_replaces_the_change(url, instance):
     partition = key("OTCE", 1)
-    landed = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
+    loaded = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
     for full in (False, True):
         metadata = metadata_by_partition(load(instance, partition, full=full))["otc_weekly"][
             partition
         ]
         assert metadata.keys().isdisjoint({"notice", "notice_kind"})
-        assert metadata.get("change") == (None if full else landed["change"])
+        assert metadata.get("change") == (None if full else loaded["change"])
 
 
 @pytest.mark.slow

@@ -224,7 +224,7 @@ def opened_at(now: str) -> tuple[Settings, Warehouse, Clock]:
 
 
 def days_late(instance: dg.DagsterInstance) -> dict[str, Any]:
-    """Return for how long something newer than what is landed of each dataset is overdue."""
+    """Return for how long something newer than what is loaded of each dataset is overdue."""
     checks = [spec.key for check in FRESHNESS_CHECKS for spec in check.check_specs]
     result = part_of_daily("finra", *checks).execute_in_process(instance=instance)
     return {
@@ -280,8 +280,8 @@ def test_breadth_is_loaded_and_an_unpublished_day_is_observed(settings, instance
     assert observed_by(result)["corporate_market_breadth"]["2026-03-02"]["reason"] == (
         "not published until 2026-03-03"
     )
-    landed = metadata_by_partition(result)["corporate_market_breadth"]
-    assert {key: value["dagster/row_count"] for key, value in landed.items()} == {
+    loaded = metadata_by_partition(result)["corporate_market_breadth"]
+    assert {key: value["dagster/row_count"] for key, value in loaded.items()} == {
         "2026-02-26": 3,
         "2026-02-27": 3,
     }

@@ -1,4 +1,4 @@
-"""The check that compares what is landed with FINRA's calendar, over the real demo source."""
+"""The check that compares what is loaded with FINRA's calendar, over the real demo source."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Page of a week after a run that found it unchanged: the figures of what landed."""
+"""Page of a week after a run that found it unchanged: the figures of what loaded."""
 
 from typing import Any
 
@@ -42,15 +42,15 @@ def without_notices(metadata: dict[str, Any]) -> dict[str, Any]:
 @BOTH
 def test_an_unchanged_week_shows_metadata_of_its_loaded_delivery(url, instance):
     first = load(instance)
-    landed = metadata_of_week(first)
+    loaded = metadata_of_week(first)
     marks = {"outcome": "unchanged", "landed_by": first.run_id}
-    assert landed["otc_weekly_staged"]["rejects"] == 4
-    assert "notice" in landed["otc_weekly"]
+    assert loaded["otc_weekly_staged"]["rejects"] == 4
+    assert "notice" in loaded["otc_weekly"]
     for is_replay in (False, True, False):
         unchanged = metadata_of_week(load(instance, replay=is_replay))
-        assert unchanged.keys() == landed.keys()
+        assert unchanged.keys() == loaded.keys()
         for asset, metadata in unchanged.items():
-            assert metadata == without_notices(landed[asset]) | marks
+            assert metadata == without_notices(loaded[asset]) | marks
 
 
 @pytest.mark.slow_on_postgresql
@@ -74,14 +74,14 @@ def test_without_an_earlier_materialization_the_figures_are_those_of_the_databas
 def test_a_restatement_stays_shown_and_is_no_news_twice(url, instance, set_clock):
     load(instance, week=RESTATED)
     set_clock(AFTER_IT)
-    landed = metadata_of_week(load(instance, week=RESTATED), RESTATED)["otc_weekly"]
-    assert landed["restated_rows"] > 0
+    loaded = metadata_of_week(load(instance, week=RESTATED), RESTATED)["otc_weekly"]
+    assert loaded["restated_rows"] > 0
     unchanged = metadata_of_week(load(instance, week=RESTATED), RESTATED)["otc_weekly"]
-    assert unchanged == without_notices(landed) | {
+    assert unchanged == without_notices(loaded) | {
         "outcome": "unchanged",
         "landed_by": unchanged["landed_by"],
     }
-    assert unchanged["change"] == landed["change"]
+    assert unchanged["change"] == loaded["change"]
 
 
 @pytest.mark.slow

@@ -193,7 +193,7 @@ def test_a_replay_of_all_skips_days_before_the_first_partition(settings, instanc
             max_reject_ratio=0,
         )
         loader.ready()
-        assert loader.land(loader.take(old)).row_count > 0
+        assert loader.write_batch(loader.take(old)).row_count > 0
     assert run(instance, "2026-02-23", "2026-02-23").success
     assert main(["replay", "--table", TABLE.name, "--all"]) == 0
     assert "1 before the first partition are not replayed" in capfd.readouterr().out

@@ -61,7 +61,7 @@ def shown_by(result: dg.ExecuteInProcessResult) -> Mapping[str, Any]:
 
 
 def load(instance, job: str = "finra_otc_weekly", **config) -> tuple[bool, str | None]:
-    """Load the week; return whether it landed, and the preset that the run was tagged with."""
+    """Load the week; return whether it loaded, and the preset that the run was tagged with."""
     result = execute(instance, job, LOAD, {"dagster/partition": WEEK}, **config)
     run = instance.get_run_by_id(result.run_id)
     return result.success, run.tags.get("preset")

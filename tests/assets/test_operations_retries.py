@@ -58,7 +58,7 @@ class Letters:
     def take(self, key: str) -> str:
         return key
 
-    def land(self, taken: str) -> str:
+    def write_batch(self, taken: str) -> str:
         if taken in self._trouble.held:
             raise ContractError(f"{taken} breaks a rule")
         if taken in self._trouble.broken:
@@ -247,7 +247,7 @@ def test_the_job_launches_due_retries_and_lists_others_why(instance):
 def test_of_a_run_what_it_left_and_is_failed_now_is_launched_whichever_attempt_was_the_latest(
     instance,
 ):
-    failed = run(instance, "a", "d", held="c", broken="d")  # a and b landed
+    failed = run(instance, "a", "d", held="c", broken="d")  # a and b loaded
     later = run(instance, "c", "d", held="c", broken="d")
     run(instance, "a", broken="a")
     for each in (failed, later):

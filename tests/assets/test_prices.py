@@ -139,17 +139,17 @@ def test_months_are_loaded_by_symbol_and_reported_by_month(url, instance, tmp_pa
     assert "has_unique_days" in said
     assert (
         metadata_by_partition(held)["daily"][FEBRUARY]["symbols_landed"] == 1
-    )  # what landed is materialized
+    )  # what loaded is materialized
     checks = {
         evaluation.check_name: evaluation for evaluation in held.get_asset_check_evaluations()
     }
     unique = {name: value.value for name, value in checks["has_unique_days"].metadata.items()}
     assert unique["symbols_failed"] == 1
     assert unique["failed"] == "BBB"  # in the line that alerts quote
-    landed = select(prices_daily.c.symbol).distinct()
-    assert databases.rows(url, landed) == [("AAA",)]
+    loaded = select(prices_daily.c.symbol).distinct()
+    assert databases.rows(url, loaded) == [("AAA",)]
 
-    dividend = [line(DAYS[-1], 9, dividend=1)]  # of March, it restates what is landed of February
+    dividend = [line(DAYS[-1], 9, dividend=1)]  # of March, it restates what is loaded of February
     (tmp_path / "prices" / "BBB.csv").unlink()
     (tmp_path / "prices" / "AAA.csv").write_bytes(
         csv(*(line(day, adjusted_close=9) for day in DAYS[:-1]), *dividend)

@@ -15,7 +15,7 @@ from tests.resources.weeks import row
 def capture(partition_loader, monkeypatch):
     monkeypatch.setenv("ARTIFACTS_URL", str(partition_loader.folder))
     captured = partition_loader.capture(b"header\r\n\xff\x00")
-    partition_loader.land(row("A"), captures=[captured])
+    partition_loader.write_batch(row("A"), captures=[captured])
     return captured
 
 

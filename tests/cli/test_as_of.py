@@ -53,14 +53,14 @@ def test_what_was_known_at_a_time_is_what_was_loaded_by_then(
     states = [(NOON - timedelta(days=9), published(week))]
     for version, (delivered, days_passed) in enumerate(history):
         clock.at += timedelta(days_passed)
-        landed = week.land(
+        loaded = week.write_batch(
             *(
                 row(symbol, share_quantity=shares, last_update_date=updated)
                 for symbol, (shares, updated) in delivered.items()
             ),
             version=str(version),
         )
-        states.append((landed.known_from, published(week)))
+        states.append((loaded.known_from, published(week)))
     own = ["--where", f"week_start={week.week_start}"]
     for (_, before), (at, after) in itertools.pairwise(states):
         assert known(tmp_path / "known.parquet", at - MICROSECOND, *own).equals(before)
@@ -72,9 +72,9 @@ def test_what_was_known_at_a_time_is_what_was_loaded_by_then(
 def test_what_was_known_is_written_as_csv_too_with_conditions_and_columns(
     partition_loader, clock, capfd
 ):
-    partition_loader.land(row("AAA"), row("BBB"))
+    partition_loader.write_batch(row("AAA"), row("BBB"))
     clock.at = NOON + timedelta(days=7)
-    partition_loader.land(row("AAA", share_quantity=150), row("CCC"), version="v2")
+    partition_loader.write_batch(row("AAA", share_quantity=150), row("CCC"), version="v2")
     chosen = ["--columns", "symbol,share_quantity", "--where", "symbol<CCC"]
     assert main(["as-of", "finra_otc_weekly", "--at", "2026-01-06T00:00:00Z", *chosen]) == 0
     output, error = capfd.readouterr()
@@ -84,10 +84,10 @@ def test_what_was_known_is_written_as_csv_too_with_conditions_and_columns(
 
 @pytest.mark.slow
 def test_a_time_before_the_first_load_is_reported_as_such(partition_loader, capfd):
-    landed = partition_loader.land(row())
-    before, since = NOON - timedelta(days=1), landed.known_from + timedelta(days=1)
+    loaded = partition_loader.write_batch(row())
+    before, since = NOON - timedelta(days=1), loaded.known_from + timedelta(days=1)
     assert main(["as-of", "finra_otc_weekly", "--at", before.isoformat()]) == 0
-    said = f"nothing had landed by then; the first did at {landed.known_from.isoformat()}"
+    said = f"nothing had landed by then; the first did at {loaded.known_from.isoformat()}"
     assert said in capfd.readouterr().err
     nothing = ["--where", "symbol=ZZZ"]
     assert main(["as-of", "finra_otc_weekly", "--at", since.isoformat(), *nothing]) == 0

@@ -61,7 +61,9 @@ def installation(request, partition_loader, tmp_path, monkeypatch, capsys) -> In
     monkeypatch.setenv("ARTIFACTS_URL", str(partition_loader.folder))
     monkeypatch.setenv("DATA_PROFILE", "real")
     monkeypatch.delenv("DAGSTER_DATABASE_URL", raising=False)
-    partition_loader.land(row("A"), captures=[partition_loader.capture(b"header\r\n\xff\x00")])
+    partition_loader.write_batch(
+        row("A"), captures=[partition_loader.capture(b"header\r\n\xff\x00")]
+    )
     before = {name: value for name, value in child_environment().items() if name in MOVED}
 
     def come_back() -> None:
@@ -150,7 +152,7 @@ def test_a_verified_restore_reaches_the_installation_at_its_next_backup(installa
 @pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
 def test_artifacts_are_repaired_from_the_latest_backup_that_has_them_whole(installation):
     kept = installation.partition_loader.capture(b"kept\nrow\n")
-    installation.partition_loader.land(row("B"), version="v2", captures=[kept])
+    installation.partition_loader.write_batch(row("B"), version="v2", captures=[kept])
     installation.back_up()
     file = installation.partition_loader.folder / kept.storage_uri
     whole = file.read_bytes()
@@ -173,7 +175,7 @@ def test_artifacts_are_repaired_from_the_latest_backup_that_has_them_whole(insta
 @pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
 def test_a_second_backup_copies_only_new_artifacts(installation):
     assert installation.back_up()["copied_count"] == 1
-    installation.partition_loader.land(
+    installation.partition_loader.write_batch(
         row("B"), captures=[installation.partition_loader.capture(b"another")], version="v2"
     )
     second = installation.back_up()
@@ -184,7 +186,7 @@ def test_a_second_backup_copies_only_new_artifacts(installation):
 @pytest.mark.slow_on_postgresql
 def test_a_restore_into_what_is_not_empty_is_refused_and_changes_nothing(installation):
     installation.back_up()
-    installation.partition_loader.land(
+    installation.partition_loader.write_batch(
         row("B"), captures=[installation.partition_loader.capture(b"later")], version="v2"
     )
     before = rows_of(installation.partition_loader)
@@ -330,7 +332,7 @@ def test_old_backups_are_removed_with_what_they_alone_name(installation):
     old = installation.back_up()["backup_id"]
     for file in installation.partition_loader.folder.glob("blobs/*/*"):
         file.unlink()
-    installation.partition_loader.land(
+    installation.partition_loader.write_batch(
         row("B"), captures=[installation.partition_loader.capture(b"another")], version="v2"
     )
     assert main(["backup", "--to", str(installation.place)]) == 1  # it lacks what was unlinked

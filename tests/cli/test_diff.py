@@ -32,7 +32,7 @@ def times(partition_loader, clock) -> list[datetime]:
     for version, shares in enumerate(HISTORY):
         clock.at += timedelta(days=1)
         rows = [row(symbol, share_quantity=quantity) for symbol, quantity in shares.items()]
-        found.append(partition_loader.land(*rows, version=str(version)).known_from)
+        found.append(partition_loader.write_batch(*rows, version=str(version)).known_from)
     return found
 
 
@@ -81,9 +81,9 @@ def test_a_diff_is_a_table_with_conditions_columns_and_formats(
 
 @pytest.mark.slow_on_postgresql
 def test_a_change_of_dates_alone_is_one_and_names_both(partition_loader, clock, capfd):
-    since = partition_loader.land(row("A")).known_from
+    since = partition_loader.write_batch(row("A")).known_from
     clock.at += timedelta(days=1)
-    until = partition_loader.land(
+    until = partition_loader.write_batch(
         row("A", last_update_date=date(2026, 2, 2)), version="v2"
     ).known_from
     [found] = run(capfd, "--from", since.isoformat(), "--to", until.isoformat())
@@ -142,7 +142,7 @@ def test_a_report_separates_changes_by_the_source_from_ours(
 ):
     clock.at += timedelta(days=1)
     same = [row("B", share_quantity=9), row("E", share_quantity=1)]
-    partition_loader.land(*same, version="3", rule_version="other")
+    partition_loader.write_batch(*same, version="3", rule_version="other")
     file = tmp_path / "diff.html"
     days = [str(times[1].date()), str(clock.at.date())]
     assert main(["diff", "finra_otc_weekly", *days, "--html", str(file)]) == 0

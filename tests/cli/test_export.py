@@ -65,7 +65,7 @@ def refused(capfd, *arguments):
 
 @pytest.mark.slow_after_first
 def test_a_table_goes_to_standard_output_as_csv_by_key(partition_loader, capfd):
-    partition_loader.land(
+    partition_loader.write_batch(
         row("BBB", notional_usd=12_345_678, participant_name='Q "A", Inc.'),
         row("AAA", share_quantity=MAX_NUMBER, participant_name=None),
     )
@@ -82,7 +82,7 @@ def test_a_table_goes_to_standard_output_as_csv_by_key(partition_loader, capfd):
 
 @pytest.mark.slow_after_first
 def test_an_empty_text_is_two_quotes_and_null_is_nothing(partition_loader, capfd):
-    partition_loader.land(row("AAA", issue_name="", mpid=None))
+    partition_loader.write_batch(row("AAA", issue_name="", mpid=None))
     assert exported(capfd, WEEKLY, "--columns", "issue_name,mpid")[0] == ["issue_name,mpid", '"",']
     assert exported(capfd, WEEKLY, "--columns", "mpid")[0] == ["mpid", ""]
 
@@ -108,7 +108,7 @@ def test_a_csv_for_excel_begins_with_a_byte_order_mark(partition_loader, capfd, 
     indirect=True,
 )
 def test_every_table_and_view_can_be_exported_as_csv_and_parquet(partition_loader, capfd, tmp_path):
-    partition_loader.land(row("AAA", notional_usd=1), row("BBB"), rejects=rejected(3, 7))
+    partition_loader.write_batch(row("AAA", notional_usd=1), row("BBB"), rejects=rejected(3, 7))
     for name, declared in known_tables().items():
         file = tmp_path / f"{name}.parquet"
         options = ["--internal", "--format", "parquet", "--output", str(file)]
@@ -164,7 +164,9 @@ def test_texts_of_senders_are_escaped_where_a_spreadsheet_would_calculate_them(
         NewDelivery("git", f"{number}", text, b"{}", {}, 0) for number, text in enumerate(texts)
     ]
     Inbox(partition_loader.warehouse, clock).take(deliveries)
-    partition_loader.land(row("AAA", participant_name="=2"), row("BBB", participant_name=None))
+    partition_loader.write_batch(
+        row("AAA", participant_name="=2"), row("BBB", participant_name=None)
+    )
 
     def kinds(*options):
         lines, _ = exported(capfd, "inbox", "--columns", "kind", *options)
@@ -193,7 +195,7 @@ def test_texts_of_senders_are_escaped_where_a_spreadsheet_would_calculate_them(
 
 @pytest.mark.slow_after_first
 def test_a_view_gives_dollars_with_all_their_digits(partition_loader, capfd, tmp_path):
-    partition_loader.land(
+    partition_loader.write_batch(
         row("AAA", notional_usd=2**63 - 1), row("BBB", notional_usd=1), row("CCC")
     )
     columns = ["--columns", "symbol,tier_name,notional_dollars"]
@@ -249,7 +251,7 @@ CONDITIONS: list[tuple[list[str], list[str]]] = [
 
 @pytest.mark.slow
 def test_conditions_are_compared_by_the_columns_type_and_all_must_hold(partition_loader, capfd):
-    partition_loader.land(
+    partition_loader.write_batch(
         row("AAA", notional_usd=10_000_001),
         row("BBB", notional_usd=9_500_000, share_quantity=200, issue_name=""),
         row("aaa", share_quantity=300),
@@ -279,7 +281,7 @@ SPELLINGS = [
 @pytest.mark.slow_after_first
 def test_each_spelling_of_a_condition_selects_the_same_rows(partition_loader, capfd):
     name = ' it\'s "1=1", and (so) on '
-    partition_loader.land(row("AAA", issue_name=name), row("BBB", share_quantity=200))
+    partition_loader.write_batch(row("AAA", issue_name=name), row("BBB", share_quantity=200))
     for wheres in SPELLINGS:
         options = [option for where in wheres for option in ("--where", where)]
         lines, _ = exported(capfd, WEEKLY, "--columns", "symbol", *options)
@@ -380,7 +382,7 @@ def test_what_cannot_be_exported_is_a_clear_message(partition_loader, capfd):
 
 @pytest.mark.slow_after_first
 def test_a_file_that_is_there_stays_unless_force_is_said(partition_loader, capfd, tmp_path):
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     file = tmp_path / "out.csv"
     file.write_text("mine")
     arguments = [WEEKLY, "--columns", "symbol", "--output", str(file)]
@@ -396,7 +398,7 @@ def test_a_table_is_a_workbook_that_pandas_reads_with_every_digit(
 ):
     import pandas as pd
 
-    partition_loader.land(
+    partition_loader.write_batch(
         row("AAA", notional_usd=2**63 - 1, issue_name="=1+1"),
         row("BBB", notional_usd=1, share_quantity=MAX_NUMBER),
         row("NA", issue_name=None),
@@ -428,7 +430,7 @@ def test_a_table_is_a_workbook_that_pandas_reads_with_every_digit(
 def test_a_table_to_read_goes_to_standard_output_with_its_texts_escaped(
     partition_loader, capfd, form, line
 ):
-    partition_loader.land(row("AAA", participant_name="=<b>|"))
+    partition_loader.write_batch(row("AAA", participant_name="=<b>|"))
     columns = ["--columns", "symbol,share_quantity,participant_name"]
     assert main(["export", WEEKLY, *columns, "--format", form, "--escape-formulas"]) == 0
     assert line in capfd.readouterr().out.splitlines()
@@ -436,7 +438,7 @@ def test_a_table_to_read_goes_to_standard_output_with_its_texts_escaped(
 
 @pytest.mark.slow_on_postgresql
 def test_rows_are_sorted_by_columns_and_limited_and_null_comes_last(partition_loader, capfd):
-    partition_loader.land(
+    partition_loader.write_batch(
         row("AAA", notional_usd=9_000_000),
         row("BBB", notional_usd=10_000_000),
         row("CCC"),
@@ -459,7 +461,7 @@ def test_rows_are_sorted_by_columns_and_limited_and_null_comes_last(partition_lo
 def test_the_suffix_of_a_file_decides_its_format_unless_one_is_named(
     partition_loader, capfd, tmp_path
 ):
-    partition_loader.land(row("AAA", notional_usd=2**63 - 1, issue_name=None))
+    partition_loader.write_batch(row("AAA", notional_usd=2**63 - 1, issue_name=None))
     columns = ["--columns", "symbol,notional_dollars,issue_name,known_from"]
     line = (
         '{"symbol":"AAA","notional_dollars":"9223372036854.775807","issue_name":null,'
@@ -528,7 +530,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path, prepared, clock):
     url = prepared.sqlite(state_dir / "demo.sqlite")
     with Warehouse(url, clock=clock) as warehouse:
         warehouse.prepare(holds="demo")
-        PartitionLoader(warehouse, tmp_path / "artifacts").land(
+        PartitionLoader(warehouse, tmp_path / "artifacts").write_batch(
             *(row(f"S{n}") for n in range(2000))
         )
     process = programs.start(state_dir, "orchestration_project", "export", WEEKLY)
@@ -544,7 +546,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path, prepared, clock):
 def test_a_standard_error_that_is_closed_does_not_make_it_fail(
     partition_loader, tmp_path, monkeypatch
 ):
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     file = tmp_path / "rows.csv"
     monkeypatch.setattr(sys, "stderr", None)  # as Python has it after 2>&-
     assert main(["export", WEEKLY, "--columns", "symbol", "--output", str(file)]) == 0
@@ -556,7 +558,7 @@ def test_a_standard_error_that_is_closed_does_not_make_it_fail(
 @pytest.mark.slow
 @pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
 def test_sql_writes_the_rows_of_a_query_now_or_as_of_a_time(partition_loader, capfd):
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     query = "SELECT symbol, '=1+1' AS formula FROM finra_otc_weekly"
     assert main(["sql", query]) == 0
     assert capfd.readouterr().out == "symbol,formula\r\nAAA,'=1+1\r\n"

@@ -40,9 +40,9 @@ def test_a_dataset_has_a_file_for_each_week_and_tier_and_all_readers_see_one_tab
 ):
     import pandas as pd
 
-    partition_loader.land(row("AAA", share_quantity=5), row("BBB"))
-    replace(partition_loader, tier="T2").land(row("CCC"))
-    replace(partition_loader, week_start=NEXT).land(row("AAA", share_quantity=7))
+    partition_loader.write_batch(row("AAA", share_quantity=5), row("BBB"))
+    replace(partition_loader, tier="T2").write_batch(row("CCC"))
+    replace(partition_loader, week_start=NEXT).write_batch(row("AAA", share_quantity=7))
     assert export(folder) == 0
     assert "3 partitions written, 0 unchanged, 0 removed; 4 rows" in capfd.readouterr().err
     assert list(files(folder)) == [
@@ -82,8 +82,10 @@ def test_each_recipe_reads_the_whole_table(
     module = import_module(library)
     if library == "pyarrow":
         assert module.dataset is ds
-    partition_loader.land(row("AAA", share_quantity=5), row("BBB", mpid=None))
-    replace(partition_loader, week_start=NEXT, tier="OTCE").land(row("AAA", share_quantity=7))
+    partition_loader.write_batch(row("AAA", share_quantity=5), row("BBB", mpid=None))
+    replace(partition_loader, week_start=NEXT, tier="OTCE").write_batch(
+        row("AAA", share_quantity=7)
+    )
     assert export(folder) == 0
     found = eval(RECIPES[library].replace("lake/otc", str(folder)), {library: module})  # noqa: S307 - ours
     table = found.to_table() if library == "pyarrow" else found
@@ -110,11 +112,11 @@ def test_each_recipe_reads_the_whole_table(
 def test_only_the_partition_that_changed_is_written_again(
     partition_loader: PartitionLoader, folder: Path, capfd
 ):
-    partition_loader.land(row("AAA"), row("BBB"))
-    replace(partition_loader, week_start=NEXT).land(row("AAA"))
+    partition_loader.write_batch(row("AAA"), row("BBB"))
+    replace(partition_loader, week_start=NEXT).write_batch(row("AAA"))
     export(folder)
     before = {name: (folder / name).stat().st_ino for name in files(folder)}
-    partition_loader.land(row("AAA"), version="2")  # a row less
+    partition_loader.write_batch(row("AAA"), version="2")  # a row less
     capfd.readouterr()
     assert export(folder) == 0
     assert "1 partitions written, 1 unchanged, 0 removed; 2 rows" in capfd.readouterr().err
@@ -128,9 +130,9 @@ def test_only_the_partition_that_changed_is_written_again(
 def test_a_value_that_changed_or_a_file_that_is_gone_is_written_again(
     partition_loader: PartitionLoader, folder: Path
 ):
-    partition_loader.land(row("AAA", share_quantity=5))
+    partition_loader.write_batch(row("AAA", share_quantity=5))
     export(folder)
-    partition_loader.land(row("AAA", share_quantity=6), version="2")
+    partition_loader.write_batch(row("AAA", share_quantity=6), version="2")
     export(folder)
     assert pl.read_parquet(folder / T1)["share_quantity"].to_list() == [6]
     (folder / T1).unlink()
@@ -142,11 +144,11 @@ def test_a_value_that_changed_or_a_file_that_is_gone_is_written_again(
 def test_a_partition_without_rows_loses_its_file_and_the_manifest_names_all(
     partition_loader: PartitionLoader, folder: Path
 ):
-    partition_loader.land(row("AAA"))
-    replace(partition_loader, week_start=NEXT).land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
+    replace(partition_loader, week_start=NEXT).write_batch(row("AAA"))
     options = ["--where", "symbol=AAA", "--columns", "symbol,share_quantity"]
     export(folder, *options)
-    partition_loader.land(row("BBB"), version="2")
+    partition_loader.write_batch(row("BBB"), version="2")
     export(folder, *options)
     assert list(files(folder)) == [f"week_start={NEXT}/tier=T1/{FILE}"]
     assert not (folder / f"week_start={MONDAY}").exists()
@@ -159,7 +161,9 @@ def test_a_partition_without_rows_loses_its_file_and_the_manifest_names_all(
 def test_values_of_any_text_are_names_of_folders_and_null_is_that_of_hive(
     partition_loader: PartitionLoader, folder: Path
 ):
-    partition_loader.land(row("../x/%", participant_name=None), row("B", participant_name="A=B c"))
+    partition_loader.write_batch(
+        row("../x/%", participant_name=None), row("B", participant_name="A=B c")
+    )
     by = ["--partition-by", "symbol,participant_name"]
     assert export(folder, *by) == 0
     found = {name.removesuffix(f"/{FILE}") for name in files(folder)}
@@ -177,7 +181,7 @@ def test_values_of_any_text_are_names_of_folders_and_null_is_that_of_hive(
 def test_what_a_killed_export_left_is_overwritten_and_removed(
     partition_loader: PartitionLoader, folder: Path
 ):
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     folder.mkdir()
     (folder / f"week_start={MONDAY}" / "tier=T1").mkdir(parents=True)
     (folder / T1).write_bytes(b"half")
@@ -204,7 +208,7 @@ def test_what_a_killed_export_left_is_overwritten_and_removed(
 def test_what_does_not_fit_is_refused_and_the_dataset_stays(
     partition_loader: PartitionLoader, folder: Path, capfd, options: list[str], said: str
 ):
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     export(folder)
     before = sorted(files(folder))
     assert export(folder, *options) != 0
@@ -234,7 +238,7 @@ def test_an_option_that_means_nothing_for_a_dataset_is_refused(
 def test_a_folder_with_other_files_and_a_changed_manifest_are_refused(
     partition_loader: PartitionLoader, folder: Path, capfd
 ):
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     folder.mkdir()
     (folder / "thesis.txt").write_text("mine")
     assert export(folder) == 1
@@ -249,7 +253,7 @@ def test_a_folder_with_other_files_and_a_changed_manifest_are_refused(
 def test_a_path_in_a_manifest_that_leads_elsewhere_deletes_nothing(
     partition_loader: PartitionLoader, folder: Path, tmp_path: Path
 ):
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     export(folder)
     file = folder / "_manifest.json"
     manifest = json.loads(file.read_text())
@@ -265,7 +269,7 @@ def test_a_path_in_a_manifest_that_leads_elsewhere_deletes_nothing(
 def test_a_table_without_a_day_in_its_key_needs_columns_and_one_without_loads_is_written_whole(
     partition_loader: PartitionLoader, folder: Path, capfd
 ):
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     assert export(folder, table="blobs") == 1
     assert "has no day in its key" in capfd.readouterr().err
     assert export(folder, "--partition-by", "byte_offset", table="blobs") == 0

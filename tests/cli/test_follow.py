@@ -56,7 +56,7 @@ def summarize(lines: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 @pytest.mark.slow_after_first
 def test_each_change_is_a_line_and_a_note_says_how_to_go_on(loader, clock, capfd):
-    loader.land(row("AAA"), row("BBB"))
+    loader.write_batch(row("AAA"), row("BBB"))
     lines, notes = run(capfd)
     assert summarize(lines) == [("added", "AAA"), ("added", "BBB")]
     assert list(lines[0]) == FIELDS
@@ -65,7 +65,7 @@ def test_each_change_is_a_line_and_a_note_says_how_to_go_on(loader, clock, capfd
     assert lines[0]["partition"] == {"tier": "T1", "week_start": "2025-11-10"}
     assert cursor_in(notes) == lines[-1]["cursor"]
     clock.at += timedelta(days=1)
-    loader.land(row("AAA", share_quantity=7), version="v2")
+    loader.write_batch(row("AAA", share_quantity=7), version="v2")
     following, notes = run(capfd, "--after", cursor_in(notes))
     assert summarize(following) == [("changed", "AAA"), ("removed", "BBB")]
     assert run(capfd, "--after", cursor_in(notes))[0] == []
@@ -76,7 +76,7 @@ def test_each_change_is_a_line_and_a_note_says_how_to_go_on(loader, clock, capfd
 
 @pytest.mark.slow_after_first
 def test_columns_are_those_of_the_key_and_the_named_ones(loader, capfd):
-    loader.land(row("AAA"))
+    loader.write_batch(row("AAA"))
     [line], _ = run(capfd, "--columns", " share_quantity, capture_id")
     key = ["week_start", "tier", "market", "symbol", "venue_id"]
     assert list(line["row"]) == [*key, "share_quantity", "capture_id"]
@@ -95,7 +95,7 @@ def test_columns_are_those_of_the_key_and_the_named_ones(loader, capfd):
     ],
 )
 def test_what_has_no_feed_is_refused(loader, capfd, arguments, status, text):
-    loader.land(row("AAA"))
+    loader.write_batch(row("AAA"))
     assert main(["follow", "--once", *arguments]) == status
     written = capfd.readouterr()
     assert written.out == ""
@@ -103,7 +103,7 @@ def test_what_has_no_feed_is_refused(loader, capfd, arguments, status, text):
 
 
 def test_rows_without_a_chain_are_refused(partition_loader, capfd):
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     assert main(["follow", NAME, "--once"]) == 1
     assert "load a partition again" in capfd.readouterr().err
 
@@ -111,7 +111,7 @@ def test_rows_without_a_chain_are_refused(partition_loader, capfd):
 @pytest.fixture
 def followed(loader: PartitionLoader, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The command as a process, which has written the change of a first load."""
-    loader.land(row("AAA"))
+    loader.write_batch(row("AAA"))
     with (tmp_path / "notes").open("wb") as notes:
         process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "orchestration_project", "follow", NAME],
@@ -140,7 +140,7 @@ def test_it_waits_for_changes_until_a_signal_and_notes_the_cursor(
 ):
     assert next_line(followed)["change"] == "added"
     clock.at += timedelta(days=1)
-    loader.land(row("AAA", share_quantity=7), version="v2")
+    loader.write_batch(row("AAA", share_quantity=7), version="v2")
     last = next_line(followed)
     assert last["change"] == "changed"
     followed.send_signal(number)
@@ -155,7 +155,7 @@ def test_a_reader_that_goes_away_ends_it(followed, loader, clock, tmp_path):
     next_line(followed)
     followed.stdout.close()
     clock.at += timedelta(days=1)
-    loader.land(row("BBB"), version="v2")
+    loader.write_batch(row("BBB"), version="v2")
     assert followed.wait(programs.PATIENCE_SECONDS) == 141
     assert (tmp_path / "notes").read_text() == ""
 
@@ -164,7 +164,7 @@ def test_a_reader_that_goes_away_ends_it(followed, loader, clock, tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
 @pytest.mark.slow_on_postgresql
 def test_an_output_that_cannot_be_written_is_named(loader):
-    loader.land(row("AAA"))
+    loader.write_batch(row("AAA"))
     with Path("/dev/full").open("wb") as full:
         ended = subprocess.run(  # noqa: S603 - our own program
             [sys.executable, "-m", "orchestration_project", "follow", NAME, "--once"],

@@ -208,7 +208,7 @@ def test_estimates_as_of_a_time_have_its_shares_and_its_prices(partition_loader,
         given = [price(day, close, later_splits=later) for day in session_days(LAST)]
         store_prices(partition_loader, clock.at, given)
         load = value_load(partition_loader.warehouse)
-        load.land(load.take(str(LAST)))
+        load.write_batch(load.take(str(LAST)))
         states.append((clock.at, read(partition_loader.warehouse, "finra_symbol_week_value")))
     dollars = [[row["estimated_notional_usd"] for row in rows] for _, rows in states]
     assert dollars == [[4000 * 10**6] * 3, [20_000 * 10**6] * 3]
@@ -293,7 +293,7 @@ def test_short_sales_as_of_a_time_have_the_sales_and_the_interest_known_then(
         ]
         store(partition_loader, now, finra_short_interest, blank(finra_short_interest, *interest))
         load = short_load(partition_loader.warehouse)
-        load.land(load.take(str(LAST)))
+        load.write_batch(load.take(str(LAST)))
 
     changes = [partial(change, 100, 10, 70), partial(change, 200, 20, 90)]
     assert_derives(
@@ -374,7 +374,7 @@ def test_shares_off_exchange_as_of_a_time_have_the_volume_known_then(
         for tier in ("T1", "T2"):
             land_week(partition_loader, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
         load = weekly_load(partition_loader.warehouse)
-        load.land(load.take(str(LAST)))
+        load.write_batch(load.take(str(LAST)))
 
     changes = [partial(change, 100, 1), partial(change, 300, 5)]
     keys = {"off_exchange_share_weekly": str(LAST)}

@@ -166,7 +166,7 @@ def load_all(week: PartitionLoader, clock: StoppedClock, history: Sequence[Load]
         if turned_to is not None:
             rows = model.delivered[turned_to]
             replayed = {"replay_of": groups[turned_to], "turns_back": True}
-        landed = week.land(
+        loaded = week.write_batch(
             *(
                 row(
                     symbol,
@@ -179,7 +179,7 @@ def load_all(week: PartitionLoader, clock: StoppedClock, history: Sequence[Load]
             version=str(number),
             **replayed,
         )
-        groups.append(landed.group_id)
+        groups.append(loaded.group_id)
         model.load(rows, today, turned_to)
     return model
 
@@ -249,7 +249,7 @@ def test_a_past_state_depends_on_no_later_delivery_that_is_dated_later(partition
 @pytest.mark.slow_on_postgresql
 def test_rows_whose_earlier_state_was_never_loaded_are_named(partition_loader, tmp_path, capfd):
     first = date(2025, 12, 1)
-    partition_loader.land(
+    partition_loader.write_batch(
         row("AAA", initial_published_date=first, last_update_date=first),
         row("BBB", initial_published_date=first, last_update_date=date(2026, 1, 5)),
         row("CCC", initial_published_date=None, last_update_date=None),
@@ -277,9 +277,11 @@ def test_rows_whose_earlier_state_was_never_loaded_are_named(partition_loader, t
 
 @pytest.mark.slow_on_postgresql
 def test_a_row_that_was_removed_by_the_day_is_left_out(partition_loader, clock, capfd):
-    partition_loader.land(row("AAA", last_update_date=FIRST), row("BBB", last_update_date=FIRST))
+    partition_loader.write_batch(
+        row("AAA", last_update_date=FIRST), row("BBB", last_update_date=FIRST)
+    )
     clock.at = NOON + timedelta(days=5)
-    partition_loader.land(row("BBB", last_update_date=FIRST), version="v2")
+    partition_loader.write_batch(row("BBB", last_update_date=FIRST), version="v2")
     for days, symbols in ((0, "AAA\r\nBBB"), (5, "BBB")):
         day = (NOON + timedelta(days=days)).date()
         chosen = ["--columns", "symbol", "--published-by", str(day)]
@@ -291,12 +293,12 @@ def test_a_row_that_was_removed_by_the_day_is_left_out(partition_loader, clock, 
 def test_rows_that_the_source_does_not_date_are_named(partition_loader, clock, tmp_path, capfd):
     updated, keys = date(2025, 12, 20), tmp_path / "keys.csv"
     undated: dict[str, Any] = {"initial_published_date": None}
-    partition_loader.land(
+    partition_loader.write_batch(
         row("AAA", last_update_date=updated, **undated),
         row("BBB", last_update_date=FIRST, **undated),
     )
     clock.at = NOON + timedelta(days=5)
-    partition_loader.land(row("AAA", last_update_date=updated, **undated), version="v2")
+    partition_loader.write_batch(row("AAA", last_update_date=updated, **undated), version="v2")
     chosen = [
         "export",
         "finra_otc_weekly",
@@ -328,10 +330,12 @@ def test_trades_that_move_to_another_venue_count_once_on_every_day(
     partition_loader, clock, ranges_of
 ):
     moved = date(2025, 12, 20)
-    partition_loader.land(row("AAA"), row("ZZZ", "UBSA", share_quantity=1000), ranges_of=ranges_of)
+    partition_loader.write_batch(
+        row("AAA"), row("ZZZ", "UBSA", share_quantity=1000), ranges_of=ranges_of
+    )
     clock.at = NOON + timedelta(days=25)
     at_other_venue = row("ZZZ", "XATS", share_quantity=1000, last_update_date=moved)
-    partition_loader.land(row("AAA"), at_other_venue, version="v2", ranges_of=ranges_of)
+    partition_loader.write_batch(row("AAA"), at_other_venue, version="v2", ranges_of=ranges_of)
     for day in (PUBLISHED, moved - timedelta(1), moved, moved + timedelta(1), clock.at.date()):
         assert (
             symbols_of(partition_loader, day)
@@ -345,12 +349,12 @@ def test_trades_that_move_to_another_venue_count_once_on_every_day(
 @pytest.mark.slow_on_postgresql
 def test_a_removed_row_stays_absent_on_that_day_whenever_it_is_added_again(partition_loader, clock):
     first, second = row("AAA"), row("ZZZ")
-    partition_loader.land(first, second)
+    partition_loader.write_batch(first, second)
     removed, added = NOON.date() + timedelta(10), NOON.date() + timedelta(12)
     clock.at = NOON + timedelta(days=10)
-    partition_loader.land(first, version="v2")
+    partition_loader.write_batch(first, version="v2")
     clock.at = NOON + timedelta(days=12)
-    partition_loader.land(first, second, version="v3")  # with its old date
+    partition_loader.write_batch(first, second, version="v3")  # with its old date
     shares = {"AAA": 100, "ZZZ": 100}
     for day in (removed - timedelta(1), added):
         assert symbols_of(partition_loader, day) == shares
@@ -361,9 +365,11 @@ def test_a_removed_row_stays_absent_on_that_day_whenever_it_is_added_again(parti
 @pytest.mark.slow_on_postgresql
 def test_a_diff_between_two_days_by_publication_has_no_other_clock(partition_loader, clock, capfd):
     moved = date(2025, 12, 20)
-    partition_loader.land(row("AAA"), row("ZZZ", "UBSA"))
+    partition_loader.write_batch(row("AAA"), row("ZZZ", "UBSA"))
     clock.at = NOON + timedelta(days=25)
-    partition_loader.land(row("AAA"), row("ZZZ", "XATS", last_update_date=moved), version="v2")
+    partition_loader.write_batch(
+        row("AAA"), row("ZZZ", "XATS", last_update_date=moved), version="v2"
+    )
     command = ["diff", "finra_otc_weekly", "--columns", "symbol,venue_id,change"]
     days = ["--published-from", str(moved - timedelta(1)), "--published-by", str(moved)]
     assert main([*command, *days, "--where", "tier=T1"]) == 0

@@ -32,8 +32,8 @@ RUN = ("orchestration_project", "run", "--weeks")
 
 
 @pytest.fixture(scope="module")
-def landed(tmp_path_factory):
-    """The STATE_DIR in which a program has landed two weeks."""
+def loaded(tmp_path_factory):
+    """The STATE_DIR in which a program has loaded two weeks."""
     state_dir = tmp_path_factory.mktemp("landed") / "state"
     status, output, error = programs.run(state_dir, *RUN, "2")
     assert status == 0, error
@@ -43,27 +43,27 @@ def landed(tmp_path_factory):
     programs.kill_all_of(state_dir)
 
 
-def test_a_run_loads_the_weeks_and_a_second_reports_no_change(landed):
-    before = databases.contents(databases.sqlite_url(landed))
-    status, output, error = programs.run(landed, *RUN, "2")
+def test_a_run_loads_the_weeks_and_a_second_reports_no_change(loaded):
+    before = databases.contents(databases.sqlite_url(loaded))
+    status, output, error = programs.run(loaded, *RUN, "2")
     assert status == 0, error
     assert "6 of 6 partitions: nothing changed at the source" in output
     [weekly] = [
         line.split() for line in output.splitlines() if line.startswith("finra_otc_weekly ")
     ]
     assert weekly[2:5] == ["0", "0", "0"]  # added, changed, removed: by this run
-    assert databases.contents(databases.sqlite_url(landed)) == before
+    assert databases.contents(databases.sqlite_url(loaded)) == before
 
 
-def test_all_loaded_and_derived_rows_balance(landed):
+def test_all_loaded_and_derived_rows_balance(loaded):
     tables = ("finra_otc_weekly", "finra_symbol_week", "finra_venue_week")
-    assert_balanced(databases.sqlite_url(landed), *tables)
+    assert_balanced(databases.sqlite_url(loaded), *tables)
 
 
-def test_all_that_a_run_leaves_is_for_its_user_alone(landed):
+def test_all_that_a_run_leaves_is_for_its_user_alone(loaded):
     modes = {
-        str(path.relative_to(landed)): stat.S_IMODE(path.stat().st_mode)
-        for path in [landed, *landed.rglob("*")]
+        str(path.relative_to(loaded)): stat.S_IMODE(path.stat().st_mode)
+        for path in [loaded, *loaded.rglob("*")]
     }
     assert any(name.endswith(".sqlite") for name in modes)
     assert any("dagster" in name for name in modes)
@@ -192,9 +192,9 @@ def test_a_refusal_by_the_gate_is_reported_with_its_remedy(state_dir):
     assert "Next: " not in output
 
 
-def test_bad_lines_are_kept_as_rejects_with_their_record_and_reason(landed):
+def test_bad_lines_are_kept_as_rejects_with_their_record_and_reason(loaded):
     found = databases.rows(
-        databases.sqlite_url(landed),
+        databases.sqlite_url(loaded),
         select(rejects.c.reason_code, func.count())
         .join(captures, captures.c.capture_id == rejects.c.capture_id)
         .where(captures.c.partition_key == "T1|2026-02-02")

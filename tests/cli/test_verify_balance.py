@@ -21,9 +21,9 @@ def database(partition_loader: PartitionLoader, tmp_path) -> Warehouse:
     """A database with two loads of a week, the second with a reject."""
     with open_warehouse(load_settings()) as warehouse:
         chained = PartitionLoader(warehouse, tmp_path / "artifacts")
-        chained.land(row("AAA"), row("BBB"))
+        chained.write_batch(row("AAA"), row("BBB"))
         rejects = rejected(3)
-        chained.land(row("AAA", share_quantity=7), row("CCC"), version="v2", rejects=rejects)
+        chained.write_batch(row("AAA", share_quantity=7), row("CCC"), version="v2", rejects=rejects)
     return partition_loader.warehouse
 
 

@@ -25,8 +25,8 @@ def database(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/rows.sqlite")
     with open_warehouse(write_default(load_settings())) as warehouse:
         partition_loader = PartitionLoader(warehouse, tmp_path / "artifacts")
-        partition_loader.land(row("AAA"), row("BBB"))
-        partition_loader.land(row("AAA", share_quantity=7), row("BBB"), version="v2")
+        partition_loader.write_batch(row("AAA"), row("BBB"))
+        partition_loader.write_batch(row("AAA", share_quantity=7), row("BBB"), version="v2")
     return tmp_path / "rows.sqlite"
 
 

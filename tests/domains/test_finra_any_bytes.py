@@ -1,4 +1,4 @@
-"""Whatever the bytes, each line ends once: landed, rejected, a sum, or refused with its part."""
+"""Whatever the bytes, each line ends once: loaded, rejected, a sum, or refused with its part."""
 
 from collections import Counter
 
@@ -70,7 +70,7 @@ def check_lines(body: bytes, market: str | None) -> Counter[str] | str:
     assert None not in week.rejects["reason"].to_list()
     for row in week.rows.rows():  # that they are values which Python and so a database can hold
         assert None not in row[:6]
-    return Counter(landed=len(week.rows), rejected=len(week.rejects))
+    return Counter(loaded=len(week.rows), rejected=len(week.rejects))
 
 
 @pytest.mark.slow

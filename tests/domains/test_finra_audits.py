@@ -1,4 +1,4 @@
-"""The audits that decide whether a delivery may be landed."""
+"""The audits that decide whether a delivery may be loaded."""
 
 import json
 from decimal import Decimal

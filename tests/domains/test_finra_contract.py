@@ -370,14 +370,14 @@ def test_each_line_is_loaded_rejected_or_a_sum_exactly_once(changes: list[dict[s
     week = checked(
         *(line(change, issueName=str(number)) for number, change in enumerate(changes, 2))
     )
-    landed = [int(name) for name in week.rows["issue_name"]]
+    loaded = [int(name) for name in week.rows["issue_name"]]
     rejected = week.rejects["line_number"].to_list()
     sums = [
         number
         for number, change in enumerate(changes, 2)
         if change["summaryTypeCode"] in ("ATS_W_SMBL", "OTC_W_FIRM") and number not in rejected
     ]
-    assert sorted([*landed, *rejected, *sums]) == list(range(2, len(changes) + 2))
+    assert sorted([*loaded, *rejected, *sums]) == list(range(2, len(changes) + 2))
     assert week.received_count == len(changes)
 
 
@@ -479,8 +479,8 @@ def test_the_real_files_figures_are_those_of_a_plain_reading(real: Validated):
     for filled in filter(None, lines):
         _, symbol, _, _, mpid, shares, _, _ = filled.split("|")
         plain[symbol, mpid] += int(shares)
-    landed: dict[Any, int] = {
+    loaded: dict[Any, int] = {
         (symbol, venue): shares
         for symbol, venue, shares in real.rows["symbol", "venue_id", "share_quantity"].rows()
     }
-    assert landed == dict(plain)
+    assert loaded == dict(plain)

@@ -131,7 +131,7 @@ def test_a_record_that_breaks_the_contract_is_rejected_with_its_reason(changes, 
 def test_an_audit_that_fails_keeps_a_delivery_out_unless_it_only_warns(records, promised, failed):
     found = checked(*records, promised=promised, limit=0.1)
     assert outcomes(found) == {failed: "failed"}
-    assert found.is_held_back == (failed != "is_quiet")
+    assert found.is_quarantined == (failed != "is_quiet")
 
 
 def test_a_delivery_of_nothing_but_rejects_would_empty_what_is_published_and_is_kept_out():
@@ -278,13 +278,13 @@ def test_days_that_name_partitions_are_weekdays_or_one_day_of_each_week():
         (date(2026, 1, 20), date(2026, 1, 22)),
     ],
 )
-def test_the_next_day_is_due_once_its_delay_is_over_and_no_holiday_is(landed: date, due: date):
-    assert CORPORATE_MARKET_BREADTH.partitioning.calendar.next_due(landed) == due
+def test_the_next_day_is_due_once_its_delay_is_over_and_no_holiday_is(loaded: date, due: date):
+    assert CORPORATE_MARKET_BREADTH.partitioning.calendar.next_due(loaded) == due
 
 
 def test_a_newer_partition_of_each_loaded_value_is_due():
-    landed = ["EAST|2026-01-05", "WEST|2025-12-29", "EAST|2025-12-29"]
-    assert PARTITIONS.newest_loaded(landed) == [
+    loaded = ["EAST|2026-01-05", "WEST|2025-12-29", "EAST|2025-12-29"]
+    assert PARTITIONS.newest_loaded(loaded) == [
         Newest("EAST", MONDAY, date(2026, 1, 20)),
         Newest("WEST", date(2025, 12, 29), date(2026, 1, 13)),
     ]
@@ -352,7 +352,7 @@ def test_treasury_volumes_are_exact_billions_and_a_historic_month_is_of_no_parti
     assert outcomes(found) == {}
     historic = treasuries("2026-01|Bills|||1|1|1.0|1.0", "2026-01-01|FRNs|||1|1|1.0|1.0")
     assert outcomes(historic) == {"holds_only_its_partition": "failed"}
-    assert historic.is_held_back
+    assert historic.is_quarantined
     header = "historicalmonth|" + "|".join(field.name for field in TREASURY_MONTHLY.fields[1:])
     with pytest.raises(ContractError, match="lacks beginningOfTheMonthDate"):
         TREASURY_MONTHLY.parse([Part(1, header.encode())], Partition(date(2026, 1, 1)))
@@ -420,4 +420,4 @@ def test_positions_may_be_empty_changes_negative_and_a_change_that_does_not_add_
     ]
     assert found.rejects["reason_code"].to_list() == ["negative_quantity"]
     assert outcomes(found) == {"has_changes_that_add_up": "failed"}
-    assert not found.is_held_back
+    assert not found.is_quarantined

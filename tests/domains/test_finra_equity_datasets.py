@@ -94,7 +94,7 @@ def test_more_short_sales_than_trades_only_warn_and_a_seventh_decimal_is_rejecte
     )
     assert found.rejects["reason_code"].to_list() == ["not_an_amount"]
     assert failed(found) == ["has_no_more_short_sales_than_trades"]
-    assert not found.is_held_back
+    assert not found.is_quarantined
 
 
 def firm(symbol: str, crd: object, name: str, shares: object, trades: object, **other: object):
@@ -173,7 +173,7 @@ def test_a_security_is_listed_by_one_rule_and_older_lists_have_one_flag():
     ]
     wrong = checked(THRESHOLD_LIST, DAY, *right, listed("ZZZZ", "", "N", "N"))
     assert failed(wrong) == ["is_listed_by_a_rule"]
-    assert not wrong.is_held_back
+    assert not wrong.is_quarantined
 
 
 @pytest.mark.parametrize(

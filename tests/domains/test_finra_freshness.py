@@ -17,8 +17,8 @@ def at(text: str) -> datetime:
 
 
 def due_at(now: str, *, weeks: int = 1, grace: timedelta = GRACE, tier: str = "T1"):
-    """Return the due weeks of a tier when nothing is landed or listed."""
-    due = due_weeks(at(now), weeks=weeks, grace=grace, landed=(), quarantined=(), listed=())
+    """Return the due weeks of a tier when nothing is loaded or listed."""
+    due = due_weeks(at(now), weeks=weeks, grace=grace, loaded=(), quarantined=(), listed=())
     return [due_week.partition.week_start for due_week in due if due_week.partition.tier == tier]
 
 
@@ -27,7 +27,7 @@ def test_a_due_week_is_loaded_quarantined_missing_or_not_published():
         at("2025-12-18T12:00:00-05:00"),
         weeks=2,
         grace=GRACE,
-        landed=["T2|2025-11-03", "T1|2025-11-24"],
+        loaded=["T2|2025-11-03", "T1|2025-11-24"],
         quarantined=["OTCE|2025-11-03"],
         listed=[TierWeek("T1", date(2025, 11, 17)), TierWeek("OTCE", date(2025, 11, 3))],
     )
@@ -65,7 +65,7 @@ def test_a_loaded_week_with_a_quarantined_restatement_is_loaded():
             at("2025-12-18T12:00:00-05:00"),
             weeks=1,
             grace=GRACE,
-            landed=[key],
+            loaded=[key],
             quarantined=[key],
             listed=[],
         )
@@ -80,7 +80,7 @@ def test_a_week_not_due_is_ignored_even_if_it_is_loaded():
         now,
         weeks=1,
         grace=GRACE,
-        landed=["T1|2025-11-24"],
+        loaded=["T1|2025-11-24"],
         quarantined=["T1|2025-11-24"],
         listed=(),
     )

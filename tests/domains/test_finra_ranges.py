@@ -69,7 +69,7 @@ def test_pieces_and_ranges_find_what_all_at_once_finds(bodies: list[list[str]], 
     assert isinstance(found, Validated)
     assert whole.ranges is None
     assert facts(found) == facts(whole)
-    assert found.is_held_back == whole.is_held_back
+    assert found.is_quarantined == whole.is_quarantined
 
 
 @bounded

@@ -34,7 +34,7 @@ def weeks_of(keys) -> list[int]:
     return [(date.fromisoformat(run_key[-10:]) - FIRST).days // 7 for run_key in keys]
 
 
-def landed(*weeks: int, tier: str = "T1") -> dict[str, int]:
+def loaded(*weeks: int, tier: str = "T1") -> dict[str, int]:
     return {key(week, tier): 1 for week in weeks}
 
 
@@ -46,27 +46,27 @@ def derived(rule, state) -> dict[str, str]:
     ("rule", "reached"), [(ROLLING, [2, 3, 4, 5, 6, 7]), (CONCENTRATION, [2, 3])]
 )
 def test_a_changed_week_reaches_itself_and_those_that_look_back_at_it(rule, reached):
-    state = landed(*range(12))
+    state = loaded(*range(12))
     before = derived(rule, state)
     assert find_outdated_keys(rule, state, before) == []
     state[key(2)] = 2
     assert weeks_of(find_outdated_keys(rule, state, before)) == reached
-    assert weeks_of(rule.reached(key(2), asked={key(2)}, landed=state)) == reached
+    assert weeks_of(rule.reached(key(2), asked={key(2)}, loaded=state)) == reached
 
 
 def test_weeks_not_loaded_are_not_reached_nor_replaced():
-    state = landed(0, 1, 4, 9)
-    assert weeks_of(ROLLING.reached(key(0), asked={key(0)}, landed=state)) == [0, 1, 4]
-    assert weeks_of(CONCENTRATION.reached(key(1), asked={key(1)}, landed=state)) == [1]
+    state = loaded(0, 1, 4, 9)
+    assert weeks_of(ROLLING.reached(key(0), asked={key(0)}, loaded=state)) == [0, 1, 4]
+    assert weeks_of(CONCENTRATION.reached(key(1), asked={key(1)}, loaded=state)) == [1]
 
 
 def test_an_old_week_loaded_late_makes_its_followers_stale():
-    before = derived(ROLLING, landed(0, 2, 3, 8))
-    assert weeks_of(find_outdated_keys(ROLLING, landed(0, 1, 2, 3, 8), before)) == [1, 2, 3]
+    before = derived(ROLLING, loaded(0, 2, 3, 8))
+    assert weeks_of(find_outdated_keys(ROLLING, loaded(0, 1, 2, 3, 8), before)) == [1, 2, 3]
 
 
 def test_another_tiers_change_reaches_no_week_of_a_tier():
-    state = landed(*range(3)) | landed(*range(3), tier="T2")
+    state = loaded(*range(3)) | loaded(*range(3), tier="T2")
     before = derived(ROLLING, state)
     assert find_outdated_keys(ROLLING, state | {key(0, "T2"): 5}, before) == [
         key(0, "T2"),
@@ -76,9 +76,9 @@ def test_another_tiers_change_reaches_no_week_of_a_tier():
 
 
 def test_of_several_that_are_asked_for_each_dependent_belongs_to_one():
-    state, asked = landed(*range(10)), {key(1), key(3)}
-    assert weeks_of(ROLLING.reached(key(1), asked=asked, landed=state)) == [1, 2]
-    assert weeks_of(ROLLING.reached(key(3), asked=asked, landed=state)) == [3, 4, 5, 6, 7, 8]
+    state, asked = loaded(*range(10)), {key(1), key(3)}
+    assert weeks_of(ROLLING.reached(key(1), asked=asked, loaded=state)) == [1, 2]
+    assert weeks_of(ROLLING.reached(key(3), asked=asked, loaded=state)) == [3, 4, 5, 6, 7, 8]
 
 
 @bounded
@@ -88,27 +88,27 @@ def test_of_several_that_are_asked_for_each_dependent_belongs_to_one():
     st.sampled_from([ROLLING, CONCENTRATION]),
 )
 def test_asking_for_what_changed_derives_exactly_what_is_out_of_date(weeks, changed, rule):
-    state = landed(*weeks)
+    state = loaded(*weeks)
     before = derived(rule, state)
     asked = {key(week) for week in changed}  # a run is asked for ranges, which may have holes
     state |= dict.fromkeys(asked & state.keys(), 2)
     reached = [
         reached_key
         for one in sorted(asked & state.keys())
-        for reached_key in rule.reached(one, asked=asked, landed=state)
+        for reached_key in rule.reached(one, asked=asked, loaded=state)
     ]
     assert len(reached) == len(set(reached))
     assert set(reached) == set(find_outdated_keys(rule, state, before))
 
 
 def test_a_week_is_made_of_all_tiers_or_of_none():
-    state = landed(0, 1) | landed(0, tier="T2") | landed(0, 1, tier="OTCE")
+    state = loaded(0, 1) | loaded(0, tier="T2") | loaded(0, 1, tier="OTCE")
     assert CROSS_TIER.candidates(state) == ["2025-11-03"]
     assert find_outdated_keys(CROSS_TIER, state, {}) == ["2025-11-03"]
     before = derived(CROSS_TIER, state)
     assert find_outdated_keys(CROSS_TIER, state, before) == []
     assert find_outdated_keys(CROSS_TIER, state | {key(0, "T2"): 2}, before) == ["2025-11-03"]
-    assert find_outdated_keys(CROSS_TIER, state | landed(1, tier="T2"), before) == ["2025-11-10"]
+    assert find_outdated_keys(CROSS_TIER, state | loaded(1, tier="T2"), before) == ["2025-11-10"]
 
 
 def test_a_week_is_out_when_its_last_tier_is_after_a_holiday_on_the_tuesday():
@@ -124,14 +124,14 @@ def test_a_week_is_out_when_its_last_tier_is_after_a_holiday_on_the_tuesday():
 
 
 def test_what_a_partition_is_made_of_is_named_and_holes_are_left_out():
-    state = landed(0, 5) | {key(4): 3}
+    state = loaded(0, 5) | {key(4): 3}
     assert ROLLING.version(key(5), state) == (
         "gold 3: T1|2025-11-03#1 T1|2025-12-01#3 T1|2025-12-08#1"
     )
 
 
 def test_runs_cover_consecutive_weeks_and_are_known_by_what_they_derive_from_what():
-    state = landed(0, 1, 2, 5) | landed(1, tier="T2")
+    state = loaded(0, 1, 2, 5) | loaded(1, tier="T2")
     due = tier_ranges(state)
     assert due == [(key(0), key(2)), (key(5), key(5)), (key(1, "T2"), key(1, "T2"))]
     first = build_requests((ROLLING,), due, state, **ASKED)
@@ -152,7 +152,7 @@ def test_runs_cover_consecutive_weeks_and_are_known_by_what_they_derive_from_wha
 
 def test_the_run_key_of_what_is_derived_stays_the_same_across_releases():
     """Another one would request each run again after an upgrade."""
-    state = landed(0, 1)
+    state = loaded(0, 1)
     (run,) = build_requests((ROLLING,), tier_ranges(state), state, **ASKED)
     assert run.run_key == "T1|2025-11-03...T1|2025-11-10@4e7956877717d2c6 (2026-03-02)"
 

@@ -74,7 +74,7 @@ def rows(week: date, quantities: Mapping[tuple[str, str, str], int]) -> pl.DataF
 
 
 def earlier(weeks: Sequence[pl.DataFrame], *markets: str) -> EarlierWeeks:
-    """Return these deliveries as what is landed before another one."""
+    """Return these deliveries as what is loaded before another one."""
     venues = [
         VenueWeek(*row)
         for week in weeks

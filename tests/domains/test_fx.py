@@ -74,7 +74,7 @@ def test_the_rates_of_a_day_are_exact_whichever_document_has_them(body):
         (date(2026, 1, 5), "JPY", 183_050_000, 1),
         (date(2026, 1, 5), "USD", 1_166_400, 1),
     ]
-    assert not found.is_held_back
+    assert not found.is_quarantined
     assert DOCUMENTS.version_in(XML, MONDAY) == DOCUMENTS.version_in(archive(), MONDAY)
 
 
@@ -121,7 +121,7 @@ def test_two_bad_rates_of_a_day_are_two_rejects_and_quarantine_it():
     body = XML.replace(b"1.1664", b"one").replace(b"'JPY'", b"'yen'")
     found = checked(body)
     assert found.rejects["reason_code"].to_list() == ["not_an_amount", "wrong_form"]
-    assert found.is_held_back
+    assert found.is_quarantined
 
 
 def test_a_day_has_no_audit_of_a_number_of_rows_that_the_documents_do_not_have():
@@ -218,5 +218,5 @@ def test_a_rate_that_is_stated_as_not_available_is_kept_as_a_row_without_a_rate(
     found = checked(body)
     assert found.rows.select("currency_code", "rate").rows() == [("JPY", None), ("USD", 1_166_400)]
     assert found.rejects.is_empty()
-    assert not found.is_held_back
+    assert not found.is_quarantined
     assert DOCUMENTS.version_in(body, MONDAY) != DOCUMENTS.version_in(XML, MONDAY)

@@ -47,7 +47,7 @@ def run_job(job: Job, points: Points) -> Iterator[str]:
 def look_at_runs(_: Job, __: Points) -> Iterator[str]:
     """Yield the health of unfinished runs, what is materialized, and what was announced.
 
-    A new week's landing is a notice: its partition is listed as often as it was announced.
+    A new week's load is a notice: its partition is listed as often as it was announced.
     """
     with open_instance() as instance:
         runs = [run for run in instance.get_runs() if run.status not in ENDED]

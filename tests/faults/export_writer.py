@@ -36,7 +36,9 @@ def main(url: str, folder: str, hour: str) -> None:
         place = installed(warehouse, clock, Path(folder))
         while True:
             chosen = random.sample(SYMBOLS, random.randrange(1, len(SYMBOLS)))
-            place.land(*(row(symbol, share_quantity=random.randrange(3)) for symbol in chosen))
+            place.write_batch(
+                *(row(symbol, share_quantity=random.randrange(3)) for symbol in chosen)
+            )
             result = place.export()
             sys.stdout.write(f"{result.outcome}\n")
             sys.stdout.flush()

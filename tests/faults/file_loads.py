@@ -1,6 +1,6 @@
 """A load of one piece from a file, as Dagster runs it, with a database and disk of the test's.
 
-The piece is landed, then the file changes in every row: what is struck is a restatement, which
+The piece is loaded, then the file changes in every row: what is struck is a restatement, which
 deletes, copies into table and history, derives what there is to derive, and commits.
 """
 
@@ -38,10 +38,10 @@ class Files:
     Attributes:
         domain: As in the matrix.
         job: What loads it; its op has the name of ``table`` and ``_load``.
-        table: What is landed.
+        table: What is loaded.
         partition: The first partition that a run is asked for.
         last: The last of them.
-        where: How an error names what did not land.
+        where: How an error names what did not load.
         name: The file.
         good: Its first version.
         restated: Its second.
@@ -73,7 +73,7 @@ class Files:
         return f"{self.table}_load"
 
     def are_named_in(self, message: str) -> bool:
-        """Say whether an error names what did not land, or the first partition of its run."""
+        """Say whether an error names what did not load, or the first partition of its run."""
         keys = f"{re.escape(self.where)}|{re.escape(self.partition)}"
         return re.search(rf"(partitions?|symbol)=({keys})", message) is not None
 

@@ -33,7 +33,7 @@ def derive_keys(job: Job, _: Points) -> Iterator[str]:
         for named in job.keys:
             recipes, key = named.split(" ")
             load = DerivedLoad(RECIPES[recipes], warehouse, [key])
-            yield str(load.land(load.take(key)))
+            yield str(load.write_batch(load.take(key)))
 
 
 def derived(place: Place, *keys: str) -> list[str]:
@@ -47,16 +47,18 @@ def restated(database: Database, folder: Path, server: str) -> Place:
     with Warehouse(place.url, clock=Clock(NOW)) as warehouse:
         for tier in TIERS:
             for week in WEEKS:
-                _land(PartitionLoader(warehouse, place.folder / "artifacts", tier, week), 100)
+                _write_pages(
+                    PartitionLoader(warehouse, place.folder / "artifacts", tier, week), 100
+                )
         derived(place, *KEYS)
-        _land(PartitionLoader(warehouse, place.folder / "artifacts"), 900)
+        _write_pages(PartitionLoader(warehouse, place.folder / "artifacts"), 900)
     return place
 
 
-def _land(partition_loader: PartitionLoader, shares: int) -> None:
+def _write_pages(partition_loader: PartitionLoader, shares: int) -> None:
     rows = [row(f"S{number}", venue) for number in range(40) for venue in ("VVVV", "WWWW")]
     rows[0]["share_quantity"] = shares
-    partition_loader.land(*rows, version=str(shares))
+    partition_loader.write_batch(*rows, version=str(shares))
 
 
 State = tuple[str, databases.Rows]

@@ -190,7 +190,7 @@ class ItemRun:
         self.items.enqueue(TOPIC, [NewItem(key, versions[key]) for key in keys])
         yield keys
 
-    def land(self, keys: Sequence[str]) -> Mapping[str, str]:
+    def write_batch(self, keys: Sequence[str]) -> Mapping[str, str]:
         """Run all that is due, in a run of Dagster's; return what became of the items."""
 
         @dg.asset

@@ -75,7 +75,7 @@ MAX_REJECT_RATIO = 0.1
 PATIENCE_SECONDS = 120
 
 LARGE = 100
-"""A week has more rows, and lands in ranges of a fourth of it."""
+"""A week has more rows, and loads in ranges of a fourth of it."""
 
 
 WORKERS, WORKER_BYTES = 2, 512 * MIB
@@ -122,7 +122,7 @@ def load_keys(job: Job, points: Points) -> Iterator[str]:
     """Load pieces through the product's own surface; say of each what came of it."""
     with OPENED[job.domain](job, points) as load:
         for taken in load.batches(job.keys):
-            for ended in load.land(taken).values():
+            for ended in load.write_batch(taken).values():
                 is_error = isinstance(ended, OrchestrationError)
                 yield f"{type(ended).__name__}: {ended}" if is_error else str(ended)
 
@@ -136,7 +136,7 @@ def replay_keys(job: Job, points: Points) -> Iterator[str]:
             first = f"{finra_otc_weekly.name}:{key}#1"
             recorded = RecordedDeliveries(WEEKS, warehouse, store, first, allow_older=True)
             replay = _loader(job, recorded, warehouse, store)
-            yield str(replay.land(replay.take(key)))
+            yield str(replay.write_batch(replay.take(key)))
 
 
 def prepare_database(job: Job, _: Points) -> Iterator[str]:
@@ -173,7 +173,7 @@ def opened(job: Job, points: Points) -> Iterator[SingleItemLoad[Any, Any]]:
 
 @contextmanager
 def opened_prices(job: Job, points: Points) -> Iterator[PriceLoad]:
-    """Give a load of symbols that reports its points; it asks also for what is landed."""
+    """Give a load of symbols that reports its points; it asks also for what is loaded."""
     store = Captures(FolderStore(job.artifacts))
     with _client(job) as http, Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
         chart = YahooChart(

@@ -1,4 +1,4 @@
-"""Pieces that are struck one after the other, each until a clean run has landed it."""
+"""Pieces that are struck one after the other, each until a clean run has loaded it."""
 
 import re
 from collections import Counter

@@ -184,7 +184,7 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 def landed_count(url: str) -> int:
-    """Return how many landings there are, 0 before there are tables."""
+    """Return how many loads there are, 0 before there are tables."""
     if not databases.has_table(url, landings.name):
         return 0
     return databases.rows(url, select(func.count()).select_from(landings))[0][0]

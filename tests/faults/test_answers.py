@@ -1,4 +1,4 @@
-"""A source that does not answer as it should: nothing is published, and the next load lands.
+"""A source that does not answer as it should: nothing is published, and the next load loads.
 
 Of each domain, with small limits. What one says of each such answer in full is in
 `tests/resources/test_bad_answers.py` and `test_prices_sources.py`.
@@ -84,8 +84,8 @@ def test_a_bad_response_publishes_nothing_and_the_next_load_does(
         assert published(place) == before
         assert not outcome.startswith((pipeline.restated, pipeline.unchanged)), outcome
         spoilt.is_ill = False
-        (landed,) = loaded(place.job(ill.url, 0))
-        assert "added" in landed
+        (ended,) = loaded(place.job(ill.url, 0))
+        assert "added" in ended
         loaded(alone.job(ill.url, 0))
     assert published(place) == published(alone)
     check_same_rows(known(place), known(alone))

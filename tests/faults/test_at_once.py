@@ -1,4 +1,4 @@
-"""Many processes load the same piece at the same moment: one lands it, the others report so."""
+"""Many processes load the same piece at the same moment: one loads it, the others report so."""
 
 import pytest
 from sqlalchemy import text

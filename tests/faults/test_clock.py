@@ -1,4 +1,4 @@
-"""The clock jumps between two landings of a week; what was known when stays in order."""
+"""The clock jumps between two loads of a week; what was known when stays in order."""
 
 import itertools
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ JUMPS = {
     "clock set forward a year": [YEAR, DAY],
     "clock set forward a year and back": [YEAR, -YEAR, DAY],
 }
-"""Moves of the clock before each landing but the first."""
+"""Moves of the clock before each load but the first."""
 
 INVERTED = text("SELECT count(*) FROM finra_otc_weekly_history WHERE known_from >= known_to")
 
@@ -42,23 +42,25 @@ def test_what_was_known_when_stays_in_order_when_the_clock_jumps(fault, database
     place = Place.prepared(database, tmp_path / "place", server(database))
     with Warehouse(place.url, clock=clock) as warehouse:
         partition_loader = PartitionLoader(warehouse, tmp_path / "artifacts")
-        landed = [
-            partition_loader.land(row("AAA", share_quantity=0), row("BBB"), version="v0").known_from
+        loaded = [
+            partition_loader.write_batch(
+                row("AAA", share_quantity=0), row("BBB"), version="v0"
+            ).known_from
         ]
         for number, jump in enumerate(JUMPS[fault.name], start=1):
             clock.at += jump
             changed = row("AAA", share_quantity=number)
-            landing = partition_loader.land(changed, row("BBB"), version=f"v{number}")
-            landed.append(landing.known_from)
-        assert landed == sorted(set(landed))
-        for number, at in enumerate(landed):
+            landing = partition_loader.write_batch(changed, row("BBB"), version=f"v{number}")
+            loaded.append(landing.known_from)
+        assert loaded == sorted(set(loaded))
+        for number, at in enumerate(loaded):
             assert shares_as_of(partition_loader, at) == {"AAA": number, "BBB": 100}
             assert shares_as_of(partition_loader, at - MICROSECOND).get("AAA") == (
                 number - 1 if number else None
             )
         assert partition_loader.rows(
             finra_otc_weekly_history, "share_quantity", "known_from", "known_to"
-        ) == [(number, *known) for number, known in enumerate(itertools.pairwise(landed))]
+        ) == [(number, *known) for number, known in enumerate(itertools.pairwise(loaded))]
     assert rows(place.url, INVERTED) == [(0,)]
     place.forget()
 

@@ -1,4 +1,4 @@
-"""A load that is killed leaves nothing half done, wherever it was, and a clean run lands it."""
+"""A load that is killed leaves nothing half done, wherever it was, and a clean run loads it."""
 
 import itertools
 

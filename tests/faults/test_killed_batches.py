@@ -1,4 +1,4 @@
-"""Pieces that land together do so whole or not at all, wherever their load is killed."""
+"""Pieces that load together do so whole or not at all, wherever their load is killed."""
 
 import pytest
 from sqlalchemy import text

@@ -1,7 +1,7 @@
 """A gateway that is killed between the commit and the answer: the sender repeats, and there is one.
 
 Also what is killed while many deliver: what was acknowledged is there. And a run that is killed
-while it lands deliveries: the next one lands each of them once.
+while it loads deliveries: the next one loads each of them once.
 """
 
 import socket
@@ -136,9 +136,9 @@ def test_claims_of_a_killed_run_are_loaded_once(tmp_path, when):
     program = programs.start(state_dir, "tests.faults.webhook_run", when)
     _, error = program.communicate(timeout=programs.PATIENCE_SECONDS)
     assert program.returncode == -9, error
-    is_landed = when == "after"
+    is_loaded = when == "after"
     assert databases.rows(url, select(func.count()).select_from(landings)) == [
-        (len(ids) if is_landed else 0,)
+        (len(ids) if is_loaded else 0,)
     ]
     with Warehouse(url, clock=Clock()) as warehouse:
         items = open_delivery_items(warehouse, Clock())
@@ -147,7 +147,7 @@ def test_claims_of_a_killed_run_are_loaded_once(tmp_path, when):
         )
         run = load_due(warehouse, Clock(), FolderStore(state_dir / "artifacts"), "git")
     found = metadata_by_partition(run)["webhooks"][None]
-    landed_count = 0 if is_landed else len(ids)
+    landed_count = 0 if is_loaded else len(ids)
     assert (found["deliveries_count"], found["landed_count"]) == (landed_count, landed_count)
     assert databases.rows(url, select(inbox_states.c.state).distinct()) == [("done",)]
     for table in (events_webhooks.c.delivery_id, captures.c.partition_key, landings.c.group_id):

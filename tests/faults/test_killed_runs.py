@@ -1,4 +1,4 @@
-"""A Dagster run that is killed is known to be dead, and the next run lands and records its week."""
+"""A Dagster run that is killed is known to be dead, and the next run loads and records its week."""
 
 import pytest
 from sqlalchemy import func, select

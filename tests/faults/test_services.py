@@ -93,7 +93,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Expected:
 def tables(url: str) -> Mapping[str, databases.Rows]:
     """Return every table's rows, but for those of runs, and for the audits that only warn.
 
-    They compare a week with those that were landed before it, and a week that is retried
+    They compare a week with those that were loaded before it, and a week that is retried
     comes after others.
     """
     found = {
@@ -188,15 +188,15 @@ def test_the_ledger_and_alerts_are_complete_although_the_daemon_was_killed_durin
 
 
 def assert_alerts_are_complete(url: str, received: Sequence[str]) -> None:
-    """Each alert was received once, none reports what has landed since, and each week once."""
+    """Each alert was received once, none reports what has loaded since, and each week once."""
     alert = operations_alerts.c
     alerts = databases.rows(url, select(alert.kind, alert.state, alert.title, alert.partitions))
     # An alert of a failed run may stay open for a check that it reports as well.
     left = databases.rows(url, select(alert.open_problems).where(alert.state == "open"))
     assert [kind for (each,) in left for kind, *_ in json.loads(each) if kind in OF_FAILURE] == []
     assert sorted(received) == sorted(title for _, _, title, _ in alerts)
-    landed = [key for kind, *_, keys in alerts if kind == "landed" for key in json.loads(keys)]
-    assert sorted(landed) == sorted(PARTITIONS)
+    loaded = [key for kind, *_, keys in alerts if kind == "landed" for key in json.loads(keys)]
+    assert sorted(loaded) == sorted(PARTITIONS)
 
 
 def ledger(url: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A load is stopped while another process lands the same piece; then it goes on."""
+"""A load is stopped while another process loads the same piece; then it goes on."""
 
 from dataclasses import replace
 
@@ -42,8 +42,8 @@ def test_a_stopped_load_cannot_commit_over_a_later_load(
     stopped.wait_until_stopped()
     publisher.put(0, "B")
     newer = place.job(source, 0)
-    (landed,) = loaded(newer)
-    assert landed.startswith(pipeline.restated)
+    (ended,) = loaded(newer)
+    assert ended.startswith(pipeline.restated)
     stopped.go_on()
     (outcome,) = stopped.answer()
     assert outcome == (
@@ -75,8 +75,8 @@ def test_a_load_that_waits_for_a_stopped_one_reports_and_commits(
     assert outcome.startswith("TransientError: the database did not do what was asked\n")
     assert LOCKED[database] in outcome
     stopped.go_on()
-    (landed,) = stopped.answer()
-    assert landed.startswith(pipeline.added)
+    (ended,) = stopped.answer()
+    assert ended.startswith(pipeline.added)
     assert loaded(hasty.job(source, 0)) == [pipeline.unchanged]
     check_nothing_is_left(place)
     place.forget()

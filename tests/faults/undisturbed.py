@@ -19,7 +19,7 @@ class Undisturbed:
     Attributes:
         pipeline: Whose loads they are.
         count: The number of pieces.
-        before: The database in which some of them are landed; not to be changed.
+        before: The database in which some of them are loaded; not to be changed.
         outcomes: What came of each load.
         points: How many points a load of a piece passes, by situation and size.
     """
@@ -44,9 +44,9 @@ def undisturbed(
 ) -> Undisturbed:
     """Load ``count`` pieces into a database that stays as it is then, and on in a copy of it."""
     before = Place.prepared(database, folder / "before", server, pipeline)
-    landed = [number for number in range(count) if situation_of(number) != "new"]
+    present = [number for number in range(count) if situation_of(number) != "new"]
     with FaultyServer(pipeline.source(count)) as source:
-        loaded(before.job(source.url, *landed))
+        loaded(before.job(source.url, *present))
     after = before.copy(folder / "after")
     outcomes: list[str] = []
     points: dict[tuple[str, bool], int] = {}

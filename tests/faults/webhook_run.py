@@ -1,4 +1,4 @@
-"""A run that lands webhook deliveries as a program, which is killed in its transaction or after."""
+"""A run that loads webhook deliveries as a program, which is killed in its transaction or after."""
 
 import os
 import signal

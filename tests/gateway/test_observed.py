@@ -64,9 +64,9 @@ def test_an_objective_without_data_has_a_state_and_no_burn_rate(warehouse, clien
 def test_each_domain_has_its_staleness_and_one_state(warehouse, client):
     tower = {"window_hours": 24, "asset": "", "looked_at": now()}
     with warehouse.writing() as connection:
-        landed = {"last_landed_at": now() - 5 * HOUR, "success_share": 0.5}
+        loaded = {"last_landed_at": now() - 5 * HOUR, "success_share": 0.5}
         connection.execute(
-            filled(operations_control_tower, **tower, domain="finra", state="stale", **landed)
+            filled(operations_control_tower, **tower, domain="finra", state="stale", **loaded)
         )
         connection.execute(
             filled(operations_control_tower, **tower, domain="saas", state="healthy")

@@ -13,9 +13,9 @@ STATUSES = """{assetNodeOrError(assetKey: {path: ["letter_weeks"]}) {... on Asse
 
 def test_the_status_is_by_the_first_dimension_and_then_by_ranges_of_time(login_client: LoginClient):
     for week in ("2026-01-04", "2026-01-11", "2026-01-18"):
-        landed(login_client, f"a|{week}")
-    landed(login_client, "b|2026-01-11")
-    landed(login_client, "b|2026-02-01")
+        loaded(login_client, f"a|{week}")
+    loaded(login_client, "b|2026-01-11")
+    loaded(login_client, "b|2026-02-01")
     answer = login_client.graphql(STATUSES, key=login_client.keys[Role.VIEWER]).json
     found = answer["data"]["assetNodeOrError"]["assetPartitionStatuses"]
     assert found["primaryDimensionName"] == "letter"
@@ -30,7 +30,7 @@ def test_the_status_is_by_the_first_dimension_and_then_by_ranges_of_time(login_c
     ]
 
 
-def landed(login_client: LoginClient, partition: str) -> None:
+def loaded(login_client: LoginClient, partition: str) -> None:
     login_client.instance.report_runless_asset_event(
         dg.AssetMaterialization("letter_weeks", partition=partition)
     )

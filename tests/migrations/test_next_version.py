@@ -166,8 +166,8 @@ def check(connection: Connection, metadata: MetaData, views: dict[str, View[Any]
 @pytest.mark.slow
 def test_a_version_makes_what_is_declared_keeps_the_rows_and_can_be_undone(migrated, tmp_path):
     partition_loader = PartitionLoader(migrated, tmp_path / "store")
-    partition_loader.land(row("AAA"), row("BBB"))
-    partition_loader.land(row("AAA", share_quantity=7))
+    partition_loader.write_batch(row("AAA"), row("BBB"))
+    partition_loader.write_batch(row("AAA", share_quantity=7))
     before = rows(migrated)
     metadata, views = changed()
     written = write("many_changes", tmp_path, metadata, views)
@@ -230,7 +230,7 @@ def test_an_earlier_database_is_refused_until_it_is_upgraded_in_place(
 @pytest.mark.slow_after_first
 def test_a_planned_upgrade_names_changes_and_rows_and_writes_nothing(migrated, tmp_path):
     partition_loader = PartitionLoader(migrated, tmp_path / "store")
-    partition_loader.land(row("AAA"), row("BBB"))
+    partition_loader.write_batch(row("AAA"), row("BBB"))
     before = rows(migrated)
     plan = migrated.plan_upgrade()
     assert (plan.is_any, plan.seconds, plan.additional_bytes) == (False, 0, 0)
@@ -269,8 +269,8 @@ def test_a_planned_upgrade_names_changes_and_rows_and_writes_nothing(migrated, t
 @pytest.mark.slow
 def test_a_pending_version_that_is_killed_leaves_all_rows_and_is_repeated(migrated, tmp_path):
     partition_loader = PartitionLoader(migrated, tmp_path / "store")
-    partition_loader.land(row("AAA"), row("BBB"))
-    partition_loader.land(row("AAA", share_quantity=7))
+    partition_loader.write_batch(row("AAA"), row("BBB"))
+    partition_loader.write_batch(row("AAA", share_quantity=7))
     before, folder = rows(migrated), tmp_path / "versions"
     folder.mkdir()
     write("many_changes", folder, *changed())

@@ -110,7 +110,7 @@ def test_a_stored_dump_of_postgresql_keeps_its_rows_and_goes_on_loading(
         )
         assert read_all_rows(warehouse, OWN) == before
         loader = PartitionLoader(warehouse, tmp_path / "store", week_start=MONDAY)
-        loader.land(row("NEW", share_quantity=7), version="a later one")
+        loader.write_batch(row("NEW", share_quantity=7), version="a later one")
         shown = answer_as_of(warehouse, warehouse._clock.now())
         check_fences(warehouse)
     assert ["T1", "NEW", "XATS", "7.000000", "2025-12-01"] in shown
@@ -167,7 +167,7 @@ def test_a_backup_of_before_the_upgrade_brings_the_stored_rows_back(stored, tmp_
     backup = files.dump(write, tmp_path)
     with open_file(stored) as warehouse:
         warehouse.upgrade(holds="real")
-        PartitionLoader(warehouse, tmp_path / "store", week_start=MONDAY).land(row("NEW"))
+        PartitionLoader(warehouse, tmp_path / "store", week_start=MONDAY).write_batch(row("NEW"))
     assert read_rows(stored, columns) != before
     stored.unlink()
     files.restore(backup, lambda part: iter([parts[part.name]]))
@@ -201,7 +201,7 @@ def test_a_stored_database_goes_on_loading(stored, tmp_path):
     with open_file(stored) as warehouse:
         warehouse.upgrade(holds="real")
         loader = PartitionLoader(warehouse, tmp_path / "store", week_start=MONDAY)
-        loader.land(row("NEW", share_quantity=7), version="a later one")
+        loader.write_batch(row("NEW", share_quantity=7), version="a later one")
         shown = answer_as_of(warehouse, warehouse._clock.now())
         check_fences(warehouse)
     assert ["T1", "NEW", "XATS", "7.000000", "2025-12-01"] in shown

@@ -92,7 +92,7 @@ class Loading:
     def load(self, declared, day=DAY):
         """Load a partition from its source."""
         with self.from_source(declared) as loader:
-            return loader.land(loader.take(day))
+            return loader.write_batch(loader.take(day))
 
     def replay(self, declared, day=DAY, max_reject_ratio=0, **options):
         """Load a partition from what was captured of it."""
@@ -101,7 +101,7 @@ class Loading:
             lambda dataset: RecordedDeliveries(dataset, self.warehouse, self.store, **options),
             max_reject_ratio,
         )
-        return loader.land(loader.take(day))
+        return loader.write_batch(loader.take(day))
 
     def rows(self, declared, *names):
         """Return the loaded rows, of some columns."""

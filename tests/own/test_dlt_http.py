@@ -9,7 +9,7 @@ import pytest
 from dlt.sources.rest_api import rest_api_source
 
 from orchestration_project import Daily, Field, decimal, dlt_source
-from orchestration_project.engine.warehouse import HeldBackError
+from orchestration_project.engine.warehouse import QuarantinedError
 from orchestration_project.errors import (
     ConfigurationError,
     SourceError,
@@ -332,7 +332,7 @@ def test_a_day_that_the_source_lacks_is_not_published(loading, shop):
 def test_a_required_column_that_ends_in_the_middle_quarantines(loading, shop):
     declared = orders(shop)
     shop.faults[2] = page([{"nom": "C"}])
-    with pytest.raises(HeldBackError, match="quarantined"):
+    with pytest.raises(QuarantinedError, match="quarantined"):
         loading.load(declared)
     assert loading.rows(declared) == []
 

@@ -158,14 +158,14 @@ def test_of_two_partitions_that_start_from_one_state_one_is_loaded(loading, tabl
         taken = [first.take(DAY), second.take(NEXT_DAY)]
         ended = {}
 
-        def land(loader, day, batch):
+        def write_batch(loader, day, batch):
             try:
-                ended[day] = loader.land(batch)
+                ended[day] = loader.write_batch(batch)
             except SupersededError as error:
                 ended[day] = error
 
         threads = [
-            threading.Thread(target=land, args=load)
+            threading.Thread(target=write_batch, args=load)
             for load in zip((first, second), (DAY, NEXT_DAY), taken, strict=True)
         ]
         for thread in threads:

@@ -158,9 +158,9 @@ def test_of_two_loads_that_start_from_one_state_one_is_loaded(shop, api):
     with ExitStack() as stack:
         first, second = (stack.enter_context(shop.from_source(declared)) for _ in range(2))
         taken = [first.take(DAY), second.take(NEXT_DAY)]
-        first.land(taken[0])
+        first.write_batch(taken[0])
         with pytest.raises(SupersededError):
-            second.land(taken[1])
+            second.write_batch(taken[1])
     assert {day for day, _ in shop.days(declared)} == {DAY}
 
 

@@ -18,7 +18,7 @@ from orchestration_project.engine.warehouse.chain_checking import (
     find_unknown_chains,
 )
 from orchestration_project.engine.warehouse.chaining import read_chain_heads
-from orchestration_project.engine.warehouse.delivery import HeldBackError, build_latest_group
+from orchestration_project.engine.warehouse.delivery import QuarantinedError, build_latest_group
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.schema import HISTORY, METADATA, OWN
 from orchestration_project.tables.spine import (
@@ -106,7 +106,7 @@ def files(request, tmp_path, prepared):
         made.declare_as("pieces")
         for day in DAYS:
             made.write(day, f"Ann,{int(day[-2:])}", "Bob,2")
-        with pytest.raises(HeldBackError):
+        with pytest.raises(QuarantinedError):
             made.write(DAY, "Ann,50", "Bob,many")
         made.replay(made.declared, DAY, max_reject_ratio=1)
         assert made.problems("pieces") == []

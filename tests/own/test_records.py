@@ -238,8 +238,8 @@ def test_what_a_function_reads_is_not_counted():
 def test_a_number_of_rows_outside_its_limits_holds_a_delivery_back():
     declared = dataset(checks=[row_count(min=2, max=3)])
     two, four = b"name\nA\nB\n", b"name\nA\nB\nC\nD\n"
-    assert not read(declared, two).is_held_back
-    assert read(declared, four).is_held_back
+    assert not read(declared, two).is_quarantined
+    assert read(declared, four).is_quarantined
     failed = [audit for audit in read(declared, four).audits if audit.outcome == "failed"]
     assert [(audit.expected, audit.found) for audit in failed] == [("2 to 3 rows", "4")]
 

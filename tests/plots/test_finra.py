@@ -20,14 +20,14 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def activity(weeks: int, *, gaps: bool = False, symbol: str = "AAA") -> Activity:
     """Return figures of so many weeks, every third of them missing if there are ``gaps``."""
-    landed = [NEWEST - timedelta(weeks=ago) for ago in range(weeks) if not (gaps and ago % 3 == 1)]
-    keys = [(week, tier, market) for week in landed for tier in TIERS for market in MARKETS]
-    indices = [(week, tier, 0.1, 0.2 + week.day / 100) for week in landed for tier in TIERS]
+    loaded = [NEWEST - timedelta(weeks=ago) for ago in range(weeks) if not (gaps and ago % 3 == 1)]
+    keys = [(week, tier, market) for week in loaded for tier in TIERS for market in MARKETS]
+    indices = [(week, tier, 0.1, 0.2 + week.day / 100) for week in loaded for tier in TIERS]
     symbols = [(symbol, "T1", "A & B <Inc.>", 10**9 - n, n, 0.1) for n in range(10)]
     venues = [(f"V{n}", f"Venue {n} LLC", 10**9, 5, 0.05) for n in range(10)]
     return Activity(
         made_of="x",
-        weeks=weeks_between(landed),
+        weeks=weeks_between(loaded),
         traded=pl.DataFrame(
             [(*key, 1234567890 + 7**10 * key[0].day, 10**6 + key[0].day) for key in keys],
             ["week_start", "tier", "market", "share_quantity", "trade_count"],

@@ -44,17 +44,17 @@ def test_the_days_without_a_price_are_drawn_and_neighbours_are_one_bar():
 
 
 def test_days_that_were_never_requested_stay_blank():
-    landed = pl.DataFrame([("AAA", DAYS[0])], ["symbol", "trade_date"], orient="row")
+    loaded = pl.DataFrame([("AAA", DAYS[0])], ["symbol", "trade_date"], orient="row")
     january = date(2026, 1, 1)
-    svg = coverage(["AAA", "BBB"], DAYS, landed, {("AAA", january)})
+    svg = coverage(["AAA", "BBB"], DAYS, loaded, {("AAA", january)})
     # one bar of the price, one of the other days of January
     assert (svg.count(UP.encode()), svg.count(DOWN.encode())) == (1, 1)
-    assert DOWN.encode() not in coverage(["AAA", "BBB"], DAYS, landed, set())
+    assert DOWN.encode() not in coverage(["AAA", "BBB"], DAYS, loaded, set())
 
 
 def test_symbols_beside_their_days_are_as_wide_as_the_place_there_is():
-    landed = pl.DataFrame([("WWWWWW.WS", DAYS[0])], ["symbol", "trade_date"], orient="row")
-    shown = texts(coverage(["WWWWWW.WS", "M" * 30], DAYS, landed, is_synthetic=True))
+    loaded = pl.DataFrame([("WWWWWW.WS", DAYS[0])], ["symbol", "trade_date"], orient="row")
+    shown = texts(coverage(["WWWWWW.WS", "M" * 30], DAYS, loaded, is_synthetic=True))
     assert {"WWWWWW.WS", "SYNTHETIC DATA"} <= shown
     [cut] = [text for text in shown if text.startswith("MMM")]
     assert cut.endswith("…")

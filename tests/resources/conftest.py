@@ -1,4 +1,4 @@
-"""Fixtures of tests of resources: an empty database of either kind, and the way to land in it."""
+"""Fixtures of tests of resources: an empty database of either kind, and the way to load in it."""
 
 import sqlite3
 from collections.abc import Callable, Iterator

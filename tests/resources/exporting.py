@@ -49,10 +49,10 @@ class Installation:
     def declared(self):
         return read_exports(self.text, is_valid_cron_string)
 
-    def land(self, *rows: dict[str, Any], version: str | None = None) -> None:
+    def write_batch(self, *rows: dict[str, Any], version: str | None = None) -> None:
         """Load rows an hour later than before, and let another hour pass."""
         self.clock.at += AN_HOUR
-        self.partition_loader.land(*rows, version=version or self.clock.at.isoformat())
+        self.partition_loader.write_batch(*rows, version=version or self.clock.at.isoformat())
         self.clock.at += AN_HOUR
 
     def export(self, name: str = "weekly") -> ExportResult:

@@ -18,7 +18,7 @@ from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.rules import Audit, Validated
 from orchestration_project.engine.warehouse import (
-    HeldBackError,
+    QuarantinedError,
     ScopeState,
     SupersededError,
     ValidatedBatch,
@@ -39,7 +39,7 @@ from tests.resources.weeks import (
 
 TIERS = ("T1", "T2", "OTCE")
 MAX_STATEMENTS = 15
-"""A landing takes about as many; with more, nothing interrupts it."""
+"""A load takes about as many; with more, nothing interrupts it."""
 
 
 class InterruptedLandingError(Exception):
@@ -76,31 +76,31 @@ class Histories:
     def restate(self, tier: str, number: int) -> None:
         source = self.sources[tier]
         source.shares, source.version = number, source.version + 1
-        self._land(tier)
+        self._write_pages(tier)
 
     def repeat(self, tier: str, _: int) -> None:
-        self._land(tier)
+        self._write_pages(tier)
 
     def touch(self, tier: str, number: int) -> None:
         """Change what is metadata, alone."""
         self.sources[tier].updated = number
         self.sources[tier].version += 1
-        self._land(tier)
+        self._write_pages(tier)
 
     def apply_new_rules(self, tier: str, _: int) -> None:
         self.sources[tier].rules += 1
-        self._land(tier)
+        self._write_pages(tier)
 
     def warn(self, tier: str, _: int) -> None:
-        self._land(tier, [PASSED, WARNED])
+        self._write_pages(tier, [PASSED, WARNED])
 
     def skip_audits(self, tier: str, _: int) -> None:
-        self._land(tier, [])
+        self._write_pages(tier, [])
 
     def quarantine(self, tier: str, _: int) -> None:
         self.sources[tier].version += 1
-        with suppress(HeldBackError):
-            self._land(tier, [FAILED])
+        with suppress(QuarantinedError):
+            self._write_pages(tier, [FAILED])
 
     def refuse(self, tier: str, _: int) -> None:
         own = self._own(tier)
@@ -111,11 +111,11 @@ class Histories:
         token = own.target().token
         target = own.target(token - number if 0 < number <= token else token + 1)
         with suppress(SupersededError):
-            own.land(*self.sources[tier].rows, target=target)
+            own.write_batch(*self.sources[tier].rows, target=target)
 
     def replay(self, tier: str, number: int) -> None:
         source = replace(self.sources[tier], shares=number, version=1)
-        self._own(tier).land(
+        self._own(tier).write_batch(
             *source.rows,
             version="v1",
             rule_version=f"{source.rules}",
@@ -126,7 +126,7 @@ class Histories:
     def land_part(self, tier: str, number: int) -> None:
         """Land one market of the partition."""
         self.sources[tier].shares = number
-        self._land(tier, scope={"market": ("ATS",)})
+        self._write_pages(tier, scope={"market": ("ATS",)})
 
     def land_together(self, tier: str, number: int) -> None:
         """Land all in one transaction: one of them is quarantined, and one may come too late."""
@@ -135,21 +135,23 @@ class Histories:
         batches = [
             self._batch(tier, verdicts.get(tier, [PASSED]), late=tier == late) for tier in TIERS
         ]
-        self.partition_loader.warehouse.land_all(batches)
+        self.partition_loader.warehouse.load_batches(batches)
 
     def interrupt(self, tier: str, number: int) -> None:
-        """Have a landing of all of them fail at a statement."""
+        """Have a load of all of them fail at a statement."""
         self.sources[tier].shares += 1
         batches = [self._batch(tier, [PASSED]) for tier in TIERS]
         with suppress(InterruptedLandingError), failing_at(number % MAX_STATEMENTS + 1):
-            self.partition_loader.warehouse.land_all(batches)
+            self.partition_loader.warehouse.load_batches(batches)
 
     def _own(self, tier: str) -> PartitionLoader:
         return replace(self.partition_loader, tier=tier)
 
-    def _land(self, tier: str, verdicts: Sequence[Audit] = (PASSED,), **delivery: Any) -> None:
+    def _write_pages(
+        self, tier: str, verdicts: Sequence[Audit] = (PASSED,), **delivery: Any
+    ) -> None:
         source = self.sources[tier]
-        self._own(tier).land(
+        self._own(tier).write_batch(
             *source.rows,
             audits=verdicts,
             version=f"v{source.version}",
@@ -237,12 +239,12 @@ def _changes(warehouse: Warehouse, table: Table) -> dict[str, int]:
     found: dict[str, int] = {}
     rules: dict[str, str] = {}
     with warehouse.reading() as connection:
-        landed = connection.execute(
+        loaded = connection.execute(
             select(own.partition_key, own.group_id, own.change_cause, own.rule_version)
             .where(own.table_name == table.name)
             .order_by(own.landed_at)
         ).all()
-    for key, group, cause, rule in landed:
+    for key, group, cause, rule in loaded:
         if cause != "none" or rules.get(key) != rule:
             found[key] = int(group.rpartition("#")[2])
         rules[key] = rule
@@ -259,8 +261,8 @@ def _known_versions(warehouse: Warehouse, table: Table) -> dict[str, set[str]]:
         )
         for key, version in audited:
             known.setdefault(key, set()).add(version)
-    for key, landed in _latest_landings(warehouse, table).items():
-        known.setdefault(key, set()).add(landed["source_version"])
+    for key, loaded in _latest_landings(warehouse, table).items():
+        known.setdefault(key, set()).add(loaded["source_version"])
     return known
 
 
@@ -317,9 +319,9 @@ def _first_landings(warehouse: Warehouse, table: Table) -> dict[str, datetime]:
 
 def _first_landings_of_fences(warehouse: Warehouse, table: Table) -> dict[str, datetime]:
     own = fences.c
-    is_landed = own.first_landed_at.is_not(None)
+    is_loaded = own.first_landed_at.is_not(None)
     statement = select(own.scope_key, own.first_landed_at)
-    return _by_key(warehouse, statement.where(own.table_name == table.name, is_landed))
+    return _by_key(warehouse, statement.where(own.table_name == table.name, is_loaded))
 
 
 def _by_key(warehouse: Warehouse, statement: Select[Any, Any]) -> dict[str, datetime]:

@@ -1,4 +1,4 @@
-"""Weeks of all tiers landed, and all tables derived of them as runs do."""
+"""Weeks of all tiers loaded, and all tables derived of them as runs do."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
@@ -20,10 +20,10 @@ WEEKS = tuple(MONDAY + timedelta(weeks=number) for number in range(-6, 1))
 def land_week(
     partition_loader: PartitionLoader, tier: str, week: date, rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Land rows as the delivery of a week and tier; each run of a test lands another version."""
+    """Land rows as the delivery of a week and tier; each run of a test loads another version."""
     of_week = PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier, week)
     version = str(of_week.target().token)
-    of_week.land(*(row(**fields) for fields in rows), version=version)
+    of_week.write_batch(*(row(**fields) for fields in rows), version=version)
 
 
 def derive(partition_loader: PartitionLoader, weeks: Sequence[date]) -> None:
@@ -32,7 +32,7 @@ def derive(partition_loader: PartitionLoader, weeks: Sequence[date]) -> None:
     for tables, wanted in ((WINDOWS, keys), (TIER_WEEKS, [str(week) for week in weeks])):
         for key in wanted:
             load = DerivedLoad(tables, partition_loader.warehouse, wanted)
-            load.land(load.take(key))
+            load.write_batch(load.take(key))
 
 
 def read(warehouse: Warehouse, table: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Random histories of a partition: what is landed, and a model that knows what was true when."""
+"""Random histories of a partition: what is loaded, and a model that knows what was true when."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from orchestration_project.domains.finra.tables.weekly import (
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.warehouse.delivery import prepare
-from orchestration_project.engine.warehouse.landing import is_landed
+from orchestration_project.engine.warehouse.landing import is_loaded
 from orchestration_project.tables.catalogue import relation_as_of
 from tests.resources.weeks import (
     NOON,
@@ -138,8 +138,8 @@ class Model:
     kept: list[tuple[Any, ...]]
     before: Event | None = None
 
-    def land(self, event: Event, at: datetime) -> None:
-        """Take in a delivery that was landed at a moment."""
+    def write_batch(self, event: Event, at: datetime) -> None:
+        """Take in a delivery that was loaded at a moment."""
         cause = self._cause(event)
         state = event.state
         for symbol, (old, since) in self.known.items():
@@ -202,9 +202,9 @@ def check_history(
         if number % 2:  # either comes after the other, and after its like
             validated = in_ranges(validated)
         batch = prepare(target, delivery, validated)
-        if event.is_replay and is_landed(state, batch):
+        if event.is_replay and is_loaded(state, batch):
             continue
-        model.land(event, partition_loader.warehouse.land(batch).known_from)
+        model.write_batch(event, partition_loader.warehouse.write_batch(batch).known_from)
     _check_moments(partition_loader, model)
 
 

@@ -75,7 +75,7 @@ class Metered(PriceFiles):
 
 
 class PriceLoader:
-    """Writes files of prices, loads them, and looks at what is landed."""
+    """Writes files of prices, loads them, and looks at what is loaded."""
 
     def __init__(self, warehouse: Warehouse, folder: Path, clock: StoppedClock) -> None:
         self.warehouse, self.clock, self.folder = warehouse, clock, folder / "prices"
@@ -100,7 +100,7 @@ class PriceLoader:
         load = self.loading(*symbols, full=full, force=force)
         ended: dict[str, LoadedPrices | OrchestrationError] = {}
         for taken in load.batches(load.pieces(months)):
-            ended |= load.land(taken)
+            ended |= load.write_batch(taken)
         return ended
 
     def loading(self, *symbols: str, full: bool = False, force: bool = False) -> PriceLoad:
@@ -132,7 +132,7 @@ class PriceLoader:
         }
 
     def closes(self, symbol: str) -> dict[date, float]:
-        """Return what is landed of a symbol."""
+        """Return what is loaded of a symbol."""
         statement = select(prices_daily).where(prices_daily.c.symbol == symbol)
         rows = self.warehouse.frame(statement, prices_daily)
         return {row["trade_date"]: row["close"] / 1e6 for row in rows.iter_rows(named=True)}

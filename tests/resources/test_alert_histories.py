@@ -77,13 +77,13 @@ class History:
     def run(self, outcomes: dict[Unit, bool]) -> None:
         """Have a run end, which is looked at twice."""
         self.runs += 1
-        landed = frozenset(unit for unit, lands in outcomes.items() if lands)
+        loaded = frozenset(unit for unit, lands in outcomes.items() if lands)
         run = EndedRun(
             f"run {self.runs}",
             f"job {self.runs}",
-            "success" if len(landed) == len(outcomes) else "failure",
+            "success" if len(loaded) == len(outcomes) else "failure",
             wanted=frozenset(outcomes),
-            landed=landed,
+            loaded=loaded,
         )
         words = partial(run_messages, run, links=self.links)
         for _ in range(2):

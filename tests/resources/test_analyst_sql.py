@@ -69,9 +69,9 @@ BOTH = pytest.mark.parametrize("queries", ["sqlite", "postgresql"], indirect=Tru
 @BOTH
 def test_tables_of_a_query_have_the_rows_that_were_known_at_its_moment(queries, clock):
     partition_loader, ask = queries
-    partition_loader.land(row("AAA"), row("BBB"))
+    partition_loader.write_batch(row("AAA"), row("BBB"))
     clock.at += HOUR
-    partition_loader.land(row("AAA", share_quantity=200), row("CCC"), version="v2")
+    partition_loader.write_batch(row("AAA", share_quantity=200), row("CCC"), version="v2")
     assert ask(SHARES).rows() == [("AAA", 200), ("CCC", 100)]
     assert ask(SHARES, as_of=NOON).rows() == [("AAA", 100), ("BBB", 100)]
     assert ask(SHARES, as_of=NOON + HOUR).rows() == [("AAA", 200), ("CCC", 100)]
@@ -110,7 +110,7 @@ def file(tmp_path: Path, clock: StoppedClock, prepared: Prepared) -> Path:
     with Warehouse(prepared.sqlite(file), clock=clock) as warehouse:
         warehouse.prepare(holds="real")
         rows = [row(f"S{number}", trade_count=number) for number in range(1, 6)]
-        PartitionLoader(warehouse, tmp_path / "artifacts").land(*rows)
+        PartitionLoader(warehouse, tmp_path / "artifacts").write_batch(*rows)
     return file
 
 

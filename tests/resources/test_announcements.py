@@ -16,18 +16,18 @@ from orchestration_project.engine.announcements import (
     settle_announcements,
 )
 from orchestration_project.engine.dataset import Announcement, LoadedPartition
-from orchestration_project.engine.warehouse import HeldBackError, SupersededError
+from orchestration_project.engine.warehouse import QuarantinedError, SupersededError
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.tables.spine import pending_announcements
 from tests.resources.weeks import FAILED, LIMITS, NOON, PartitionLoader, known, row
 from tests.test_known import ASSET, ended, report_materialization
 
 
-def land(partition_loader, *rows, **how):
+def write_batch(partition_loader, *rows, **how):
     """Land rows as the loader does, with what is to be announced of them."""
     week = PARTITIONING.partition_of(partition_loader.partition_key, today=NOON.date())
     dataset = Announcements(partition_loader.warehouse, WeeklyDataset(limits=LIMITS), known)
-    return partition_loader.land(
+    return partition_loader.write_batch(
         *rows, recorder=lambda target, delivery: dataset.recorder(target, week, delivery), **how
     )
 
@@ -38,18 +38,18 @@ def pending(partition_loader):
     ).to_dicts()
 
 
-def loaded(landed=None, **more):
-    return LoadedPartition("api", "v1", {}, landed=landed, **more)
+def loaded(write_result=None, **more):
+    return LoadedPartition("api", "v1", {}, write_result=write_result, **more)
 
 
 def test_the_row_of_a_load_says_what_it_changed_and_is_there_with_its_rows(partition_loader):
-    landed = land(partition_loader, row("AAA"), row("BBB"))
+    loaded = write_batch(partition_loader, row("AAA"), row("BBB"))
     (found,) = pending(partition_loader)
     assert found == {
         "table_name": "finra_otc_weekly",
         "partition_key": partition_loader.partition_key,
-        "landed_at": landed.known_from,
-        "group_id": landed.group_id,
+        "landed_at": loaded.known_from,
+        "group_id": loaded.group_id,
         "change_cause": "first",
         "sentence": "New week landed: T1, week 2025-11-10: 2 rows of 2 symbols, 200 shares in 2 "
         "trades.",
@@ -65,14 +65,14 @@ def test_the_row_of_a_load_says_what_it_changed_and_is_there_with_its_rows(parti
 def test_what_is_not_loaded_has_no_row_and_a_load_without_a_change_an_empty_one(
     partition_loader, clock
 ):
-    with pytest.raises(HeldBackError):
-        land(partition_loader, row("AAA"), audits=[FAILED])
+    with pytest.raises(QuarantinedError):
+        write_batch(partition_loader, row("AAA"), audits=[FAILED])
     with pytest.raises(SupersededError):
-        land(partition_loader, row("AAA"), target=partition_loader.target(token=0))
+        write_batch(partition_loader, row("AAA"), target=partition_loader.target(token=0))
     assert pending(partition_loader) == []
-    land(partition_loader, row("AAA"))
+    write_batch(partition_loader, row("AAA"))
     clock.at += timedelta(days=1)
-    land(partition_loader, row("AAA"), version="v2")
+    write_batch(partition_loader, row("AAA"), version="v2")
     assert [
         (announcement["change_cause"], announcement["sentence"] == "")
         for announcement in pending(partition_loader)
@@ -84,7 +84,7 @@ def test_what_is_not_loaded_has_no_row_and_a_load_without_a_change_an_empty_one(
 
 @pytest.mark.slow_after_first
 def test_a_row_stays_small_however_much_a_load_changes(partition_loader):
-    land(
+    write_batch(
         partition_loader,
         *(row(f"S{number:05}", venue) for number in range(500) for venue in ("XA", "YA")),
     )
@@ -102,10 +102,10 @@ def test_rows_are_deleted_as_far_as_events_are_stored_those_of_other_partitions_
         PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="OTCE"),
     )
     done = {
-        loader.partition_key: loaded(land(loader, row("AAA")))
+        loader.partition_key: loaded(write_batch(loader, row("AAA")))
         for loader in (partition_loader, other)
     }
-    land(later, row("AAA"))
+    write_batch(later, row("AAA"))
     unchanged = {later.partition_key: loaded(known_from=clock.at)}
     settle = partial(settle_announcements, partition_loader.warehouse, finra_otc_weekly)
     ended(instance, "run", dg.DagsterRunStatus.STARTED)
@@ -125,9 +125,9 @@ def test_rows_are_deleted_as_far_as_events_are_stored_those_of_other_partitions_
 
 @pytest.mark.slow_after_first
 def test_late_announcements_are_deleted_and_newer_loads_stay(partition_loader, clock, instance):
-    landed_at = land(partition_loader, row("AAA")).known_from
+    landed_at = write_batch(partition_loader, row("AAA")).known_from
     clock.at += timedelta(days=1)
-    since = land(partition_loader, row("AAA"), row("BBB"), version="v2")
+    since = write_batch(partition_loader, row("AAA"), row("BBB"), version="v2")
     late = loaded(known_from=landed_at, changes=[Announcement("first", None, "")])
     ended(instance, "next", dg.DagsterRunStatus.STARTED)
     report_materialization(instance, "next", landed_at, partition=partition_loader.partition_key)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
-from orchestration_project.engine.warehouse import HeldBackError, Warehouse
+from orchestration_project.engine.warehouse import QuarantinedError, Warehouse
 from orchestration_project.engine.warehouse.recorded import read_parts
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.catalogue import tables
@@ -40,10 +40,12 @@ def test_another_database_loads_derives_and_keeps_evidence(opened, tmp_path):
         warehouse.prepare(holds="real")
         warehouse.prepare(holds="real")
         partition_loader = PartitionLoader(warehouse, tmp_path)
-        partition_loader.land(row("AAA"), row("É", notional_usd=2**63 - 1), rejects=rejected(7))
-        partition_loader.land(row("AAA", share_quantity=7), row("ABCp"), version="v2")
-        with pytest.raises(HeldBackError):
-            partition_loader.land(row("ZZZ"), version="v3", audits=[FAILED])
+        partition_loader.write_batch(
+            row("AAA"), row("É", notional_usd=2**63 - 1), rejects=rejected(7)
+        )
+        partition_loader.write_batch(row("AAA", share_quantity=7), row("ABCp"), version="v2")
+        with pytest.raises(QuarantinedError):
+            partition_loader.write_batch(row("ZZZ"), version="v3", audits=[FAILED])
         assert partition_loader.quantities() == {"AAA": 7, "ABCp": 100}
         _, recorded = warehouse.recorded(finra_otc_weekly, partition_loader.partition_key)
         assert [outcome.outcome for outcome in recorded] == ["landed", "landed", "held_back"]
@@ -56,7 +58,7 @@ def test_another_database_loads_derives_and_keeps_evidence(opened, tmp_path):
 @pytest.mark.slow
 def test_tables_move_to_it(opened, tmp_path):
     opened["sqlite"].prepare(holds="real")
-    PartitionLoader(opened["sqlite"], tmp_path).land(row("AAA"))
+    PartitionLoader(opened["sqlite"], tmp_path).write_batch(row("AAA"))
     counts = opened["another"].fill_from(opened["sqlite"])
     assert (counts["finra_otc_weekly"], counts["finra_venue_week"]) == (1, 1)
     assert contents(opened["another"]) == contents(opened["sqlite"])

@@ -79,7 +79,7 @@ def is_whole(bench):
 def test_each_fault_is_repaired_from_a_copy(bench, tmp_path, packed):
     store = bench.store
     kept = keep(store, *BODIES.values(), packed=packed)
-    bench.partition_loader.land(row("A"), captures=kept)
+    bench.partition_loader.write_batch(row("A"), captures=kept)
     bench.second = copy_all(store, tmp_path / "second")
     faults = dict(zip(FAULTS, kept, strict=True)) if not packed else {"zeros": kept[0]}
     before = {each.storage_uri: store.get(each.storage_uri) for each in kept}
@@ -108,7 +108,7 @@ def test_each_fault_is_repaired_from_a_copy(bench, tmp_path, packed):
 @BOTH
 def test_a_source_is_asked_again_and_counts_only_with_the_same_bytes(bench):
     same, other, gone = keep(bench.store, b"same\nrow\n", b"before\nrow\n", b"gone\nrow\n")
-    bench.partition_loader.land(row("A"), captures=[same, other, gone], source="demo")
+    bench.partition_loader.write_batch(row("A"), captures=[same, other, gone], source="demo")
     for capture in (same, other, gone):
         damage(bench.store, capture.storage_uri, "changed")
     left = {capture.storage_uri: bench.store.get(capture.storage_uri) for capture in (other, gone)}
@@ -136,7 +136,7 @@ def test_a_source_is_asked_again_and_counts_only_with_the_same_bytes(bench):
 def test_what_is_lost_is_named_with_its_rows_and_a_later_capture(in_folder):
     partition_loader = in_folder.partition_loader
     [first] = keep(in_folder.store, b"first\nrow\n")
-    partition_loader.land(row("A"), row("B"), captures=[first])
+    partition_loader.write_batch(row("A"), row("B"), captures=[first])
     damage(in_folder.store, first.storage_uri, "missing")
     [alone] = in_folder.repaired()
     assert alone.loss == (
@@ -149,7 +149,7 @@ def test_what_is_lost_is_named_with_its_rows_and_a_later_capture(in_folder):
     )
 
     later = partition_loader.capture(b"later\nrow\n", fetched_at=NOON + timedelta(days=1))
-    partition_loader.land(row("A", share_quantity=7), version="v2", captures=[later])
+    partition_loader.write_batch(row("A", share_quantity=7), version="v2", captures=[later])
     [again] = in_folder.repaired()
     assert again.loss.endswith(
         "no current row was read from them; a later capture of 2026-01-06 12:00 UTC is whole."
@@ -162,7 +162,7 @@ def test_what_is_lost_is_named_with_its_rows_and_a_later_capture(in_folder):
 @SQLITE
 def test_a_way_that_fails_for_now_loses_nothing(in_folder):
     [kept] = keep(in_folder.store, b"one\nrow\n")
-    in_folder.partition_loader.land(row("A"), captures=[kept], source="demo")
+    in_folder.partition_loader.write_batch(row("A"), captures=[kept], source="demo")
     damage(in_folder.store, kept.storage_uri, "missing")
     in_folder.recoveries = [from_source({kept.url: TransientError("FINRA is away")})]
     [ended] = in_folder.repaired()
@@ -178,7 +178,7 @@ def test_a_way_that_fails_for_now_loses_nothing(in_folder):
 def test_a_blob_of_a_damaged_pack_gets_an_object_of_its_own(bench):
     kept = keep(bench.store, *BODIES.values(), packed=True)
     assert kept[0].storage_uri.startswith(PACKS)
-    bench.partition_loader.land(row("A"), captures=kept, source="demo")
+    bench.partition_loader.write_batch(row("A"), captures=kept, source="demo")
     content = bench.store.get(kept[0].storage_uri)
     cut = content[: kept[-1].byte_offset]
     bench.store.put(kept[0].storage_uri, cut)
@@ -192,7 +192,7 @@ def test_a_blob_of_a_damaged_pack_gets_an_object_of_its_own(bench):
 @SQLITE
 def test_a_copy_with_other_bytes_repairs_nothing(in_folder, tmp_path):
     [kept] = keep(in_folder.store, b"one\nrow\n")
-    in_folder.partition_loader.land(row("A"), captures=[kept])
+    in_folder.partition_loader.write_batch(row("A"), captures=[kept])
     in_folder.second = copy_all(in_folder.store, tmp_path / "second")
     damage(in_folder.second, kept.storage_uri, "changed")
     damage(in_folder.store, kept.storage_uri, "missing")
@@ -204,7 +204,7 @@ def test_a_copy_with_other_bytes_repairs_nothing(in_folder, tmp_path):
 @SQLITE
 def test_a_copy_with_its_pack_alone_or_the_blob_alone_serves(in_folder, tmp_path):
     kept = keep(in_folder.store, *BODIES.values(), packed=True)
-    in_folder.partition_loader.land(row("A"), captures=kept)
+    in_folder.partition_loader.write_batch(row("A"), captures=kept)
     in_folder.second = FolderStore(tmp_path / "second")
     keep(in_folder.second, *BODIES.values())  # objects of their own
     damage(in_folder.store, kept[0].storage_uri, "missing")
@@ -226,7 +226,7 @@ class Unreadable(FolderStore):
 @SQLITE
 def test_damage_that_is_found_again_is_recorded_once(in_folder):
     kept = keep(in_folder.store, *BODIES.values())
-    in_folder.partition_loader.land(row("A"), captures=kept)
+    in_folder.partition_loader.write_batch(row("A"), captures=kept)
     for capture in kept:
         damage(in_folder.store, capture.storage_uri, "missing")
     in_folder.verify()
@@ -244,7 +244,7 @@ def test_damage_that_is_found_again_is_recorded_once(in_folder):
 @SQLITE
 def test_a_copy_is_tried_before_the_source_and_rows(in_folder, tmp_path):
     [kept] = keep(in_folder.store, b"one\nrow\n")
-    in_folder.partition_loader.land(row("A"), captures=[kept], source="demo")
+    in_folder.partition_loader.write_batch(row("A"), captures=[kept], source="demo")
     copy = copy_all(in_folder.store, tmp_path / "second")
     damage(in_folder.store, kept.storage_uri, "missing")
     source = from_source({kept.url: b"one\nrow\n"})
@@ -265,7 +265,7 @@ def test_a_copy_is_tried_before_the_source_and_rows(in_folder, tmp_path):
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_copy_in_a_bucket_serves_as_a_folder_does(in_folder, s3, packed):
     kept = keep(in_folder.store, *BODIES.values(), packed=packed)
-    in_folder.partition_loader.land(row("A"), captures=kept)
+    in_folder.partition_loader.write_batch(row("A"), captures=kept)
     copy = open_artifacts(s3)
     for stored_object in in_folder.store.listed():
         copy.put(stored_object.name, in_folder.store.get(stored_object.name))
@@ -293,7 +293,7 @@ def test_a_copy_that_cannot_be_one_is_refused(tmp_path, name, found):
 @SQLITE
 def test_a_failed_source_does_not_hide_that_the_copy_has_nothing(in_folder, tmp_path):
     [kept] = keep(in_folder.store, b"one\nrow\n")
-    in_folder.partition_loader.land(row("A"), captures=[kept], source="demo")
+    in_folder.partition_loader.write_batch(row("A"), captures=[kept], source="demo")
     damage(in_folder.store, kept.storage_uri, "missing")
     in_folder.second = FolderStore(tmp_path / "second")
     in_folder.recoveries = [from_source({kept.url: TransientError("FINRA is away")})]
@@ -308,7 +308,7 @@ def test_a_failed_source_does_not_hide_that_the_copy_has_nothing(in_folder, tmp_
 def test_an_object_that_may_not_be_read_is_replaced_and_set_aside(in_folder, tmp_path):
     store = Unreadable(in_folder.partition_loader.folder)
     one, two = keep(store, b"one\nrow\n", b"two\nrow\n")
-    in_folder.partition_loader.land(row("A"), captures=[one, two])
+    in_folder.partition_loader.write_batch(row("A"), captures=[one, two])
     in_folder.second = copy_all(store, tmp_path / "second")
     stored = store.get(one.storage_uri)
     store.names = frozenset({one.storage_uri})
@@ -346,7 +346,7 @@ class Failing(FolderStore):
 def test_a_store_that_goes_down_half_way_keeps_what_was_repaired(in_folder, tmp_path):
     store = Failing(in_folder.partition_loader.folder)
     kept = keep(store, *BODIES.values())
-    in_folder.partition_loader.land(row("A"), captures=kept)
+    in_folder.partition_loader.write_batch(row("A"), captures=kept)
     in_folder.second = copy_all(store, tmp_path / "second")
     for capture in kept:
         damage(store, capture.storage_uri, "missing")
@@ -371,7 +371,7 @@ def test_a_store_that_may_not_be_written_ends_the_repair_and_loses_nothing(in_fo
     store = Failing(in_folder.partition_loader.folder)
     store.error = ConfigurationError("cannot write", found="Permission denied")
     [kept] = keep(store, b"one\nrow\n")
-    in_folder.partition_loader.land(row("A"), captures=[kept])
+    in_folder.partition_loader.write_batch(row("A"), captures=[kept])
     in_folder.second = copy_all(store, tmp_path / "second")
     damage(store, kept.storage_uri, "missing")
     found = in_folder.verify()
@@ -460,7 +460,7 @@ def test_after_a_repair_every_object_is_whole_or_named_as_lost(
     bodies = [f"row {place} of {number}\n".encode() * 30 for place in range(len(faults))]
     kept = keep(store, *bodies, packed=packed)
     partition_loader = PartitionLoader(saas_warehouse, folder / "first")
-    partition_loader.land(row("A"), version=f"v{number}", captures=kept, source="demo")
+    partition_loader.write_batch(row("A"), version=f"v{number}", captures=kept, source="demo")
     held: dict[str, bytes] = {}
     for (fault, is_copied, is_held), capture, body in zip(faults, kept, bodies, strict=True):
         if is_copied:

@@ -57,7 +57,7 @@ def test_the_job_repairs_what_verification_found_and_names_what_is_lost(
 ):
     stores, store = installation.partition_loader, installation.store
     kept, lost = (stores.capture(body) for body in (b"kept\nrow\n", b"lost\nrow\n"))
-    stores.land(row("A"), captures=[kept, lost])
+    stores.write_batch(row("A"), captures=[kept, lost])
     second = copy_all(store, tmp_path / "second")
     second.delete(lost.storage_uri)
     copy = str(tmp_path / "second")
@@ -111,11 +111,11 @@ def test_an_artifact_that_there_is_not_is_named_with_what_can_be(job, config, ex
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_an_exported_file_is_rendered_again_from_its_loads(installation, tmp_path):
     installation.declare(WHOLE)
-    installation.land(row("AAA", share_quantity=10))
+    installation.write_batch(row("AAA", share_quantity=10))
     exported = installation.export().export
     assert exported
     first = exported.artifact
-    installation.land(row("AAA", share_quantity=12))
+    installation.write_batch(row("AAA", share_quantity=12))
     store = installation.store
     before = store.get(first)
     damage(store, first, "truncated")

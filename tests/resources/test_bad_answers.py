@@ -185,7 +185,7 @@ def opened(
 
 
 def load_once(load: WeekLoader) -> object:
-    return load.land(load.take(KEY))
+    return load.write_batch(load.take(KEY))
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ CASES: dict[str, Callable[[Path], object]] = {
 
 @contextmanager
 def opened(below: Path) -> Iterator[tuple[WeekLoader, PartitionLoader, Path]]:
-    """Give the load of a folder of files, of which the good one is landed."""
+    """Give the load of a folder of files, of which the good one is loaded."""
     folder = below / "files"
     folder.mkdir()
     (folder / NAME).write_bytes(GOOD)
@@ -156,7 +156,7 @@ def opened(below: Path) -> Iterator[tuple[WeekLoader, PartitionLoader, Path]]:
         store = FolderStore(below / "artifacts")
         files = FinraFiles(folder, Captures(store), StoppedClock())
         load = week_load(files, warehouse, store, below)
-        load.land(load.take(KEY))
+        load.write_batch(load.take(KEY))
         yield load, PartitionLoader(warehouse, below / "artifacts", tier="OTCE"), folder
 
 
@@ -172,7 +172,7 @@ def tables(prepared: Prepared, tmp_path: Path) -> None:
 def test_a_bad_file_is_reported_and_kept_as_documented(case: str, tmp_path: Path):
     with opened(tmp_path) as (load, partition_loader, folder), watched(partition_loader) as kept:
         CASES[case](folder)
-        message = error_or_outcome(lambda: load.land(load.take(KEY)))
+        message = error_or_outcome(lambda: load.write_batch(load.take(KEY)))
         message += " ".join(reason for (reason,) in partition_loader.rows(rejects, "reason"))
         promised = promise(case)
         assert (promised.is_seen_in(message), kept()) == (True, promised.kept), message
@@ -217,7 +217,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_again_three_times_at_most(
         store = Growing(tmp_path / "artifacts", folder / NAME, times)
         growing = from_source(load, FinraFiles(folder, Captures(store), StoppedClock()))
         before = partition_loader.count(captures)
-        message = error_or_outcome(lambda: growing.land(growing.take(KEY)))
+        message = error_or_outcome(lambda: growing.write_batch(growing.take(KEY)))
         assert partition_loader.count(captures) - before == read
         if read == 2:  # it settled
             assert (kept(), len(partition_loader.quantities())) == (EVERY_ROW, 301)

@@ -61,7 +61,7 @@ def load_in_a_child(below: Path, *, limit: int = 0, temporary: str = "") -> str:
 
 
 def all_changed(folder: Path) -> None:
-    """Let the file be another one in every row, so that landing it takes space."""
+    """Let the file be another one in every row, so that loading it takes space."""
     (folder / files.NAME).write_bytes(files.GOOD.replace(b"|7|", b"|9|"))
 
 
@@ -82,7 +82,7 @@ def test_a_load_on_a_full_disk_leaves_all_as_it_was(limit: int, name: str, tmp_p
             assert kept() == promise(name).kept == NOTHING
             assert not list((tmp_path / "artifacts" / PARTIAL).iterdir())
         with watched(partition_loader) as kept:  # and with space again
-            load.land(load.take(files.KEY))
+            load.write_batch(load.take(files.KEY))
             assert (kept(), set(partition_loader.quantities().values())) == (EVERY_ROW, {9})
 
 
@@ -125,8 +125,8 @@ def test_the_longest_texts_that_the_contract_lets_through_fit_the_keys_of_each_d
     partition_loader,
 ):
     longest = [secrets.token_hex(MAX_TEXT_BYTES)[:MAX_TEXT_BYTES] for _ in range(2)]
-    partition_loader.land(row(*longest))
-    partition_loader.land(row(*longest, share_quantity=1))  # into the history, too
+    partition_loader.write_batch(row(*longest))
+    partition_loader.write_batch(row(*longest, share_quantity=1))  # into the history, too
     assert partition_loader.quantities() == {longest[0]: 1}
 
 
@@ -140,7 +140,7 @@ def test_the_longest_texts_of_a_further_dataset_fit_its_keys_in_each_database(
         for field in dataset.fields
     }
     more = {"known_to": NOON, "change_cause": "source", "rule_version": "1"}
-    landed = {**longest, "capture_id": 1, "known_from": NOON}
+    loaded = {**longest, "capture_id": 1, "known_from": NOON}
     with partition_loader.warehouse.writing() as connection:
-        for table, row_of in ((dataset.table, landed), (dataset.history, {**landed, **more})):
+        for table, row_of in ((dataset.table, loaded), (dataset.history, {**loaded, **more})):
             insert_frame(connection, table, build_frame([row_of], table))

@@ -1,4 +1,4 @@
-"""What came in is what went out: planted faults of a load are found, and nothing lands."""
+"""What came in is what went out: planted faults of a load are found, and nothing loads."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.deliveries import SourceDeliveries
-from orchestration_project.engine.warehouse import HeldBackError, Warehouse, prepare
+from orchestration_project.engine.warehouse import QuarantinedError, Warehouse, prepare
 from orchestration_project.errors import ContractError
 from orchestration_project.resources.finra.datasets import engine_dataset
 from orchestration_project.resources.finra.files import FinraFiles
@@ -82,7 +82,7 @@ class Loader:
         assert isinstance(loader.deliveries, SourceDeliveries)
         origin = replace(loader.deliveries, dataset=dataset)
         loader = replace(loader, dataset=dataset, deliveries=origin)
-        return loader.land(loader.take(KEY))
+        return loader.write_batch(loader.take(KEY))
 
     def balances(self, number: int):
         names = ("equation", "came_in", "went_to", "state")
@@ -102,7 +102,7 @@ def loader(partition_loader: PartitionLoader, tmp_path: Path) -> Loader:
 @pytest.mark.slow_after_first
 def test_a_load_records_its_equations_with_its_rows(loader):
     text = text_of(AAA=1, BBB=2) + "NMS Tier 1||Inc|Xats|XATS|3|1|2025-12-01\n"
-    landed = loader.load(text).landed
+    loaded = loader.load(text).write_result
     assert loader.balances(1) == {
         "bytes": [len(text), f'{{"read": {len(text)}}}', "balanced"],
         "records": [3, '{"rows": 2, "rejects": 1}', "balanced"],
@@ -114,7 +114,7 @@ def test_a_load_records_its_equations_with_its_rows(loader):
         ],
         "rows_delivered": [2, '{"added": 2, "changed": 0, "unchanged": 0}', "balanced"],
     }
-    assert str(landed.balances[1]) == "records: 3 = 2 rows + 1 rejects"
+    assert str(loaded.balances[1]) == "records: 3 = 2 rows + 1 rejects"
 
 
 @pytest.mark.slow_after_first
@@ -154,7 +154,7 @@ def keep_first_row(validated: Validated) -> Validated:
     ids=["a_parser_that_loses_a_line", "a_doubled_page", "a_filter_without_a_name"],
 )
 def test_records_that_went_nowhere_quarantine_a_delivery(loader, faults, found):
-    with pytest.raises(HeldBackError, match=r"quarantined by .*balances") as error:
+    with pytest.raises(QuarantinedError, match=r"quarantined by .*balances") as error:
         loader.load(text_of(AAA=1, BBB=2, CCC=3), **faults)
     assert found in error.value.found
     assert loader.partition_loader.count(finra_otc_weekly) == 0
@@ -180,7 +180,7 @@ def test_a_piece_that_is_not_read_is_missing_in_bytes(loader):
         yield [Part(1, HEADER.encode(), "ATS")]
 
     text = text_of(AAA=1)
-    with pytest.raises(HeldBackError) as error:
+    with pytest.raises(QuarantinedError) as error:
         loader.load(text, spoil_pieces=read_nothing)
     assert f"bytes: {len(text)} != 0 read" in error.value.found
 
@@ -249,12 +249,14 @@ def lose_range(validated: Validated) -> Validated:
 def test_a_range_of_rows_that_is_never_written_undoes_the_load(partition_loader):
     of_week = {"tier": "T1", "week_start": MONDAY}
     rows = [row(symbol, **of_week) for symbol in ("AAA", "BBB", "CCC")]
-    partition_loader.land(*rows)
+    partition_loader.write_batch(*rows)
     rows[0] = row("AAA", **of_week, share_quantity=7)
     validated = in_ranges(Validated(frame(rows), rejected()))
     batch = prepare(partition_loader.target(), partition_loader.delivery(version="v2"), validated)
     with pytest.raises(UnbalancedError) as error:
-        partition_loader.warehouse.land(replace(batch, validated=lose_range(batch.validated)))
+        partition_loader.warehouse.write_batch(
+            replace(batch, validated=lose_range(batch.validated))
+        )
     stayed = "1 changed + 1 unchanged"
     assert error.value.found.split("; ") == [
         f"rows_delivered: 3 != 0 added + {stayed}",

@@ -58,7 +58,7 @@ def load_day(
 def derive(partition_loader: PartitionLoader) -> bool:
     """Derive the week as a run does, and return whether rows were written."""
     load = weekly_load(partition_loader.warehouse)
-    return bool(load.land(load.take(KEY)).recomputed)
+    return bool(load.write_batch(load.take(KEY)).recomputed)
 
 
 def outdated(partition_loader: PartitionLoader) -> list[str]:
@@ -81,9 +81,9 @@ def test_a_week_is_derived_again_when_a_day_or_a_tier_comes_and_is_stale_until_t
     assert partition_loader.rows(off_exchange_share_weekly, *COLUMNS) == [("all", 60, None, False)]
     assert not derive(partition_loader)
     for tier in ("T1", "T2"):
-        PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier, MONDAY).land(
-            row("AAA")
-        )
+        PartitionLoader(
+            partition_loader.warehouse, partition_loader.folder, tier, MONDAY
+        ).write_batch(row("AAA"))
     assert partition_loader.rows(off_exchange_share_weekly, "is_stale") == [(True,)]
     assert outdated(partition_loader) == [KEY]
     derive(partition_loader)

@@ -39,7 +39,7 @@ from orchestration_project.engine.contracts.chain import (
     read_heads,
     sign_heads,
 )
-from orchestration_project.engine.warehouse import HeldBackError, Warehouse
+from orchestration_project.engine.warehouse import QuarantinedError, Warehouse
 from orchestration_project.engine.warehouse.chain_amending import record_amendments
 from orchestration_project.engine.warehouse.chain_checking import (
     check_heads,
@@ -113,16 +113,16 @@ def chained(place: tuple[str, str | None], clock: StoppedClock) -> Iterator[Ware
 def loaded(chained: Warehouse, tmp_path: Path, clock: StoppedClock) -> Warehouse:
     """Weeks with restatements, a removal, rejects, ranges, a quarantine and a replay."""
     partition_loader = PartitionLoader(chained, tmp_path / "artifacts")
-    partition_loader.land(row("AAA"), row("BBB"), row("CCC", "YATS"), rejects=rejected(3, 7))
+    partition_loader.write_batch(row("AAA"), row("BBB"), row("CCC", "YATS"), rejects=rejected(3, 7))
     clock.at += timedelta(days=1)
-    partition_loader.land(row("AAA", share_quantity=7), row("BBB"), row("DDD"), version="v2")
+    partition_loader.write_batch(row("AAA", share_quantity=7), row("BBB"), row("DDD"), version="v2")
     clock.at += timedelta(days=1)
-    with pytest.raises(HeldBackError):
-        partition_loader.land(row("AAA"), audits=[FAILED], version="v3")
+    with pytest.raises(QuarantinedError):
+        partition_loader.write_batch(row("AAA"), audits=[FAILED], version="v3")
     later = replace(partition_loader, week_start=MONDAY + timedelta(days=7))
-    later.land(*(row(f"S{number}") for number in range(6)), ranges_of=2, audits=[PASSED])
+    later.write_batch(*(row(f"S{number}") for number in range(6)), ranges_of=2, audits=[PASSED])
     clock.at += timedelta(days=1)
-    later.land(*(row(f"S{number}", share_quantity=5) for number in range(4)), version="v2")
+    later.write_batch(*(row(f"S{number}", share_quantity=5) for number in range(4)), version="v2")
     return chained
 
 
@@ -263,7 +263,7 @@ def test_each_of_a_thousand_changes_is_found(loaded, seed):
 @pytest.mark.slow_after_first
 def test_new_loads_continue_the_chain_of_each_table(loaded, tmp_path, clock):
     clock.at += timedelta(days=1)
-    PartitionLoader(loaded, tmp_path / "artifacts").land(row("AAA"), version="v9")
+    PartitionLoader(loaded, tmp_path / "artifacts").write_batch(row("AAA"), version="v9")
     with loaded.reading() as connection:
         assert problems_of(connection) == []
         heads = read_chain_heads(connection)
@@ -273,9 +273,9 @@ def test_new_loads_continue_the_chain_of_each_table(loaded, tmp_path, clock):
 @pytest.mark.slow_after_first
 def test_loads_from_before_the_chain_are_counted_and_not_compared(place, tmp_path, clock, chained):
     with Warehouse(place[0], clock=clock, schema=place[1]) as unchained:
-        PartitionLoader(unchained, tmp_path / "artifacts").land(row("AAA"), row("BBB"))
+        PartitionLoader(unchained, tmp_path / "artifacts").write_batch(row("AAA"), row("BBB"))
     clock.at += timedelta(days=1)
-    PartitionLoader(chained, tmp_path / "artifacts").land(
+    PartitionLoader(chained, tmp_path / "artifacts").write_batch(
         row("AAA", share_quantity=3), version="v2"
     )
     with chained.reading() as connection:
@@ -381,8 +381,8 @@ def test_loads_at_once_continue_one_chain(chained, tmp_path):
 
     def load(week: date) -> None:
         partition_loader = PartitionLoader(chained, tmp_path / f"artifacts {week}", week_start=week)
-        partition_loader.land(row("AAA"), row("BBB"))
-        partition_loader.land(row("AAA", share_quantity=7), version="v2")
+        partition_loader.write_batch(row("AAA"), row("BBB"))
+        partition_loader.write_batch(row("AAA", share_quantity=7), version="v2")
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(load, weeks))

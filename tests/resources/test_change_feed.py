@@ -166,9 +166,9 @@ def summarize(changes: list[Change]) -> list[tuple[str, str, str | None]]:
 
 @pytest.mark.slow_after_first
 def test_a_change_has_its_cause_delivery_and_times(chained, loader, clock):
-    first = loader.land(row("AAA"), row("BBB"))
+    first = loader.write_batch(row("AAA"), row("BBB"))
     clock.at += timedelta(days=1)
-    second = loader.land(row("BBB", share_quantity=7), row("CCC"), version="v2")
+    second = loader.write_batch(row("BBB", share_quantity=7), row("CCC"), version="v2")
     mirror = Mirror(chained)
     changes = mirror.follow()
     assert summarize(changes) == [
@@ -190,10 +190,10 @@ def test_a_change_has_its_cause_delivery_and_times(chained, loader, clock):
 
 @pytest.mark.slow_after_first
 def test_the_past_of_a_feed_does_not_change(chained, loader, clock):
-    loader.land(row("AAA"), row("BBB"))
+    loader.write_batch(row("AAA"), row("BBB"))
     early = Mirror(chained).follow()
     clock.at += timedelta(days=1)
-    loader.land(row("AAA", share_quantity=7), version="v2")
+    loader.write_batch(row("AAA", share_quantity=7), version="v2")
     assert Mirror(chained).follow()[: len(early)] == early
 
 
@@ -203,8 +203,12 @@ def test_each_change_comes_once_whatever_the_page(chained, loader, next_week, cl
     mirror = Mirror(chained, limit)
     for number in range(4):
         clock.at += timedelta(days=1)
-        loader.land(row("AAA", share_quantity=number), row(f"S{number}"), version=f"v{number}")
-        next_week.land(*(row(f"N{index}") for index in range(number + 1)), version=f"v{number}")
+        loader.write_batch(
+            row("AAA", share_quantity=number), row(f"S{number}"), version=f"v{number}"
+        )
+        next_week.write_batch(
+            *(row(f"N{index}") for index in range(number + 1)), version=f"v{number}"
+        )
         mirror.follow()
         with chained.reading() as connection:
             assert mirror.rows == read_table(connection)
@@ -298,10 +302,10 @@ def test_the_order_is_that_of_commits_and_not_of_starts(postgresql, tmp_path, cl
 
     mirror = Mirror(postgresql)
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(loader.land, row("AAA"), warn=wait)
+        slow = pool.submit(loader.write_batch, row("AAA"), warn=wait)
         assert has_begun.wait(30)
         clock.at += timedelta(hours=1)
-        fast = next_week.land(row("BBB"))
+        fast = next_week.write_batch(row("BBB"))
         between = mirror.follow()
         may_end.set()
         began_first = slow.result()
@@ -312,10 +316,10 @@ def test_the_order_is_that_of_commits_and_not_of_starts(postgresql, tmp_path, cl
 
 @pytest.mark.slow_after_first
 def test_an_erasure_resets_its_partition_once(chained, loader, next_week, clock):
-    loader.land(row("AAA"), row("BBB"))
+    loader.write_batch(row("AAA"), row("BBB"))
     clock.at += timedelta(days=1)
-    loader.land(row("AAA", share_quantity=7), row("BBB"), version="v2")
-    next_week.land(row("CCC"))
+    loader.write_batch(row("AAA", share_quantity=7), row("BBB"), version="v2")
+    next_week.write_batch(row("CCC"))
     mirror = Mirror(chained, 1)
     mirror.follow()
     clock.at += timedelta(days=1)
@@ -335,7 +339,7 @@ def erase(warehouse: Warehouse, symbol: str, at: datetime) -> None:
 
 @pytest.mark.slow_after_first
 def test_two_erasures_at_one_time_reset_a_partition_twice(chained, loader, clock):
-    loader.land(row("AAA"), row("BBB"), row("CCC"))
+    loader.write_batch(row("AAA"), row("BBB"), row("CCC"))
     mirror = Mirror(chained, 1)
     mirror.follow()
     for symbol, left in (("AAA", ["BBB", "CCC"]), ("BBB", ["CCC"])):
@@ -351,9 +355,11 @@ def test_two_erasures_at_one_time_reset_a_partition_twice(chained, loader, clock
 def test_changes_that_are_not_as_many_as_the_load_counted_are_refused(
     chained, loader, clock, limit
 ):
-    loader.land(row("AAA"), row("BBB"), row("CCC"))
+    loader.write_batch(row("AAA"), row("BBB"), row("CCC"))
     clock.at += timedelta(days=1)
-    second = loader.land(row("AAA", share_quantity=7), row("BBB", share_quantity=7), version="v2")
+    second = loader.write_batch(
+        row("AAA", share_quantity=7), row("BBB", share_quantity=7), version="v2"
+    )
     with chained.writing() as connection:  # past the loader, without a record of the chain
         connection.execute(delete(finra_otc_weekly).where(finra_otc_weekly.c.symbol == "BBB"))
     mirror = Mirror(chained, limit)
@@ -371,8 +377,8 @@ def test_changes_that_are_not_as_many_as_the_load_counted_are_refused(
 def test_a_reset_is_of_its_partition_alone_and_survives_loads_between_its_pages(
     chained, loader, next_week, clock
 ):
-    loader.land(row("AAA"), row("BBB"), row("CCC"), row("DDD"))
-    next_week.land(row("NNN"))
+    loader.write_batch(row("AAA"), row("BBB"), row("CCC"), row("DDD"))
+    next_week.write_batch(row("NNN"))
     mirror = Mirror(chained, 2)
     mirror.follow()
     erase(chained, "AAA", clock.at)
@@ -383,7 +389,7 @@ def test_a_reset_is_of_its_partition_alone_and_survives_loads_between_its_pages(
     assert page.changes[0].partition == {"tier": "T1", "week_start": str(MONDAY)}
     assert page.is_more
     clock.at += timedelta(days=1)
-    loader.land(row("CCC", share_quantity=7), row("EEE"), version="v2")
+    loader.write_batch(row("CCC", share_quantity=7), row("EEE"), version="v2")
     mirror.apply(page)
     following = summarize(mirror.follow())
     assert [change for change in following if change[0] != "present"] == [
@@ -402,7 +408,7 @@ def test_rows_without_a_chain_are_refused_until_a_load_begins_one(prepared, tmp_
         unchained.prepare(holds="real")
         assert Mirror(unchained).follow() == []
         loader = PartitionLoader(unchained, tmp_path / "artifacts")
-        loader.land(row("AAA"))
+        loader.write_batch(row("AAA"))
         with pytest.raises(ConfigurationError, match="its rows are older than its chain"):
             Mirror(unchained).follow()
 
@@ -411,10 +417,10 @@ def test_rows_of_before_the_chain_come_as_a_reset(prepared, tmp_path, clock):
     url = prepared.sqlite(tmp_path / "unchained.sqlite")
     with Warehouse(url, clock=clock) as unchained:
         unchained.prepare(holds="real")
-        PartitionLoader(unchained, tmp_path / "artifacts").land(row("AAA"), row("BBB"))
+        PartitionLoader(unchained, tmp_path / "artifacts").write_batch(row("AAA"), row("BBB"))
     clock.at += timedelta(days=1)
     with Warehouse(url, clock=clock, chain_key=lambda: KEY) as chained:
-        PartitionLoader(chained, tmp_path / "artifacts").land(
+        PartitionLoader(chained, tmp_path / "artifacts").write_batch(
             row("BBB", share_quantity=7), version="v2"
         )
         mirror = Mirror(chained)
@@ -426,11 +432,11 @@ def test_rows_of_before_the_chain_come_as_a_reset(prepared, tmp_path, clock):
 
 @pytest.mark.slow_after_first
 def test_a_load_without_changes_and_a_quarantine_are_no_changes(chained, loader, clock):
-    loader.land(row("AAA"))
+    loader.write_batch(row("AAA"))
     mirror = Mirror(chained)
     mirror.follow()
     clock.at += timedelta(days=1)
-    loader.land(row("AAA"), version="v2")
+    loader.write_batch(row("AAA"), version="v2")
     before = mirror.cursor
     assert mirror.follow() == []
     assert mirror.cursor != before
@@ -440,14 +446,14 @@ def test_a_load_without_changes_and_a_quarantine_are_no_changes(chained, loader,
 def test_pages_of_records_go_on_without_changes(chained, loader, clock):
     for number in range(5):
         clock.at += timedelta(days=1)
-        loader.land(row("AAA", share_quantity=number), version=f"v{number}")
+        loader.write_batch(row("AAA", share_quantity=number), version=f"v{number}")
     assert len(Mirror(chained, record_limit=2).follow()) == 5
 
 
 def test_the_last_position_is_after_all_changes(chained, loader):
     with chained.reading() as connection:
         assert read_last_position(connection, NAME) == BEGIN
-    loader.land(row("AAA"))
+    loader.write_batch(row("AAA"))
     with chained.reading() as connection:
         last = read_last_position(connection, NAME)
         assert read_changes(connection, NAME, last).changes == []
@@ -456,7 +462,7 @@ def test_the_last_position_is_after_all_changes(chained, loader):
 
 @pytest.mark.slow_after_first
 def test_a_cursor_of_another_database_is_refused(chained, loader):
-    loader.land(row("AAA"))
+    loader.write_batch(row("AAA"))
     mirror = Mirror(chained)
     mirror.follow()
     with chained.writing() as connection:
@@ -477,7 +483,7 @@ def test_a_cursor_that_is_none_is_refused(cursor):
 
 
 def test_positions_are_ordered_and_read_as_they_are_written(chained, loader):
-    loader.land(row("AAA"), row("BBB"))
+    loader.write_batch(row("AAA"), row("BBB"))
     changes = Mirror(chained).follow()
     positions = [item.position for item in changes]
     assert positions == sorted(positions)

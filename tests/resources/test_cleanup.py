@@ -47,7 +47,7 @@ def history(partition_loader, store, clock):
     for version, shares in enumerate((1, 2, 3, 2, 5)):
         captures[version] = partition_loader.capture(f"{shares}".encode())
         rows = (row("A", share_quantity=shares), row("B"))
-        partition_loader.land(*rows, version=f"v{version}", captures=[captures[version]])
+        partition_loader.write_batch(*rows, version=f"v{version}", captures=[captures[version]])
     for name in ("old", "new"):
         store.put(f"staged/{name}.parquet", b"12345")
     age(partition_loader)
@@ -90,7 +90,7 @@ def test_the_check_holds_also_where_captures_are_older_than_the_table_of_deliver
     assert take_inventory(partition_loader.warehouse, store, read_all=True).found.missing == []
     clock.at += DAY
     again = partition_loader.capture(b"2", fetched_at=clock.now())
-    partition_loader.land(row("A", share_quantity=2), version="v9", captures=[again])
+    partition_loader.write_batch(row("A", share_quantity=2), version="v9", captures=[again])
     store.delete_older(again.storage_uri, Clock().now() + DAY)
     inventory = take_inventory(partition_loader.warehouse, store, read_all=True)
     assert inventory.found.missing == [again.storage_uri]
@@ -103,7 +103,7 @@ def test_bytes_that_are_fetched_again_after_they_went_are_kept_like_any_others(
     deleted_by(partition_loader, store, clock)
     clock.at += DAY
     again = partition_loader.capture(b"2", fetched_at=clock.now())
-    partition_loader.land(row("A", share_quantity=2), version="v9", captures=[again])
+    partition_loader.write_batch(row("A", share_quantity=2), version="v9", captures=[again])
     assert take_inventory(partition_loader.warehouse, store, read_all=True).found.missing == []
     store.delete_older(again.storage_uri, Clock().now() + DAY)
     inventory = take_inventory(partition_loader.warehouse, store, read_all=True)
@@ -119,7 +119,7 @@ def test_bytes_that_are_replayed_after_they_came_back_are_kept_like_any_others(
     again = partition_loader.capture(
         b"2", fetched_at=clock.now() - 20 * DAY
     )  # as a replay records it
-    partition_loader.land(row("A", share_quantity=2), version="v9", captures=[again])
+    partition_loader.write_batch(row("A", share_quantity=2), version="v9", captures=[again])
     store.delete_older(again.storage_uri, Clock().now() + DAY)
     inventory = take_inventory(partition_loader.warehouse, store, read_all=True)
     assert inventory.found.missing == [again.storage_uri]
@@ -134,7 +134,7 @@ def test_what_a_replay_of_a_week_takes_for_each_of_its_markets_stays(
     blobs = []
     for market, number in files:
         blobs.append(partition_loader.capture(f"{number}".encode(), market=market))
-        partition_loader.land(
+        partition_loader.write_batch(
             row("A", market=market),
             version=f"v{number}",
             captures=[blobs[-1]],

@@ -163,7 +163,7 @@ def test_a_load_whose_derivation_loses_a_row_fails_and_writes_nothing(
     spec = replace(target.spec, transforms={finra_symbol_week: losing})
     rows = [row("AAA"), row("BBB", share_quantity=5)]
     with pytest.raises(UnbalancedError) as refused:
-        partition_loader.land(*rows, target=replace(target, spec=spec), ranges_of=ranges_of)
+        partition_loader.write_batch(*rows, target=replace(target, spec=spec), ranges_of=ranges_of)
     assert "shares: 105000000 != " in refused.value.found
     assert refused.value.table_name == "finra_symbol_week"
     assert partition_loader.rows(finra_symbol_week, "symbol") == []
@@ -191,7 +191,7 @@ def test_a_later_derivation_that_loses_a_row_fails_and_writes_nothing(partition_
     key = keys.get(derived.table, str(MONDAY))
     load = DerivedLoad([losing], partition_loader.warehouse, [key], run_id="lossy")
     with pytest.raises(ContractError, match="does not balance"):
-        load.land(load.take(key))
+        load.write_batch(load.take(key))
     with partition_loader.warehouse.reading() as connection:
         statement = select(func.count()).select_from(derived.table)
         assert connection.execute(statement).scalar_one() == 0
@@ -201,7 +201,7 @@ def test_a_later_derivation_that_loses_a_row_fails_and_writes_nothing(partition_
     assert shown.imbalance.subject.endswith(" (failed)")
     assert shown.run_id == "lossy"
     load = DerivedLoad([derived], partition_loader.warehouse, [key])
-    load.land(load.take(key))
+    load.write_batch(load.take(key))
     assert read_imbalances(partition_loader.warehouse, 10) == []
 
 
@@ -226,7 +226,7 @@ def test_keys_without_a_derived_row_are_recorded_by_their_reason(partition_loade
     keys = [f"T1|{week}" for week in several]
     for key in keys:
         load = DerivedLoad(WINDOWS, partition_loader.warehouse, keys)
-        load.land(load.take(key))
+        load.write_batch(load.take(key))
     assert keys_of(partition_loader.warehouse, finra_symbol_anomalies_week)[f"{MONDAY}|T1"] == {
         "finra_symbol_anomalies_week": 1,
         "few_weeks": 1,
@@ -254,7 +254,7 @@ def test_keys_without_a_derived_row_are_recorded_by_their_reason(partition_loade
 
 def test_symbols_without_a_price_of_each_session_are_recorded(gold: PartitionLoader):
     load = value_load(gold.warehouse)
-    load.land(load.take(str(MONDAY)))
+    load.write_batch(load.take(str(MONDAY)))
     assert keys_of(gold.warehouse, finra_symbol_week_value)[str(MONDAY)] == {
         "finra_symbol_week_value": 0,
         "no_price": 6,
@@ -265,7 +265,7 @@ def test_symbols_without_a_price_of_each_session_are_recorded(gold: PartitionLoa
 @pytest.mark.slow_after_first
 def test_symbols_of_short_sales_and_of_the_master_are_all_of_the_weeks(gold: PartitionLoader):
     load = short_load(gold.warehouse)
-    load.land(load.take(str(MONDAY)))
+    load.write_batch(load.take(str(MONDAY)))
     derive_symbols(gold.warehouse)
     counts = verify(gold.warehouse).counts
     assert counts["finra_symbol_week_short", "keys"].balanced == 1

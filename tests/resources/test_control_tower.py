@@ -8,9 +8,9 @@ from sqlalchemy import select
 from orchestration_project.assets.finra.freshness import check_freshness
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.domains.finra.settings import FinraSettings
-from orchestration_project.engine.warehouse import HeldBackError
+from orchestration_project.engine.warehouse import QuarantinedError
 from orchestration_project.resources.finra.activity import read_activity
-from orchestration_project.resources.finra.weeks import oldest_unlanded
+from orchestration_project.resources.finra.weeks import find_oldest_unloaded
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_observation, write_tower
 from orchestration_project.services.ledger.rules.entries import RunFacts, StepFacts
@@ -41,7 +41,7 @@ def facts(run_id, status, at, **changes) -> RunFacts:
 def test_what_ended_is_counted_by_day_status_and_category_what_has_not_by_subject(
     warehouse, clock, partition_loader
 ):
-    partition_loader.land(
+    partition_loader.write_batch(
         row("AAA"), target=partition_loader.target(run_id="a"), rejects=rejected(3)
     )
     Ledger(warehouse, clock).record(
@@ -117,12 +117,12 @@ def looked_at(warehouse, now) -> set[datetime]:
 def test_the_oldest_week_that_is_due_is_the_one_reported(partition_loader, clock):
     def oldest(first_week: date):
         offered = (first_week, date.max)
-        return oldest_unlanded(
+        return find_oldest_unloaded(
             partition_loader.warehouse, load_settings(), clock.now(), offered=offered
         )
 
-    assert oldest(MONDAY) is None  # nothing was ever landed: nothing waits
-    partition_loader.land(row("AAA"))
+    assert oldest(MONDAY) is None  # nothing was ever loaded: nothing waits
+    partition_loader.write_batch(row("AAA"))
     found = oldest(MONDAY)
     assert found is not None
     assert (found.asset, found.partition) == ("finra/otc_weekly", "T1|2025-11-17")
@@ -140,10 +140,10 @@ def test_a_demo_lacks_only_weeks_published_since_those_that_it_loaded(
     partition_loader, clock, monkeypatch, source, oldest, count
 ):
     monkeypatch.setenv("FINRA_SOURCE", source)
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     settings = load_settings()
     offered = (MONDAY - timedelta(weeks=1), date.max)
-    found = oldest_unlanded(partition_loader.warehouse, settings, clock.now(), offered=offered)
+    found = find_oldest_unloaded(partition_loader.warehouse, settings, clock.now(), offered=offered)
     assert found is not None
     assert (found.partition, found.missing_count) == (oldest, count)
 
@@ -162,19 +162,19 @@ def test_quarantined_weeks_are_counted_among_those_that_are_due_until_they_load(
             if missing.asset == "finra/otc_weekly"
         ]
 
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     assert counts() == [(14, 0)]
     next_week = PartitionLoader(
         partition_loader.warehouse, partition_loader.folder, week_start=MONDAY + timedelta(weeks=1)
     )
-    with pytest.raises(HeldBackError):
-        next_week.land(row("AAA"), audits=[FAILED])
-    with pytest.raises(HeldBackError):
-        partition_loader.land(
+    with pytest.raises(QuarantinedError):
+        next_week.write_batch(row("AAA"), audits=[FAILED])
+    with pytest.raises(QuarantinedError):
+        partition_loader.write_batch(
             row("AAB"), audits=[FAILED], version="v2"
         )  # loaded before: it is not missing
     assert counts() == [(14, 1)]
-    next_week.land(row("AAA"))
+    next_week.write_batch(row("AAA"))
     assert counts() == [(13, 0)]
 
 
@@ -182,7 +182,7 @@ def test_quarantined_weeks_are_counted_among_those_that_are_due_until_they_load(
 def test_a_week_that_cannot_be_read_is_quarantined_for_check_control_tower_and_chart(
     partition_loader, clock
 ):
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     unreadable = PartitionLoader(
         partition_loader.warehouse, partition_loader.folder, week_start=MONDAY + timedelta(weeks=1)
     )
@@ -190,7 +190,7 @@ def test_a_week_that_cannot_be_read_is_quarantined_for_check_control_tower_and_c
     settings = load_settings()
     check = check_freshness(partition_loader.warehouse, FinraSettings.of(settings), clock)
     offered = (MONDAY, date.max)
-    late = oldest_unlanded(partition_loader.warehouse, settings, clock.now(), offered=offered)
+    late = find_oldest_unloaded(partition_loader.warehouse, settings, clock.now(), offered=offered)
     chart = read_activity(partition_loader.warehouse)
     assert late is not None
     assert chart is not None

@@ -200,10 +200,10 @@ def restate(folder: Path) -> None:
         partition_loader = PartitionLoader(
             warehouse, folder, tier="T2", week_start=MONDAY - timedelta(days=70)
         )
-        partition_loader.land(*(row(f"A{n}") for n in range(12)), rejects=rejected(7))
-        partition_loader.land(*(row(f"A{n}") for n in range(11)), row("A12"), version="v2")
+        partition_loader.write_batch(*(row(f"A{n}") for n in range(12)), rejects=rejected(7))
+        partition_loader.write_batch(*(row(f"A{n}") for n in range(11)), row("A12"), version="v2")
         with pytest.raises(Exception, match="is quarantined"):
-            partition_loader.land(row("ZZZ"), version="v3", audits=[FAILED])
+            partition_loader.write_batch(row("ZZZ"), version="v3", audits=[FAILED])
         warehouse.record_refused(partition_loader.target(), partition_loader.delivery("v4"))
         warehouse.known_versions(finra_otc_weekly)
         warehouse.replayable(finra_otc_weekly)
@@ -239,7 +239,7 @@ def mirror_events(folder: Path) -> None:
 
 
 def declare() -> None:
-    """Put a row into tables of datasets and prices: they land, and are kept, as the weekly one.
+    """Put a row into tables of datasets and prices: they load, and are kept, as the weekly one.
 
     And into tables whose own statements `test_exports`, `test_erasure`, `test_uploads` and
     `test_http_state` execute.
@@ -282,7 +282,7 @@ def check_ledger() -> None:
 
 
 def check_webhooks(folder: Path) -> None:
-    """Take deliveries in, work on them, land one under two kinds, and replay it."""
+    """Take deliveries in, work on them, load one under two kinds, and replay it."""
     first = NewDelivery("git", "1", None, b"{}", {}, 1)
     with open_warehouse(load_settings()) as warehouse, dg.instance_for_test() as instance:
         taken = Inbox(warehouse, Clock()).take([first, replace(first, body=b"[]")])

@@ -40,7 +40,7 @@ COPIES = Table(
     count("amount", ""),
 )
 
-Landed = Mapping[str, int]
+LoadedVersions = Mapping[str, int]
 
 
 class TwoDays:
@@ -52,25 +52,25 @@ class TwoDays:
     def inputs(self, key: str) -> Sequence[str]:
         return [chr(ord(key) - 1), key]
 
-    def reached(self, key: str, *, asked: Collection[str], landed: Landed) -> Sequence[str]:
+    def reached(self, key: str, *, asked: Collection[str], loaded: LoadedVersions) -> Sequence[str]:
         following = chr(ord(key) + 1)
-        return [key, following] if following in landed and following not in asked else [key]
+        return [key, following] if following in loaded and following not in asked else [key]
 
-    def candidates(self, landed: Landed) -> Sequence[str]:
-        return sorted(landed)
+    def candidates(self, loaded: LoadedVersions) -> Sequence[str]:
+        return sorted(loaded)
 
-    def version(self, key: str, landed: Landed) -> str:
-        return " ".join(f"{part}#{landed[part]}" for part in self.inputs(key) if part in landed)
+    def version(self, key: str, loaded: LoadedVersions) -> str:
+        return " ".join(f"{part}#{loaded[part]}" for part in self.inputs(key) if part in loaded)
 
 
 class SameDay(Reach):
     """A day is made of itself."""
 
-    def version(self, key: str, landed: Landed) -> str:
-        return f"copy of {landed[key]}"
+    def version(self, key: str, loaded: LoadedVersions) -> str:
+        return f"copy of {loaded[key]}"
 
 
-def landed_days(connection: Connection, _key: str | None) -> Landed:
+def landed_days(connection: Connection, _key: str | None) -> LoadedVersions:
     return {row.day: row.change for row in connection.execute(select(DAYS.c.day, DAYS.c.change))}
 
 
@@ -90,7 +90,7 @@ def sums_of(reads: list[list[str]]) -> DerivedTable[pl.DataFrame]:
 
     return DerivedTable(
         table=SUMS,
-        inputs=Inputs(landed=landed_days, read=read, job="toy_days"),
+        inputs=Inputs(read_loaded=landed_days, read=read, job="toy_days"),
         reach=TwoDays(),
         scope=lambda key: {"day": key},
         make=make,
@@ -132,7 +132,7 @@ class Toys:
     def derive(self, key: str, *tables: DerivedTable) -> dict[str, dict[str, int]]:
         """Derive a day, and return by table how many rows of which days were written."""
         load = self.load(*tables)
-        found = load.land(load.take(key)).tables
+        found = load.write_batch(load.take(key)).tables
         return {name: dict(value.recomputed) for name, value in found.items()}
 
     def outdated(self) -> list[str]:
@@ -180,7 +180,7 @@ def test_a_change_derives_its_dependents_and_reads_for_all_of_them_once(toys):
     assert toys.outdated() == ["a", "d"]
     load = toys.load(asked=("b", "c"))
     toys.deliver("b", 7)
-    assert [str(load.land(load.take(day))) for day in "bc"] == ["derived b", "derived c, d"]
+    assert [str(load.write_batch(load.take(day))) for day in "bc"] == ["derived b", "derived c, d"]
     assert toys.rows(SUMS) == [("b", 8), ("c", 8), ("d", 2)]
 
 
@@ -189,7 +189,7 @@ def test_without_a_change_no_row_of_the_inputs_is_read_and_nothing_is_written(to
     toys.derive("a")
     toys.reads.clear()
     load = toys.load()
-    result = load.land(load.take("a"))
+    result = load.write_batch(load.take("a"))
     assert (toys.reads, str(result), result.recomputed) == ([], "unchanged", [])
     table = result.tables["toy_sums"]
     assert (table.row_count, table.recomputed, table.versions) == (1, {}, {"a": "a#1"})
@@ -199,7 +199,7 @@ def test_the_result_has_row_counts_versions_and_summaries_of_what_was_derived(to
     toys.deliver("a", 1)
     toys.deliver("b", 10)
     load = toys.load()
-    result = load.land(load.take("a"))
+    result = load.write_batch(load.take("a"))
     table = result.tables["toy_sums"]
     assert (table.row_count, table.recomputed) == (1, {"a": 1, "b": 1})
     assert table.versions == {"a": "a#1", "b": "a#1 b#1"}
@@ -212,7 +212,7 @@ def test_of_two_runs_the_slower_one_is_superseded_and_writes_nothing(toys):
     toys.deliver("a", 9)
     toys.derive("a")
     with pytest.raises(SupersededError):
-        toys.load().land(slow)
+        toys.load().write_batch(slow)
     assert toys.rows(SUMS) == [("a", 9)]
 
 
@@ -278,7 +278,7 @@ def test_rows_that_are_compared_are_made_each_time_and_written_where_they_differ
     with toys.warehouse.writing() as connection:  # what no number of a delivery names
         connection.execute(update(DAYS).values(amount=5))
     load = toys.load(compared)
-    table = load.land(load.take("a")).tables["toy_sums"]
+    table = load.write_batch(load.take("a")).tables["toy_sums"]
     assert (table.recomputed, table.summaries) == ({"a": 1}, {"a": "5 in all"})
     assert toys.versions(SUMS)["a"].startswith("a#1; rows ")
     assert toys.versions(SUMS)["a"] != first

@@ -312,10 +312,10 @@ def test_nothing_of_a_delivery_is_in_the_outbox(router: Router):
 
 
 @pytest.mark.slow_after_first
-def test_a_dry_run_shows_the_difference_and_writes_nothing(router: Router, land: Callable):
+def test_a_dry_run_shows_the_difference_and_writes_nothing(router: Router, write_batch: Callable):
     router.edit(ORDERS)
     for number in range(3):
-        land(f"d{number}", {"id": number, "country": "DE" if number else "FR"})
+        write_batch(f"d{number}", {"id": number, "country": "DE" if number else "FR"})
     rules = FORM.text_of([{**ORDERS, "mappings": ORDERS["mappings"][:1]}, PARTNER])
     trial = try_rules(
         router.warehouse, router.targets, rules.read(router.targets.problems_of), delivery_count=2
@@ -332,13 +332,13 @@ def test_a_dry_run_shows_the_difference_and_writes_nothing(router: Router, land:
 
 
 @pytest.fixture
-def land(router: Router, tmp_path) -> Callable[[str, dict[str, Any]], None]:
+def write_batch(router: Router, tmp_path) -> Callable[[str, dict[str, Any]], None]:
     store = FolderStore(tmp_path / "artifacts")
 
-    def land(delivery_id: str, payload: dict[str, Any]) -> None:
+    def write_batch(delivery_id: str, payload: dict[str, Any]) -> None:
         router.clock.at += timedelta(seconds=1)
         body = json.dumps(payload).encode()
         content = Content("shop", delivery_id, "order", body, {}, router.clock.now())
         load_content(router.warehouse, router.clock, store, content)
 
-    return land
+    return write_batch

@@ -78,12 +78,12 @@ def settings(tmp_path, monkeypatch):
 
 @pytest.fixture
 def runs(partition_loader, clock, instance) -> tuple[str, str]:
-    """Two runs of a session: one lands A and B of the week, the next, a day later, just A."""
+    """Two runs of a session: one loads A and B of the week, the next, a day later, just A."""
 
     def run(*rows, **landing) -> str:
         tags = {"session": "year end"}
         made = dg.materialize([part], instance=instance, tags=tags).run_id
-        partition_loader.land(*rows, target=partition_loader.target(run_id=made), **landing)
+        partition_loader.write_batch(*rows, target=partition_loader.target(run_id=made), **landing)
         clock.at += timedelta(days=1)
         return made
 
@@ -374,7 +374,7 @@ def test_bytes_that_are_gone_are_named_and_the_rest_is_evidence_all_the_same(
 @ON_SQLITE
 def test_a_quarantined_delivery_is_evidence_too(export, partition_loader):
     with pytest.raises(Exception, match="is quarantined"):
-        partition_loader.land(row("A"), audits=[FAILED])
+        partition_loader.write_batch(row("A"), audits=[FAILED])
     found = export(partition=PARTITION, at=AFTER)
     assert [audit["outcome"] for audit in lines(found.path, "audits")] == ["failed"]
     assert lines(found.path, "rows/finra_otc_weekly") == lines(found.path, "landings") == []
@@ -383,7 +383,7 @@ def test_a_quarantined_delivery_is_evidence_too(export, partition_loader):
 @ON_SQLITE
 def test_the_reason_of_an_accepted_delivery_is_evidence(export, partition_loader):
     audit = apply_acceptance(FAILED, "ab" * 32, Acceptance("ab" * 32, "a holiday"))
-    partition_loader.land(row("A"), audits=[audit])
+    partition_loader.write_batch(row("A"), audits=[audit])
     [found] = lines(export(partition=PARTITION, at=AFTER).path, "audits")
     assert (found["name"], found["outcome"]) == (FAILED.name, "passed")
     assert found["found"] == f"{FAILED.found}; accepted: a holiday"
@@ -396,7 +396,7 @@ def test_a_run_that_the_ledger_lacks_is_recorded_for_its_evidence(
     subject, partition_loader, export, instance
 ):
     made = dg.materialize([part], instance=instance, tags={"session": "year end"}).run_id
-    partition_loader.land(row("A"), target=partition_loader.target(run_id=made))
+    partition_loader.write_batch(row("A"), target=partition_loader.target(run_id=made))
     found = export(**({"run_id": made} if subject == "run" else {"session": "year end"}))
     [recorded] = lines(found.path, "runs")
     assert (recorded["run_id"], recorded["status"]) == (made, "SUCCESS")

@@ -28,7 +28,7 @@ SORTED = {
 """Views of several tables or of groups, of which no index has the key."""
 
 LANDINGS = 250_000
-"""Each is two events: landed and restated."""
+"""Each is two events: loaded and restated."""
 
 VALUES = {
     "group_id": "printf('%032x', n * 40503 % 1000003)",

@@ -61,14 +61,14 @@ def test_a_folder_has_a_dataset_of_which_changed_partitions_are_written(
     installation: Installation, tmp_path: Path
 ):
     installation.declare(TO_FOLDER.replace("PATH", str(tmp_path / "lake")))
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     first = installation.export()
     assert first.outcome == "delivered"
     assert first.detail == f"{tmp_path}/lake/weekly"
     manifest = json.loads(installation.read(first))
     assert [partition["row_count"] for partition in manifest["partitions"]] == [1]
     assert installation.export().outcome == "unchanged"
-    installation.land(row("AAA"), row("BBB"))
+    installation.write_batch(row("AAA"), row("BBB"))
     assert installation.export().outcome == "delivered"
     found = pl.read_parquet(tmp_path / "lake/weekly/**/*.parquet", hive_partitioning=True)
     assert sorted(found["symbol"]) == ["AAA", "BBB"]
@@ -78,9 +78,9 @@ def test_a_folder_has_a_dataset_of_which_changed_partitions_are_written(
 @pytest.mark.slow
 def test_a_bucket_gets_a_file_per_load(installation: Installation, s3: str):
     installation.declare(TO_S3.replace("URL", s3))
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     first = installation.export()
-    installation.land(row("BBB"))
+    installation.write_batch(row("BBB"))
     second = installation.export()
     names = sorted(stored_object.name for stored_object in S3Store(s3).listed())
     assert [first.detail, second.detail] == [f"{s3}/{name}" for name in names]
@@ -91,7 +91,7 @@ def test_a_bucket_gets_a_file_per_load(installation: Installation, s3: str):
 def test_a_bucket_that_is_down_is_waited_for(installation, s3: str, s3_endpoint, monkeypatch):
     monkeypatch.setattr("orchestration_project.engine.connections.artifacts.S3_RETRIES", 0)
     installation.declare(TO_S3.replace("URL", s3))
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     failed = installation.export()
     assert (failed.outcome, "target lake" in failed.detail) == ("failed", True)
@@ -117,9 +117,9 @@ def found(url: str, query: str) -> list[tuple[Any, ...]]:
 @pytest.mark.slow_on_postgresql
 def test_a_table_of_another_database_is_replaced(installation: Installation, mart: str):
     installation.declare(TO_DATABASE)
-    installation.land(row("AAA", notional_usd=1_250_500_000), row("BBB"))
+    installation.write_batch(row("AAA", notional_usd=1_250_500_000), row("BBB"))
     assert installation.export().outcome == "delivered"
-    installation.land(row("AAA", notional_usd=2_500_000))
+    installation.write_batch(row("AAA", notional_usd=2_500_000))
     result = installation.export()
     assert result.detail.endswith("#weekly")
     [(symbol, week, usd, export_id)] = found(
@@ -134,7 +134,7 @@ def test_changes_are_appended_to_a_table_once_however_often_they_are_delivered(
     installation: Installation, mart: str
 ):
     installation.declare(CHANGES_TO_DATABASE)
-    installation.land(row("AAA"), row("BBB", last_update_date=None))
+    installation.write_batch(row("AAA"), row("BBB", last_update_date=None))
     with unrecorded(), pytest.raises(ConnectionAbortedError):
         installation.export()
     query = (
@@ -145,7 +145,7 @@ def test_changes_are_appended_to_a_table_once_however_often_they_are_delivered(
     assert found(mart, query) == once
     assert installation.export().outcome == "delivered"
     assert found(mart, query) == once
-    installation.land(row("AAA", share_quantity=7))
+    installation.write_batch(row("AAA", share_quantity=7))
     assert installation.export().outcome == "delivered"
     assert found(mart, query) == [*once, ("changed", "AAA", 7), ("removed", "BBB", 100)]
 
@@ -165,7 +165,7 @@ def unrecorded() -> Iterator[None]:
 @pytest.mark.slow_on_postgresql
 def test_a_table_of_a_target_that_no_export_made_is_left_alone(installation, mart: str):
     installation.declare(TO_DATABASE)
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     assert installation.export().outcome == "delivered"
     installation.declare(TO_DATABASE.replace("target: mart", "target: mart, columns: [symbol]"))
     refused = installation.export()
@@ -181,7 +181,7 @@ def test_a_database_of_this_project_keeps_its_own_tables(
     monkeypatch.setenv("EXPORT_URL_MART", url)
     declared = TO_DATABASE.replace("target: mart", "target: mart, target_table: finra_otc_weekly")
     installation.declare(declared)
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     assert "a table of this project" in installation.export().detail
     with sqlite3.connect(tmp_path / "ours.sqlite") as connection:
         assert connection.execute("SELECT count(*) FROM finra_otc_weekly").fetchone() == (0,)
@@ -202,7 +202,7 @@ def test_a_database_that_is_not_set_waits_for_a_correction(
     if url:
         monkeypatch.setenv("EXPORT_URL_MART", url)
     installation.declare(TO_DATABASE)
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     refused = installation.export()
     assert expected in refused.detail
     assert "s3cr3t" not in refused.detail
@@ -275,7 +275,7 @@ def partner(installation: Installation, monkeypatch) -> Partner:
 
 
 def test_a_webhook_has_manifest_and_rows_signed_by_standard_webhooks(installation, partner):
-    installation.land(row("AAA"), row("BBB", share_quantity=7))
+    installation.write_batch(row("AAA"), row("BBB", share_quantity=7))
     with receiving(partner):
         result = installation.export()
     assert result.detail == f"http://127.0.0.1:{partner.port}"
@@ -332,7 +332,7 @@ def test_a_webhook_is_not_sent_to_this_machine_unless_a_setting_allows_it(
 ):
     monkeypatch.setenv("DATA_PROFILE", "real")
     monkeypatch.setenv("FINRA_SOURCE", "api")
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     with receiving(partner):
         refused = installation.export()
         assert (refused.outcome, partner.taken) == ("failed", {})
@@ -344,7 +344,7 @@ def test_a_webhook_is_not_sent_to_this_machine_unless_a_setting_allows_it(
 
 def test_a_parquet_file_comes_in_base64(installation, partner):
     installation.declare(installation.text.replace("ndjson", "parquet"))
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     with receiving(partner):
         assert installation.export().outcome == "delivered"
     [message] = partner.taken.values()
@@ -354,14 +354,14 @@ def test_a_parquet_file_comes_in_base64(installation, partner):
 
 @pytest.mark.slow
 def test_a_receiver_that_is_down_or_refuses_gets_the_same_later(installation, partner):
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     assert installation.export().outcome == "failed"  # nothing listens
     partner.statuses = [500, 401, 302, 429]
     with receiving(partner):
         for status in [*partner.statuses]:
             failed = installation.export()
             assert (failed.outcome, str(status) in failed.detail) == ("failed", True)
-        installation.land(row("AAA"), row("BBB"))
+        installation.write_batch(row("AAA"), row("BBB"))
         assert installation.export().outcome == "delivered"
         assert installation.export().outcome == "delivered"
     changes = [message["data"]["row_count"] for message in partner.taken.values()]
@@ -369,12 +369,12 @@ def test_a_receiver_that_is_down_or_refuses_gets_the_same_later(installation, pa
 
 
 def test_a_receiver_drops_the_repeat_of_what_it_had_taken(installation, partner):
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     partner.hangs_up = True
     with receiving(partner):
         assert installation.export().outcome == "failed"
         partner.hangs_up = False
-        installation.land(row("BBB"))
+        installation.write_batch(row("BBB"))
         with unrecorded(), pytest.raises(ConnectionAbortedError):
             installation.export()
         assert installation.export().outcome == "delivered"
@@ -384,7 +384,7 @@ def test_a_receiver_drops_the_repeat_of_what_it_had_taken(installation, partner)
 
 def test_an_export_that_is_too_large_for_a_webhook_is_not_sent(installation, partner):
     installation.declare(installation.text.replace("[symbol, share_quantity]", "[issue_name]"))
-    installation.land(row("AAA", issue_name="x" * MAX_BODY_BYTES))
+    installation.write_batch(row("AAA", issue_name="x" * MAX_BODY_BYTES))
     with receiving(partner):
         refused = installation.export()
     assert "is too large for a webhook" in refused.detail
@@ -399,7 +399,7 @@ def test_a_webhook_is_not_sent_without_a_good_secret(
     monkeypatch.delenv("EXPORT_SECRET_PARTNER")
     if secret:
         monkeypatch.setenv("EXPORT_SECRET_PARTNER", secret)
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     with receiving(partner):
         refused = installation.export()
     assert "EXPORT_SECRET_PARTNER" in refused.detail
@@ -412,12 +412,12 @@ def test_a_url_with_a_secret_is_a_variable_and_shown_nowhere(installation, partn
     secret_url = f"{partner.url}/s3cr3t-path-of-the-partner?token=s3cr3t-t0ken"
     monkeypatch.setenv("EXPORT_URL_PARTNER", secret_url)
     installation.declare(installation.text.replace(f", url: {partner.url}", ""))
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     failed = installation.export()
     with receiving(partner):
         result = installation.export()
     assert (failed.outcome, result.outcome) == ("failed", "delivered")
     assert "s3cr3t" not in f"{failed} {result} {installation.recorded()}"
     monkeypatch.setenv("EXPORT_URL_PARTNER", "http://partner.example.org/hooks")
-    installation.land(row("BBB"))
+    installation.write_batch(row("BBB"))
     assert "expected https://" in installation.export().detail

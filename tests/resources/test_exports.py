@@ -44,14 +44,14 @@ CHANGES = WHOLE.replace("format: csv", "format: csv, incremental: true")
 def test_a_table_is_exported_once_per_load(installation):
     installation.declare(WHOLE)
     assert installation.export().outcome == "unchanged"
-    installation.land(row("AAA", share_quantity=10), row("BBB", share_quantity=9))
+    installation.write_batch(row("AAA", share_quantity=10), row("BBB", share_quantity=9))
     first = installation.export()
     assert (first.outcome, installation.read(first)) == (
         "delivered",
         "symbol,share_quantity\r\nAAA,10.000000\r\n",
     )
     assert installation.export().outcome == "unchanged"
-    installation.land(row("AAA", share_quantity=12))
+    installation.write_batch(row("AAA", share_quantity=12))
     second = installation.export()
     assert records(installation.read(second)) == [("AAA", "12.000000")]
     one, two = installation.recorded()
@@ -68,7 +68,7 @@ def test_a_table_is_exported_once_per_load(installation):
 def test_an_incremental_export_has_added_changed_and_removed_rows(installation):
     installation.declare(CHANGES)
     same = row("SAME", share_quantity=50)
-    installation.land(
+    installation.write_batch(
         same,
         row("AAA", share_quantity=10),
         row("GONE", share_quantity=20),
@@ -81,7 +81,7 @@ def test_an_incremental_export_has_added_changed_and_removed_rows(installation):
         ("added", "LESS", "30.000000"),
         ("added", "SAME", "50.000000"),
     ]
-    installation.land(
+    installation.write_batch(
         same,
         row("AAA", share_quantity=11),
         row("LESS", share_quantity=3),
@@ -110,7 +110,7 @@ def test_increments_lead_from_any_state_to_any_later_one(installation):
     for _ in range(3):
         chosen = draw.sample(symbols, draw.randint(1, 8))
         rows = [row(each, share_quantity=draw.choice([5, 10, 11])) for each in chosen]
-        installation.land(*rows)
+        installation.write_batch(*rows)
         times.append(installation.clock.at)
         states.append({e["symbol"]: e["share_quantity"] for e in rows if e["share_quantity"] > 9})
     for start, since in enumerate([None, *times]):
@@ -137,13 +137,13 @@ def test_an_increment_waits_for_a_load_that_is_committed_late(installation):
     """SQLite has one writer at a time: there, no load is late."""
     is_sqlite = installation.warehouse.shown_url.startswith("sqlite")
     installation.declare(CHANGES)
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     assert installation.export().outcome == "delivered"
     with nullcontext() if is_sqlite else installation.warehouse.writing() as connection:
         if connection:
             connection.exec_driver_sql("CREATE TEMPORARY TABLE written (x int)")
         installation.clock.at += timedelta(seconds=1)
-        installation.partition_loader.land(row("AAA"), row("BBB"), version="2")
+        installation.partition_loader.write_batch(row("AAA"), row("BBB"), version="2")
         result = installation.export()
         assert result.outcome == ("delivered" if is_sqlite else "unchanged")
     installation.clock.at += AN_HOUR
@@ -166,7 +166,7 @@ def test_views_derived_tables_and_those_of_operations_are_exported_whole(
     installation, table: str, more: str
 ):
     installation.declare(f"exports: {{weekly: {{table: {table}, {more}}}}}")
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     result = installation.export()
     assert result.export
     frame = pl.read_parquet(installation.store.get(result.export.artifact))
@@ -175,16 +175,16 @@ def test_views_derived_tables_and_those_of_operations_are_exported_whole(
     assert installation.export().outcome == "unchanged"
     assert len(installation.files()) == 1
     if table != "leases":
-        installation.land(row("AAA"), row("BBB"))
+        installation.write_batch(row("AAA"), row("BBB"))
         assert installation.export().outcome == "delivered"
 
 
 @pytest.mark.slow_on_postgresql
 def test_another_declaration_exports_all_rows_again(installation):
     installation.declare(CHANGES)
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     installation.export()
-    installation.land(row("AAA"), row("BBB"))
+    installation.write_batch(row("AAA"), row("BBB"))
     installation.declare(CHANGES.replace(">=10", ">=20"))
     assert [record[:2] for record in records(installation.read(installation.export()))] == [
         ("added", "AAA"),
@@ -211,7 +211,7 @@ def test_a_store_that_is_down_is_waited_for_and_the_alert_comes_after_its_window
     installation, tmp_path
 ):
     installation.declare(WHOLE.replace("format: csv", "format: csv, alert_after_hours: 2"))
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     installation.store = store = Flaky(tmp_path / "other")
     store.error = TransientError("the store does not answer")
 
@@ -236,7 +236,9 @@ def test_a_store_that_is_down_is_waited_for_and_the_alert_comes_after_its_window
     installation.clock.at += AN_HOUR
     assert installation.export().outcome == "failed"
     assert overdue() == ["weekly"]
-    installation.land(row("AAA"), row("BBB"))  # the waiting export has what it was planned with
+    installation.write_batch(
+        row("AAA"), row("BBB")
+    )  # the waiting export has what it was planned with
     store.error = None
     assert records(installation.read(installation.export())) == [("AAA", "100.000000")]
     assert (due(), overdue()) == ([], [])
@@ -251,7 +253,7 @@ def test_one_run_at_a_time_delivers_an_export_and_that_of_an_ended_one_is_taken_
     installation, tmp_path
 ):
     installation.declare(WHOLE)
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     installation.store = store = Flaky(tmp_path / "other")
     store.error = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
@@ -280,7 +282,7 @@ def test_a_delivery_of_which_another_run_has_taken_the_lease_is_recorded_by_that
 
     results: list[Any] = []
     installation.declare(WHOLE)
-    installation.land(row("AAA"))
+    installation.write_batch(row("AAA"))
     installation.store = Slow(tmp_path / "other")
     results.append(installation.export())
     assert [result.outcome for result in results] == ["delivered", "under_way"]
@@ -293,8 +295,8 @@ def test_a_delivery_of_which_another_run_has_taken_the_lease_is_recorded_by_that
 @pytest.mark.parametrize("more", ["", ", incremental: true"])
 def test_a_load_that_comes_while_rows_are_read_is_left_to_the_next_export(installation, more: str):
     installation.declare(WHOLE.replace("format: csv", f"format: csv{more}"))
-    installation.land(row("AAA"))
-    installation.land(row("AAA"), row("BBB"))
+    installation.write_batch(row("AAA"))
+    installation.write_batch(row("AAA"), row("BBB"))
     to_come = [[row("AAA", share_quantity=7), row("CCC")]]
 
     def execute(_: Any, __: Any, statement: str, *___: Any) -> None:
@@ -303,7 +305,7 @@ def test_a_load_that_comes_while_rows_are_read_is_left_to_the_next_export(instal
             and "FROM finra_otc_weekly" in statement
             and "share_quantity_micros >=" in statement
         ):
-            installation.land(*to_come.pop())
+            installation.write_batch(*to_come.pop())
 
     with listening(Engine, "before_cursor_execute", execute):
         first = installation.export()
@@ -320,7 +322,7 @@ def test_formulas_are_escaped_where_the_file_says_so(installation):
         "exports: {weekly: {table: finra_otc_weekly, columns: [issue_name], format: csv, "
         "escape_formulas: true}}"
     )
-    installation.land(row("AAA", issue_name="=1+1"))
+    installation.write_batch(row("AAA", issue_name="=1+1"))
     assert records(installation.read(installation.export())) == [("'=1+1",)]
 
 

@@ -60,7 +60,7 @@ def test_a_copy_of_the_database_has_the_same_state(partition_loader, clock, tmp_
 
 
 def test_the_present_is_read_from_fences_and_not_from_history(partition_loader):
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     state = partition_loader.warehouse.state(finra_otc_weekly, partition_loader.partition_key)
     with partition_loader.warehouse.writing() as connection:
         connection.execute(landings.delete())

@@ -15,7 +15,7 @@ from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
-from orchestration_project.engine.warehouse import HeldBackError, Warehouse
+from orchestration_project.engine.warehouse import QuarantinedError, Warehouse
 from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.tables.spine import audits, captures
 from tests.resources.weeks import PartitionLoader, StoppedClock, WeekLoader, week_load, week_replay
@@ -71,14 +71,14 @@ class Folder:
 
     def take_up(self, tier: str = "OTCE", week: str = MONDAY, **how: Any) -> str:
         load = self.load(**how)
-        return str(load.land(load.take(f"{tier}|{week}")))
+        return str(load.write_batch(load.take(f"{tier}|{week}")))
 
     def load(self, **how: Any) -> WeekLoader:
         return week_load(self.files, *self.place, **how)
 
     def replay(self, week: str = MONDAY, **how: Any) -> str:
         replay = week_replay(*self.place, **how)
-        return str(replay.land(replay.take(f"OTCE|{week}")))
+        return str(replay.write_batch(replay.take(f"OTCE|{week}")))
 
     def counts(self) -> dict[tuple[str, str, str], int]:
         """Return the number of rows of each week, tier and market."""
@@ -89,7 +89,7 @@ class Folder:
 
 @pytest.fixture
 def folder(warehouse: Warehouse, tmp_path: Path) -> Folder:
-    """A folder of which the file of OTCE's ATS in the week of `MONDAY` is landed."""
+    """A folder of which the file of OTCE's ATS in the week of `MONDAY` is loaded."""
     folder = Folder(warehouse, tmp_path)
     folder.put("one.csv", BODY)
     folder.take_up()
@@ -135,19 +135,19 @@ def test_a_file_of_another_week_tier_or_market_is_quarantined_with_both_names(
         original = body = BODY.replace(b"OTC|", b"OTC Equity|")
     folder.put("one.csv", original)
     folder.take_up()
-    landed = folder.counts()
+    loaded = folder.counts()
     folder.remove("one.csv")
     folder.put("two.csv", body, **scope)
     asked = {name: value for name, value in scope.items() if name != "market"}
-    with pytest.raises(HeldBackError, match="is quarantined by is_not_a_copy") as refusal:
+    with pytest.raises(QuarantinedError, match="is quarantined by is_not_a_copy") as refusal:
         folder.take_up(**asked)
     own = f"{scope.get('tier', 'OTCE')}|{scope.get('week', MONDAY)} {scope.get('market', 'ATS')}"
     what = "bytes" if body == original else "rows"
     said = f"file:two.csv ({own}) has the {what} of file:one.csv (OTCE|{MONDAY} ATS)"
     assert said in refusal.value.found
     assert "allow_conflicts: true" in refusal.value.expected
-    assert folder.counts() == landed
-    (count,) = landed.values()
+    assert folder.counts() == loaded
+    (count,) = loaded.values()
     assert folder.take_up(**asked, force=True).startswith(f"{count} rows added")
 
 
@@ -158,11 +158,11 @@ def test_one_file_for_both_markets_of_a_week_is_quarantined(folder: Folder):
         rf"file:two.csv \(OTCE\|{MONDAY} NON_ATS\) has the bytes of "
         rf"file:one.csv \(OTCE\|{MONDAY} ATS\)"
     )
-    with pytest.raises(HeldBackError, match=said):
+    with pytest.raises(QuarantinedError, match=said):
         folder.take_up()
     assert folder.counts() == LANDED
     folder.put("two.csv", text(lines()[::-1]), market="NON_ATS")
-    with pytest.raises(HeldBackError, match=said.replace("bytes", "rows")):
+    with pytest.raises(QuarantinedError, match=said.replace("bytes", "rows")):
         folder.take_up()
     folder.take_up(force=True)
     assert folder.counts() == {**LANDED, (MONDAY, "OTCE", "NON_ATS"): 100}
@@ -171,7 +171,7 @@ def test_one_file_for_both_markets_of_a_week_is_quarantined(folder: Folder):
 @pytest.mark.slow
 def test_the_evidence_names_both_files_and_a_forced_one_says_so(folder: Folder):
     folder.put("two.csv", BODY, week=NEXT)
-    with pytest.raises(HeldBackError):
+    with pytest.raises(QuarantinedError):
         folder.take_up(week=NEXT)
     folder.take_up(week=NEXT, force=True)
     rows = folder.partition_loader.rows(
@@ -197,7 +197,7 @@ def test_a_replaced_file_is_still_recognized_as_a_copy(folder: Folder):
     folder.put("one.csv", text(lines(shares=999)))
     folder.take_up()
     folder.put("stale.csv", BODY, week=NEXT)
-    with pytest.raises(HeldBackError, match=r"has the bytes of file:one\.csv"):
+    with pytest.raises(QuarantinedError, match=r"has the bytes of file:one\.csv"):
         folder.take_up(week=NEXT)
 
 
@@ -205,7 +205,7 @@ def test_a_replaced_file_is_still_recognized_as_a_copy(folder: Folder):
 def test_a_misnamed_file_that_was_never_loaded_is_not_a_copy(folder: Folder):
     body = text(lines(shares=5, tier="NMS Tier 2"))
     folder.put("two.csv", body, week=NEXT)
-    with pytest.raises(HeldBackError, match="holds_only_its_week_and_tier"):
+    with pytest.raises(QuarantinedError, match="holds_only_its_week_and_tier"):
         folder.take_up(week=NEXT)
     folder.put("two.csv", body, tier="T2", week=NEXT)
     assert folder.take_up("T2", NEXT).startswith("100 rows added")
@@ -265,10 +265,10 @@ def test_a_replay_changes_no_load_and_a_copy_stays_quarantined(
     folder: Folder,
 ):
     folder.put("two.csv", BODY, week=NEXT)
-    with pytest.raises(HeldBackError):
+    with pytest.raises(QuarantinedError):
         folder.take_up(week=NEXT)
     assert folder.replay().startswith("unchanged")
-    with pytest.raises(HeldBackError, match="is_not_a_copy"):
+    with pytest.raises(QuarantinedError, match="is_not_a_copy"):
         folder.replay(NEXT)
     folder.take_up(week=NEXT, force=True)
     for week in (MONDAY, NEXT):
@@ -285,20 +285,20 @@ def test_one_of_two_equal_files_loaded_at_once_is_quarantined(folder: Folder):
     taken = [load.take(f"OTCE|{week}") for week in later]
     together = threading.Barrier(2)
 
-    def land(one: Any) -> bool:
+    def write_batch(one: Any) -> bool:
         together.wait(timeout=20)
-        with suppress(HeldBackError):
-            return load.land(one).landed is not None
+        with suppress(QuarantinedError):
+            return load.write_batch(one).write_result is not None
         return False
 
     with ThreadPoolExecutor(2) as pool:
-        assert sorted(pool.map(land, taken)) == [False, True]
+        assert sorted(pool.map(write_batch, taken)) == [False, True]
 
 
 @pytest.mark.slow
 def test_a_file_too_large_to_be_held_is_compared_range_by_range(folder: Folder):
     folder.put("two.csv", text(lines()[::-1]), week=NEXT)
-    with pytest.raises(HeldBackError, match=r"has the rows of file:one\.csv"):
+    with pytest.raises(QuarantinedError, match=r"has the rows of file:one\.csv"):
         folder.take_up(week=NEXT, rows_at_once=40)
     folder.put("two.csv", text([*lines()[:-1], lines(101)[-1]]), week=NEXT)
     assert folder.take_up(week=NEXT, rows_at_once=40).startswith("100 rows added")
@@ -313,6 +313,6 @@ def test_a_week_of_many_is_found_by_a_look_up(folder: Folder):
         folder.take_up(week=week)
     folder.put("two.csv", text(lines(shares=5007)[::-1]), week=NEXT)
     said = rf"file:earlier.csv \(OTCE\|{start - timedelta(weeks=7)} ATS\)"
-    with pytest.raises(HeldBackError, match=said):
+    with pytest.raises(QuarantinedError, match=said):
         folder.take_up(week=NEXT)
     assert folder.partition_loader.count(captures) == 13

@@ -1,4 +1,4 @@
-"""A dataset that only a test declares, all the way from a source to its landed table."""
+"""A dataset that only a test declares, all the way from a source to its loaded table."""
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ from orchestration_project.engine.source import (
     Source,
     SourceVersion,
 )
-from orchestration_project.engine.warehouse import HeldBackError, SupersededError, Warehouse
+from orchestration_project.engine.warehouse import QuarantinedError, SupersededError, Warehouse
 from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.errors import (
     ConfigurationError,
@@ -140,7 +140,7 @@ class Bench:
         self.clock.at += timedelta(days=1)
         load = self.loader(source, **options)
         load.ready()
-        return load.land(load.take(KEY))
+        return load.write_batch(load.take(KEY))
 
     def rows(self, table: Table, *names: str) -> list[tuple[Any, ...]]:
         columns = [table.c[name] for name in names]
@@ -284,9 +284,9 @@ def test_short_pages_are_followed_until_all_records_came(bench):
     bench.load()
     assert bench.count(DATASET.table) == 60
     assert bench.count(captures) > 2
-    assert bench.load().landed is None  # however the rows are spread, the state is the same
+    assert bench.load().write_result is None  # however the rows are spread, the state is the same
     bench.finra.page_bytes = 2000
-    assert bench.load().landed is None
+    assert bench.load().write_result is None
 
 
 def with_total(reply: Reply, total: int) -> Reply:
@@ -358,7 +358,7 @@ def test_a_page_that_is_no_text_is_refused_and_its_bytes_are_kept(bench):
 def test_a_delivery_with_a_failed_audit_keeps_its_evidence(bench):
     bench.load()
     bench.finra.rows = [record(APPLE, trades="7.5"), record("037833101"), record(CISCO)]
-    with pytest.raises(HeldBackError, match="quarantined by has_few_rejects"):
+    with pytest.raises(QuarantinedError, match="quarantined by has_few_rejects"):
         bench.load()
     assert bench.trades() == {APPLE: 7, CISCO: 8}
     codes = bench.rows(rejects, "reason_code")
@@ -367,14 +367,14 @@ def test_a_delivery_with_a_failed_audit_keeps_its_evidence(bench):
 
 def test_a_quarantined_delivery_loads_by_replay_without_the_source(bench):
     bench.finra.rows = [record(APPLE, trades="7.5"), record(CISCO)]
-    with pytest.raises(HeldBackError):
+    with pytest.raises(QuarantinedError):
         bench.load()
     asked = len(bench.server.requests)
     replayed = bench.load(replay=True, max_reject_ratio=0.5)
     assert str(replayed) == (
         "1 rows added, 0 changed, 0 removed, 0 unchanged, 1 rejected; source api"
     )
-    assert bench.load(replay=True, max_reject_ratio=0.5).landed is None
+    assert bench.load(replay=True, max_reject_ratio=0.5).write_result is None
     assert len(bench.server.requests) == asked
     assert bench.trades() == {CISCO: 7}
 
@@ -429,9 +429,9 @@ def test_a_replay_by_the_same_rules_writes_nothing_and_by_newer_ones_what_is_our
         connection.execute(update(DATASET.table).values(trade_count=1))
         connection.execute(update(landings).values(rule_version="older"))
         connection.execute(update(fences).values(landed_rule_version="older"))
-    landed = bench.load(replay=True).landed
-    assert landed
-    assert (landed.change_cause, landed.rows_changed, landed.rows_added) == ("ours", 2, 0)
+    loaded = bench.load(replay=True).write_result
+    assert loaded
+    assert (loaded.change_cause, loaded.rows_changed, loaded.rows_added) == ("ours", 2, 0)
     assert bench.trades() == trades
     history = bench.rows(DATASET.history, "trade_count", "change_cause", "rule_version")
     assert history == [(1, "ours", DATASET.declared.rule_version)] * 2
@@ -448,7 +448,7 @@ def test_an_older_delivery_is_published_again_only_when_asked_and_a_blob_that_is
     group = f"{DATASET.table.name}:{KEY}#1"
     with pytest.raises(ConfigurationError, match="#1 is older than what is landed"):
         bench.load(replay=True, group_id=group)
-    older = bench.load(replay=True, group_id=group, allow_older=True).landed
+    older = bench.load(replay=True, group_id=group, allow_older=True).write_result
     assert older
     assert older.change_cause == "ours"
     assert bench.trades() == first
@@ -467,7 +467,7 @@ def test_fields_that_are_closed_to_anonymous_callers_stop_no_load(bench):
     load = bench.loader()
     load.ready()
     assert (load.fields.differences, load.fields.listed_count) == ((), None)
-    assert load.land(load.take(KEY)).row_count == 2
+    assert load.write_batch(load.take(KEY)).row_count == 2
     assert bench.count(source_fields) == 0
 
 
@@ -500,7 +500,7 @@ def test_the_slower_of_two_loads_cannot_overwrite_the_other(bench):
     bench.finra.rows = [record(APPLE, trades=9)]
     bench.load()
     with pytest.raises(SupersededError):
-        slower.land(taken)
+        slower.write_batch(taken)
     assert bench.trades() == {APPLE: 9}
 
 
@@ -529,14 +529,14 @@ class VersionedSource(Source):
 
 def test_a_source_that_gives_versions_is_read_for_another_version_or_in_full_alone(bench):
     source, done = VersionedSource(bench.source()), frozenset([KEY])
-    assert bench.load(source).landed
+    assert bench.load(source).write_result
     assert (str(bench.load(source)), source.reads) == ("unchanged; source api", 1)
-    in_full = bench.load(source, full=True).landed
+    in_full = bench.load(source, full=True).write_result
     assert in_full
     assert (in_full.change_cause, source.reads) == ("none", 2)
-    assert (bench.load(source, full=True, done=done).landed, source.reads) == (None, 2)
+    assert (bench.load(source, full=True, done=done).write_result, source.reads) == (None, 2)
     bench.finra.rows, source.text = [record(APPLE, trades=9)], "v2"
-    assert bench.load(source, full=True, done=done).landed
+    assert bench.load(source, full=True, done=done).write_result
     assert (bench.trades(), source.reads) == ({APPLE: 9}, 3)
     assert bench.rows(landings, "source_version") == [("v1",), ("v1",), ("v2",)]
 
@@ -612,13 +612,13 @@ def test_a_dataset_that_merges_keeps_rows_that_a_delivery_lacks_and_so_does_its_
     assert bench.trades() == {APPLE: 7, CISCO: 9, GOOGLE: 7}
     assert bench.rows(deliveries, "write_disposition") == [("merge",)] * 2
     known = bench.rows(DATASET.table, "cusip", "known_from", "capture_id")
-    assert bench.load(replay=True).landed is None
+    assert bench.load(replay=True).write_result is None
     assert bench.rows(DATASET.table, "cusip", "known_from", "capture_id") == known
 
 
 def test_a_quarantined_merge_is_replayed_after_loaded_ones(bench):
     give(bench, "merge", record(APPLE), record(CISCO, trades=8))
-    with pytest.raises(HeldBackError, match="has_few_rejects"):
+    with pytest.raises(QuarantinedError, match="has_few_rejects"):
         give(bench, "merge", record(CISCO, trades=9), record(GOOGLE, trades="7.5"))
     assert bench.trades() == {APPLE: 7, CISCO: 8}
     loaded = bench.load(replay=True, max_reject_ratio=0.5)
@@ -638,10 +638,10 @@ def test_whole_deliveries_and_merges_are_replayed_in_their_order_each_as_it_was_
     give(bench, "replace_scope", record(APPLE), record(CISCO, trades=8))
     give(bench, "merge", record(CISCO, trades=9))
     bench.write_disposition = "replace_scope"  # of the dataset, from now on
-    assert bench.load(replay=True).landed is None
+    assert bench.load(replay=True).write_result is None
     assert bench.trades() == {APPLE: 7, CISCO: 9}
     give(bench, "replace_scope", record(GOOGLE))
-    assert bench.load(replay=True).landed is None
+    assert bench.load(replay=True).write_result is None
     assert bench.trades() == {GOOGLE: 7}
 
 
@@ -660,8 +660,8 @@ def test_a_dataset_that_appends_takes_no_other_values_and_replays_all_that_it_ha
     give(bench, "append", record(APPLE))
     give(bench, "append", record(CISCO))
     assert bench.trades() == {APPLE: 7, CISCO: 7}
-    with pytest.raises(HeldBackError, match="keeps_loaded_rows"):
+    with pytest.raises(QuarantinedError, match="keeps_loaded_rows"):
         give(bench, "append", record(APPLE, trades=9), record(GOOGLE))
     assert bench.trades() == {APPLE: 7, CISCO: 7}
     first = f"{DATASET.table.name}:{KEY}#1"
-    assert bench.load(replay=True, group_id=first, allow_older=True).landed is None
+    assert bench.load(replay=True, group_id=first, allow_older=True).write_result is None

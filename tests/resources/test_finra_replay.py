@@ -17,7 +17,7 @@ from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.packs import Blob
-from orchestration_project.engine.warehouse import HeldBackError
+from orchestration_project.engine.warehouse import QuarantinedError
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.tables.spine import (
@@ -62,14 +62,14 @@ class ReplayLoads:
         taken = self.loading.take(KEY)
         for file in self.files.iterdir():
             file.unlink()
-        return self.loading.land(taken)
+        return self.loading.write_batch(taken)
 
     def older_rules(self, text: str, quantity: int, market: str) -> None:
         """Land a file's one row as rules that are older had read it."""
         capture = self.partition_loader.capture(
             text.encode(), request={"market": market}, market=market, url=f"file:{market}.csv"
         )
-        self.partition_loader.land(
+        self.partition_loader.write_batch(
             row("AAA", share_quantity=quantity, market=market),
             target=self.partition_loader.target(rule_version="older", run_id="loading"),
             captures=[capture],
@@ -83,7 +83,7 @@ class ReplayLoads:
         replay = week_replay(
             *self.place, group_id, allow_older=allow_older, run_id="replaying", **limits
         )
-        return replay.land(replay.take(KEY))
+        return replay.write_batch(replay.take(KEY))
 
     def contents(self):
         found = databases.stored(self.partition_loader.warehouse)
@@ -101,7 +101,7 @@ def test_a_replay_by_the_same_rules_writes_nothing_and_says_so(replay_loads):
     replay_loads.load(text_of(AAA=100, BBB=5))
     before = replay_loads.contents()
     replayed = replay_loads.replay()
-    assert (str(replayed), replayed.landed) == ("unchanged; source files", None)
+    assert (str(replayed), replayed.write_result) == ("unchanged; source files", None)
     assert replayed.row_counts["finra_otc_weekly"] == 2
     assert replay_loads.contents() == before
 
@@ -113,7 +113,7 @@ def test_a_replay_by_newer_rules_is_a_restatement_of_ours(replay_loads, clock):
     capture = partition_loader.capture(
         body, request={"market": "ATS"}, market="ATS", url="file:a.csv"
     )
-    partition_loader.land(
+    partition_loader.write_batch(
         row("AAA", share_quantity=1),
         target=partition_loader.target(rule_version="older", run_id="loading"),
         captures=[capture],
@@ -122,8 +122,8 @@ def test_a_replay_by_newer_rules_is_a_restatement_of_ours(replay_loads, clock):
     )
     clock.at = NOON + timedelta(days=7)
     replayed = replay_loads.replay()
-    landed = replayed.landed
-    assert landed
+    loaded = replayed.write_result
+    assert loaded
     (change,) = replayed.changes
     assert change.sentence.startswith(
         f"T1, week {MONDAY}, market=ATS, was corrected by newer rules of ours: 1 of 1 rows changed"
@@ -132,7 +132,7 @@ def test_a_replay_by_newer_rules_is_a_restatement_of_ours(replay_loads, clock):
     assert (replayed.figures.rows, replayed.row_counts["finra_venue_week"]) == (2, 1)
     assert replayed.preview
     assert replayed.preview.recent_shares[-1] == 105
-    assert (landed.change_cause, landed.rows_added, landed.rows_changed) == ("ours", 1, 1)
+    assert (loaded.change_cause, loaded.rows_added, loaded.rows_changed) == ("ours", 1, 1)
     assert partition_loader.quantities() == {"AAA": 100, "BBB": 5}
     assert partition_loader.rows(
         finra_otc_weekly_history, "share_quantity", "known_to", "change_cause", "rule_version"
@@ -209,10 +209,10 @@ def test_an_older_delivery_is_published_again_only_when_asked_and_history_says_s
 @pytest.mark.slow_on_postgresql
 def test_a_quarantined_partition_loads_once_the_limit_allows_it(replay_loads):
     partition_loader = replay_loads.partition_loader
-    with pytest.raises(HeldBackError, match="has_few_rejects"):
+    with pytest.raises(QuarantinedError, match="has_few_rejects"):
         replay_loads.load(text_of(AAA=100) + "NMS Tier 1||Inc|Xats|XATS|1|1|2025-12-01\n")
     assert partition_loader.quantities() == {}
-    with pytest.raises(HeldBackError, match="has_few_rejects"):
+    with pytest.raises(QuarantinedError, match="has_few_rejects"):
         replay_loads.replay()
     replay_loads.replay(max_reject_ratio=0.5)
     assert partition_loader.quantities() == {"AAA": 100}
@@ -228,10 +228,10 @@ def test_a_quarantined_partition_loads_once_the_limit_allows_it(replay_loads):
 
 @pytest.mark.slow_after_first
 def test_what_a_stricter_limit_refuses_is_not_said_to_be_unchanged(replay_loads):
-    with pytest.raises(HeldBackError, match="has_few_rejects"):
+    with pytest.raises(QuarantinedError, match="has_few_rejects"):
         replay_loads.load(text_of(AAA=100) + "NMS Tier 1||Inc|Xats|XATS|1|1|2025-12-01\n")
     replay_loads.replay(max_reject_ratio=0.5)
-    with pytest.raises(HeldBackError, match="has_few_rejects"):
+    with pytest.raises(QuarantinedError, match="has_few_rejects"):
         replay_loads.replay()
     assert replay_loads.partition_loader.quantities() == {"AAA": 100}
 
@@ -240,14 +240,14 @@ def test_what_a_stricter_limit_refuses_is_not_said_to_be_unchanged(replay_loads)
 @pytest.mark.slow_on_postgresql
 def test_a_replay_is_compared_with_the_weeks_before_and_warns_as_a_load_does(replay_loads):
     partition_loader = replay_loads.partition_loader
-    with pytest.raises(HeldBackError, match="has_few_rejects"):
+    with pytest.raises(QuarantinedError, match="has_few_rejects"):
         replay_loads.load(text_of(AAA=100) + "NMS Tier 1||Inc|Xats|XATS|1|1|2025-12-01\n")
     for weeks in range(1, 5):
         earlier = replace(partition_loader, week_start=MONDAY - weeks * timedelta(days=7))
-        earlier.land(*(row(f"S{number}", market="ATS") for number in range(50)))
+        earlier.write_batch(*(row(f"S{number}", market="ATS") for number in range(50)))
     replayed = replay_loads.replay(max_reject_ratio=0.5)
-    assert replayed.landed
-    assert "is_of_usual_size" in replayed.landed.warnings
+    assert replayed.write_result
+    assert "is_of_usual_size" in replayed.write_result.warnings
     assert "; unusual: is_of_usual_size" in str(replayed)
 
 
@@ -359,9 +359,9 @@ def test_a_market_alone_is_replayed_in_its_own_place(replay_loads, clock):
     replay_loads.older_rules(text_of(AAA=100), 1, "ATS")
     replay_loads.older_rules(text_of(AAA=20), 2, "NON_ATS")
     clock.at = NOON + timedelta(days=7)
-    landed = replay_loads.replay(1).landed
-    assert landed
-    assert (landed.change_cause, landed.rows_changed) == ("ours", 1)
+    loaded = replay_loads.replay(1).write_result
+    assert loaded
+    assert (loaded.change_cause, loaded.rows_changed) == ("ours", 1)
     assert shares_by_market(replay_loads.partition_loader) == {
         ("ATS", "AAA"): 100,
         ("NON_ATS", "AAA"): 2,
@@ -389,7 +389,7 @@ def test_of_a_market_that_came_twice_a_replay_takes_what_came_last(replay_loads)
 @pytest.mark.slow_on_postgresql
 def test_a_quarantined_market_loads_with_the_rows_of_the_other(replay_loads):
     replay_loads.load(text_of(AAA=100))
-    with pytest.raises(HeldBackError, match="has_few_rejects"):
+    with pytest.raises(QuarantinedError, match="has_few_rejects"):
         replay_loads.load(text_of(AAA=20) + "NMS Tier 1||Inc|Xats|XATS|1|1|2025-12-01\n", "NON_ATS")
     replay_loads.replay(max_reject_ratio=0.5)
     assert shares_by_market(replay_loads.partition_loader) == {
@@ -401,11 +401,11 @@ def test_a_quarantined_market_loads_with_the_rows_of_the_other(replay_loads):
 @pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_an_older_quarantined_delivery_prevents_no_replay(replay_loads):
-    with pytest.raises(HeldBackError, match="has_few_rejects"):
+    with pytest.raises(QuarantinedError, match="has_few_rejects"):
         replay_loads.load(text_of(AAA=100) + "NMS Tier 1||Inc|Xats|XATS|1|1|2025-12-01\n")
     replay_loads.replay(max_reject_ratio=0.5)
     replay_loads.load(text_of(AAA=7))
-    with pytest.raises(HeldBackError, match="has_few_rejects"):
+    with pytest.raises(QuarantinedError, match="has_few_rejects"):
         replay_loads.replay(1, allow_older=True)
     assert str(replay_loads.replay()) == "unchanged; source files"
     assert replay_loads.partition_loader.quantities() == {"AAA": 7}
@@ -420,7 +420,7 @@ def test_a_replay_of_several_markets_lets_an_older_one_of_each_be_known_for_olde
         replay_loads.older_rules(text_of(AAA=10 * quantity), quantity, market)
         clock.at += timedelta(days=1)
     for group in (1, None):
-        assert replay_loads.replay(group).landed
+        assert replay_loads.replay(group).write_result
         clock.at += timedelta(days=1)
     published = {("ATS", "AAA"): 10, ("NON_ATS", "AAA"): 30}
     assert shares_by_market(replay_loads.partition_loader) == published

@@ -35,7 +35,7 @@ def insert(partition_loader: PartitionLoader, table: Any, *given: dict[str, Any]
 def derive(partition_loader: PartitionLoader) -> str:
     """Derive the week as a run does, and return what it reports."""
     load = short_load(partition_loader.warehouse)
-    done = load.land(load.take(MONDAY.isoformat()))
+    done = load.write_batch(load.take(MONDAY.isoformat()))
     return f"{'derived' if done.recomputed else 'unchanged'}: {figures_of(done)}"
 
 
@@ -55,9 +55,9 @@ def test_a_week_is_joined_with_its_days_and_the_latest_settlement_date_before_it
     partition_loader,
 ):
     for tier in TIERS:
-        PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier, MONDAY).land(
-            row("AAA")
-        )
+        PartitionLoader(
+            partition_loader.warehouse, partition_loader.folder, tier, MONDAY
+        ).write_batch(row("AAA"))
     assert (
         derive(partition_loader) == "derived: 1 symbols, 0 with short sales, 0 with short interest"
     )
@@ -106,12 +106,12 @@ def test_a_week_is_joined_with_its_days_and_the_latest_settlement_date_before_it
 @pytest.mark.slow_on_postgresql
 def test_a_week_that_is_restated_is_stale_until_it_is_derived_again(partition_loader):
     for tier in TIERS:
-        PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier, MONDAY).land(
-            row("AAA")
-        )
+        PartitionLoader(
+            partition_loader.warehouse, partition_loader.folder, tier, MONDAY
+        ).write_batch(row("AAA"))
     derive(partition_loader)
     assert partition_loader.rows(finra_symbol_week_short, "is_stale") == [(False,)]
-    PartitionLoader(partition_loader.warehouse, partition_loader.folder, "T1", MONDAY).land(
+    PartitionLoader(partition_loader.warehouse, partition_loader.folder, "T1", MONDAY).write_batch(
         row("AAA", share_quantity=50)
     )
     assert partition_loader.rows(finra_symbol_week_short, "is_stale") == [(True,)]
@@ -137,11 +137,11 @@ def test_a_week_whose_other_inputs_are_revised_is_stale_until_it_is_derived(
     spec = engine_dataset(declared).table_spec
     for week in (MONDAY, MONDAY + timedelta(weeks=1)):
         for tier in TIERS:
-            PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier, week).land(
-                row("AAA", week_start=week)
-            )
+            PartitionLoader(
+                partition_loader.warehouse, partition_loader.folder, tier, week
+            ).write_batch(row("AAA", week_start=week))
         load = short_load(partition_loader.warehouse)
-        load.land(load.take(str(week)))
+        load.write_batch(load.take(str(week)))
     with partition_loader.warehouse.writing() as connection:
         mark_stale(connection, spec.dependents, [partition])
     marks = [(MONDAY, True), (MONDAY + timedelta(weeks=1), False)]

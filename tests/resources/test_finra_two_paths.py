@@ -71,11 +71,11 @@ def sums(
         yield {**rows[0], **own, SHARES: shares[key], TRADES: trades[key]}
 
 
-def landed(source: FinraSource, warehouse: Warehouse, below: Path) -> PartitionLoader:
+def loaded(source: FinraSource, warehouse: Warehouse, below: Path) -> PartitionLoader:
     """Load the week as a run does."""
     store = FolderStore(below / "artifacts")
     load = week_load(source, warehouse, store, below)
-    load.land(load.take(KEY))
+    load.write_batch(load.take(KEY))
     return PartitionLoader(warehouse, below / "artifacts", tier=TIER)
 
 
@@ -115,7 +115,7 @@ def test_the_real_file_and_the_api_give_the_same_rows(ask, tmp_path, prepared, l
             prepared.sqlite(tmp_path / f"{source.name}.sqlite"), clock=StoppedClock()
         ) as warehouse:
             warehouse.prepare(holds="real")
-            partition_loader = landed(source, warehouse, tmp_path)
+            partition_loader = loaded(source, warehouse, tmp_path)
             reasons = partition_loader.rows(rejects, "reason_code")
             assert reasons == ([("blank_symbol",)] if last_line else [])
             assert not [

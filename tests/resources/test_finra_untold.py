@@ -61,12 +61,12 @@ def announced_changes(partition_loader, *answers, stays=True):
     return list(changes)
 
 
-def landed(partition_loader, clock, some, ranges_of=0):
+def loaded(partition_loader, clock, some, ranges_of=0):
     week = PARTITIONING.partition_of(partition_loader.partition_key, today=LATER)
     for days, (rows, how, cause) in enumerate(some):
         clock.at = NOON + timedelta(days=days)
         recorder = partial(recorded, announcements(partition_loader), week)
-        done = partition_loader.land(*rows, ranges_of=ranges_of, recorder=recorder, **how)
+        done = partition_loader.write_batch(*rows, ranges_of=ranges_of, recorder=recorder, **how)
         assert done.change_cause == cause
         yield done
 
@@ -81,7 +81,7 @@ def recorded(kept, week, target, delivery):
 def test_the_reported_changes_of_each_load_are_its_changes(partition_loader, clock, ranges_of):
     said = [
         change
-        for change in landed(partition_loader, clock, DELIVERIES, ranges_of)
+        for change in loaded(partition_loader, clock, DELIVERIES, ranges_of)
         if change.change_cause != "none"
     ]
     found = announced_changes(partition_loader, *["no"] * len(DELIVERIES))
@@ -93,7 +93,7 @@ def test_the_reported_changes_of_each_load_are_its_changes(partition_loader, clo
 
 @pytest.mark.slow_on_postgresql
 def test_a_report_and_all_before_it_are_not_repeated(partition_loader, clock):
-    list(landed(partition_loader, clock, DELIVERIES))
+    list(loaded(partition_loader, clock, DELIVERIES))
     assert announced_changes(partition_loader, "yes", "no") == []
     assert [
         change.cause for change in announced_changes(partition_loader, "no", "yes", "no", "no")
@@ -109,7 +109,7 @@ def test_a_report_and_all_before_it_are_not_repeated(partition_loader, clock):
 @pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_run_that_goes_on_reports_only_what_stays_the_latest(partition_loader, clock):
-    list(landed(partition_loader, clock, DELIVERIES))
+    list(loaded(partition_loader, clock, DELIVERIES))
     assert announced_changes(partition_loader, "not yet") == []
     assert [
         change.cause for change in announced_changes(partition_loader, "not yet", stays=False)
@@ -124,7 +124,7 @@ def test_a_run_that_goes_on_reports_only_what_stays_the_latest(partition_loader,
 
 @pytest.mark.slow_after_first
 def test_loads_before_announcements_were_kept_are_not_reported(partition_loader, clock):
-    list(landed(partition_loader, clock, DELIVERIES[:2]))
+    list(loaded(partition_loader, clock, DELIVERIES[:2]))
     with partition_loader.warehouse.writing() as connection:
         connection.execute(delete(pending_announcements))
     assert announced_changes(partition_loader, "no", "no") == []
@@ -141,7 +141,7 @@ def test_its_sentence_names_the_part_and_says_if_it_was_set_back(partition_loade
         (part, {"version": "v2", "scope": OF_ONE_MARKET}, "source"),
         (both, replay, "ours"),
     ]
-    list(landed(partition_loader, clock, three))
+    list(loaded(partition_loader, clock, three))
     _, restated, set_back = announced_changes(partition_loader, "no", "no", "no")
     assert restated.sentence.startswith(
         f"T1, week {MONDAY}, market=ATS, was restated: 1 of 2 rows changed, 1 gone; "

@@ -35,23 +35,23 @@ def rows(table, *given: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame([usual | row for row in given], derive_schema(table))
 
 
-def land(partition_loader: PartitionLoader) -> None:
+def write_batch(partition_loader: PartitionLoader) -> None:
     """Land 100 shares of AAA in each tier."""
     for tier in TIERS:
-        PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier, MONDAY).land(
-            row("AAA")
-        )
+        PartitionLoader(
+            partition_loader.warehouse, partition_loader.folder, tier, MONDAY
+        ).write_batch(row("AAA"))
 
 
 def value(partition_loader: PartitionLoader) -> None:
     """Value the week as a run does."""
     load = value_load(partition_loader.warehouse)
-    load.land(load.take(MONDAY.isoformat()))
+    load.write_batch(load.take(MONDAY.isoformat()))
 
 
 @pytest.mark.slow_on_postgresql
 def test_splits_in_prices_are_undone_whether_or_not_their_days_are_loaded(partition_loader):
-    land(partition_loader)
+    write_batch(partition_loader)
     later = "2025-11-19 4, 2025-11-21 2"
     days = [price(day, 10, later_splits=later) for day in session_days(MONDAY)]
     kept = prices(*days).with_columns(
@@ -68,7 +68,7 @@ def test_splits_in_prices_are_undone_whether_or_not_their_days_are_loaded(partit
 
 @pytest.mark.slow_on_postgresql
 def test_a_week_of_which_no_symbol_has_prices_is_covered_by_nothing(partition_loader):
-    land(partition_loader)
+    write_batch(partition_loader)
     assert coverage_by_week(partition_loader.warehouse) == {}  # its value was not requested
     value(partition_loader)
     assert coverage_by_week(partition_loader.warehouse) == {MONDAY.isoformat(): 0.0}

@@ -1,4 +1,4 @@
-"""One week and tier, all the way from a source to the landed tables."""
+"""One week and tier, all the way from a source to the loaded tables."""
 
 import hashlib
 import threading
@@ -16,7 +16,7 @@ from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.contracts.partitioning import Partition
-from orchestration_project.engine.warehouse import HeldBackError, Warehouse
+from orchestration_project.engine.warehouse import QuarantinedError, Warehouse
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.errors import ConfigurationError, MovedError
 from orchestration_project.resources.finra.api import FinraApi
@@ -84,7 +84,7 @@ def load_of(tmp_path, warehouse, monkeypatch):
 
 
 def loaded(load):
-    return load.land(load.take(KEY))
+    return load.write_batch(load.take(KEY))
 
 
 def hash_of(folder, staged_name):
@@ -134,7 +134,7 @@ def test_a_remnant_of_a_loaded_week_is_quarantined(load_of, partition_loader, ro
     whole = dict.fromkeys(("AAA", "BBB", "CCC", "DDD", "EEE", "FFF"), 100)
     loaded(load_of(Finra(week(**whole)), rows_at_once=rows_at_once)[0])
     remnant = load_of(Finra(week(AAA=100, BBB=100, CCC=101)), full=True, rows_at_once=rows_at_once)
-    with pytest.raises(HeldBackError, match="at least 5 of the 6 loaded keys"):
+    with pytest.raises(QuarantinedError, match="at least 5 of the 6 loaded keys"):
         loaded(remnant[0])
     assert partition_loader.quantities() == whole
     restated = load_of(Finra(week(**{**whole, "GGG": 7, "FFF": 99})), full=True)
@@ -167,14 +167,14 @@ def test_a_week_too_large_to_be_held_is_the_same_week(load_of, partition_loader,
         f"New week landed: {TIER}, week {WEEK}: 9 rows of 9 symbols, 36 shares in 9 trades."
     ]
     again = loaded(load_of(finra, full=True, **in_ranges)[0])
-    assert (again.landed.change_cause, again.landed.rows_unchanged) == ("none", 9)
+    assert (again.write_result.change_cause, again.write_result.rows_unchanged) == ("none", 9)
     assert again.staged_name == first.staged_name
     finra.rows = week(**shares | {"S3": 50})
     restated = loaded(load_of(finra, full=True, **in_ranges)[0])
-    assert (restated.landed.rows_changed, restated.landed.rows_unchanged) == (1, 8)
+    assert (restated.write_result.rows_changed, restated.write_result.rows_unchanged) == (1, 8)
     finra.rows = week(**shares | {"S3": 100})
     at_once = loaded(load_of(finra, full=True)[0])  # by a process that has more room
-    assert (at_once.landed.rows_changed, at_once.landed.rows_unchanged) == (1, 8)
+    assert (at_once.write_result.rows_changed, at_once.write_result.rows_unchanged) == (1, 8)
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
@@ -204,7 +204,7 @@ def test_a_week_too_large_to_be_held_or_put_on_disk_leaves_its_bytes(
 def test_a_week_in_ranges_that_does_not_add_up_is_quarantined(load_of, partition_loader):
     rows = week(AAA=100, BBB=5, CCC=7)
     rows[3] = record("BBB", summaryTypeCode="ATS_W_SMBL", totalWeeklyShareQuantity=6)
-    with pytest.raises(HeldBackError, match=r"1 of 3 .*BBB"):
+    with pytest.raises(QuarantinedError, match=r"1 of 3 .*BBB"):
         loaded(load_of(Finra(rows), rows_at_once=2)[0])
     assert partition_loader.count(finra_otc_weekly) == 0
     assert partition_loader.count(audits) == 16
@@ -249,7 +249,7 @@ def test_rows_that_do_not_add_up_are_quarantined_with_their_evidence(load_of, pa
     rows = week(AAA=100, BBB=5)
     rows[3] = record("BBB", summaryTypeCode="ATS_W_SMBL", totalWeeklyShareQuantity=6)
     load, _ = load_of(Finra(rows))
-    with pytest.raises(HeldBackError, match="quarantined by reconciles_with_symbol_totals"):
+    with pytest.raises(QuarantinedError, match="quarantined by reconciles_with_symbol_totals"):
         loaded(load)
     assert partition_loader.count(finra_otc_weekly) == 0
     verdicts = dict(partition_loader.rows(audits, "name", "outcome"))
@@ -328,7 +328,7 @@ def test_the_next_week_may_be_fetched_while_one_is_loaded(load_of, partition_loa
         )
         if monday:
             thread.start()
-        load.land(taken)
+        load.write_batch(taken)
         if monday:
             thread.join()
             taken = ahead.pop()

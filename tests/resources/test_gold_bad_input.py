@@ -47,7 +47,7 @@ def traded_nothing(partition_loader: PartitionLoader) -> None:
             given = {name: value for name, value in each.items() if name in names}
             connection.execute(insert(prices_daily).values({**given, **dated}))
     for load in (value_load(partition_loader.warehouse), short_load(partition_loader.warehouse)):
-        load.land(load.take(str(LAST)))
+        load.write_batch(load.take(str(LAST)))
 
 
 @pytest.mark.slow

@@ -94,7 +94,7 @@ def stories(tier: str, week: date) -> list[dict[str, Any]]:
     return found
 
 
-def landed(partition_loader: PartitionLoader, weeks: Sequence[date]) -> PartitionLoader:
+def loaded(partition_loader: PartitionLoader, weeks: Sequence[date]) -> PartitionLoader:
     """Land and derive weeks of three tiers."""
     chance = random.Random(42)  # noqa: S311
     for week in weeks:
@@ -121,7 +121,7 @@ def test_each_gold_table_of_finra_and_of_market_volume_is_computed_again():
 
 @pytest.mark.slow
 def test_every_column_of_gold_is_what_pandas_computes(partition_loader):
-    gold = landed(partition_loader, WEEKS)
+    gold = loaded(partition_loader, WEEKS)
     weekly = frame(map(as_values, read(gold.warehouse, "finra_otc_weekly")))
     expected = {**of_weekly(weekly), **master(weekly)}
     for name, rows in expected.items():
@@ -141,7 +141,7 @@ def test_every_column_of_gold_is_what_pandas_computes(partition_loader):
 @pytest.mark.slow
 def test_a_restatement_marks_what_it_is_part_of_until_that_is_derived_again(partition_loader):
     weeks, restated = WEEKS[:4], WEEKS[1]
-    gold = landed(partition_loader, weeks)
+    gold = loaded(partition_loader, weeks)
     rows = rows_of(random.Random(7), "T1", restated)  # noqa: S311
     land_week(gold, "T1", restated, rows)
     assert stale(gold, "finra_symbol_rolling_6w") == set(weeks[1:])

@@ -38,7 +38,7 @@ def statements() -> Iterator[list[tuple[str, Any]]]:
 
 
 def grow(warehouse: Warehouse) -> None:
-    """Repeat what is recorded of the one delivery, as if many others had been landed."""
+    """Repeat what is recorded of the one delivery, as if many others had been loaded."""
     numbers = pl.DataFrame({"number": range(1, DELIVERIES)})
     with warehouse.writing() as connection:
         for name, table in GROWING.items():
@@ -71,10 +71,10 @@ def scanned(warehouse: Warehouse, statement: str, values: Any) -> set[str]:
 @pytest.fixture
 def asked(partition_loader: PartitionLoader) -> list[tuple[str, Any]]:
     """Statements of a load, restatement and replay of a partition, in a database with a past."""
-    partition_loader.land(row("AAA"), rejects=rejected(7))
+    partition_loader.write_batch(row("AAA"), rejects=rejected(7))
     grow(partition_loader.warehouse)
     with statements() as found:
-        partition_loader.land(row("AAA", share_quantity=7), row("BBB"), version="v2")
+        partition_loader.write_batch(row("AAA", share_quantity=7), row("BBB"), version="v2")
         _, recorded = partition_loader.warehouse.recorded(
             finra_otc_weekly, partition_loader.partition_key
         )
@@ -96,7 +96,7 @@ def test_no_question_about_a_partition_reads_all_that_was_ever_delivered(partiti
 
 @pytest.mark.slow_after_first
 def test_the_newest_captures_are_read_in_the_order_of_an_index(partition_loader):
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     grow(partition_loader.warehouse)
     with statements() as found:
         read_captures(partition_loader.warehouse, [], limit=50)

@@ -26,7 +26,7 @@ def store(partition_loader) -> FolderStore:
 
 def capture(partition_loader, *bodies: bytes, **landing):
     captures = [partition_loader.capture(body) for body in bodies]
-    partition_loader.land(row("A"), captures=captures, **landing)
+    partition_loader.write_batch(row("A"), captures=captures, **landing)
     return captures
 
 

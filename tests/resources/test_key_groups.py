@@ -166,8 +166,8 @@ def plan_of(connection: Connection, statement: Query) -> list[str]:
 
 @pytest.mark.slow_after_first
 def test_a_symbol_has_the_same_rows_as_with_all_others(partition_loader: PartitionLoader):
-    partition_loader.land(row("AAA"), row("BBB"), row("AAA", venue="OTHER"))
-    partition_loader.land(row("AAA"), version="2")
+    partition_loader.write_batch(row("AAA"), row("BBB"), row("AAA", venue="OTHER"))
+    partition_loader.write_batch(row("AAA"), version="2")
     past = relation_as_of("finra_otc_weekly", LATER)
     published = published_by("finra_otc_weekly", LATER.date()).relation
     for chosen in (QUERIES["present"], past, QUERIES["view"], published):

@@ -1,4 +1,4 @@
-"""A delivery that lands range by range leaves what one that lands at once leaves."""
+"""A delivery that loads range by range leaves what one that loads at once leaves."""
 
 import itertools
 from collections.abc import Sequence
@@ -48,9 +48,9 @@ def content(partition_loader: PartitionLoader, table: Table) -> list[dict[str, A
     return rows.sort(key_names(table)).drop(OF_A_WEEK, strict=False).to_dicts()
 
 
-def facts_of(landed: WriteResult[Any]) -> dict[str, Any]:
-    facts = {name: value for name, value in vars(landed).items() if name not in OF_ITS_OWN}
-    return facts | {"derived": set(landed.derived_seconds)}
+def facts_of(loaded: WriteResult[Any]) -> dict[str, Any]:
+    facts = {name: value for name, value in vars(loaded).items() if name not in OF_ITS_OWN}
+    return facts | {"derived": set(loaded.derived_seconds)}
 
 
 def in_key_order(state: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -83,8 +83,8 @@ def test_a_load_in_ranges_stores_and_reports_the_same_as_at_once(partition_loade
         )
         for number, state in enumerate(states):
             rows, version = in_key_order(state), f"v{number}"
-            one = at_once.land(*rows, version=version)
-            other = in_ranges.land(*rows, version=version, ranges_of=most_rows)
+            one = at_once.write_batch(*rows, version=version)
+            other = in_ranges.write_batch(*rows, version=version, ranges_of=most_rows)
             assert facts_of(other) == facts_of(one)
             for table in TABLES:
                 assert content(in_ranges, table) == content(at_once, table)
@@ -95,11 +95,11 @@ def test_a_load_in_ranges_stores_and_reports_the_same_as_at_once(partition_loade
 @pytest.mark.slow_after_first
 def test_a_market_in_ranges_leaves_the_other_alone_and_derives_of_both(partition_loader):
     both = [row("A"), row("B"), row("B", "YATS", market="NON_ATS"), row("C", market="NON_ATS")]
-    partition_loader.land(*both)
-    landed = partition_loader.land(
+    partition_loader.write_batch(*both)
+    loaded = partition_loader.write_batch(
         row("B", share_quantity=7), row("D"), version="v2", scope={"market": "ATS"}, ranges_of=1
     )
-    assert (landed.rows_added, landed.rows_changed, landed.rows_removed) == (1, 1, 1)
+    assert (loaded.rows_added, loaded.rows_changed, loaded.rows_removed) == (1, 1, 1)
     quantities = ("symbol", "ats_share_quantity", "non_ats_share_quantity")
     assert partition_loader.rows(finra_symbol_week, *quantities) == [
         ("B", 7, 100),
@@ -116,24 +116,26 @@ def test_a_market_in_ranges_leaves_the_other_alone_and_derives_of_both(partition
 @pytest.mark.slow_after_first
 def test_unchanged_rows_in_ranges_are_loaded_with_no_table_read(partition_loader):
     rows = [row("A"), row("B")]
-    partition_loader.land(*rows, ranges_of=1)
-    landed = partition_loader.land(*rows, version="v2", ranges_of=1)
-    assert (landed.change_cause, landed.rows_unchanged, landed.change) == ("none", 2, None)
+    partition_loader.write_batch(*rows, ranges_of=1)
+    loaded = partition_loader.write_batch(*rows, version="v2", ranges_of=1)
+    assert (loaded.change_cause, loaded.rows_unchanged, loaded.change) == ("none", 2, None)
     assert partition_loader.count(finra_otc_weekly_history) == 0
 
 
 @pytest.mark.slow_on_postgresql
 def test_rows_that_turn_out_the_same_are_not_derived_of_again(partition_loader):
     rows = [row("A"), row("B")]
-    partition_loader.land(*rows, ranges_of=1)
-    landed = partition_loader.land(*reversed(rows), version="v2", ranges_of=2)  # another hash
-    assert (landed.change_cause, landed.rows_unchanged) == ("none", 2)
-    assert (landed.change, landed.derived_seconds) == (None, {})
+    partition_loader.write_batch(*rows, ranges_of=1)
+    loaded = partition_loader.write_batch(
+        *reversed(rows), version="v2", ranges_of=2
+    )  # another hash
+    assert (loaded.change_cause, loaded.rows_unchanged) == ("none", 2)
+    assert (loaded.change, loaded.derived_seconds) == (None, {})
 
 
 @pytest.mark.slow
 def test_an_error_in_any_range_leaves_all_as_it_was(partition_loader, monkeypatch):
-    partition_loader.land(row("A"), row("B"), row("C"))
+    partition_loader.write_batch(row("A"), row("B"), row("C"))
     before = [content(partition_loader, table) for table in TABLES]
     for broken in range(6):
         numbers = itertools.count()
@@ -145,7 +147,7 @@ def test_an_error_in_any_range_leaves_all_as_it_was(partition_loader, monkeypatc
 
         monkeypatch.setattr("tests.domains.weekly.Listed.get", read)
         with pytest.raises(ZeroDivisionError):
-            partition_loader.land(
+            partition_loader.write_batch(
                 row("A", share_quantity=1), row("B"), row("D"), version="v2", ranges_of=1
             )
         assert [content(partition_loader, table) for table in TABLES] == before

@@ -308,11 +308,11 @@ def test_steps_stay_when_dagsters_event_log_has_lost_them(ledger, warehouse):
 
 def test_rows_and_bytes_are_of_loaded_and_quarantined_deliveries(partition_loader, ledger):
     good = partition_loader.capture(row_count=4)
-    partition_loader.land(row("AAA"), row("BBB"), captures=[good], rejects=rejected(3, 4))
+    partition_loader.write_batch(row("AAA"), row("BBB"), captures=[good], rejects=rejected(3, 4))
     bad = partition_loader.capture(b"other\nlines\n", row_count=3)
-    held_back = PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="T2")
+    quarantined = PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="T2")
     with pytest.raises(Exception, match="is quarantined"):
-        held_back.land(row("CCC"), captures=[bad], audits=[FAILED], rejects=rejected(2))
+        quarantined.write_batch(row("CCC"), captures=[bad], audits=[FAILED], rejects=rejected(2))
     ledger.record([facts(steps=[LOAD]), facts(run_id="other")])
     figures = {"rows_in": 7, "rows_landed": 2, "rows_rejected": 3, "byte_count": 23}
     for table in (operations_runs, operations_steps):

@@ -31,7 +31,7 @@ def states(warehouse, **wanted) -> dict[str, str]:
 
 @pytest.mark.slow_after_first
 def test_a_session_has_the_sums_of_its_runs(ledger, warehouse, partition_loader):
-    partition_loader.land(row("AAA"), row("BBB"), target=partition_loader.target(run_id="a"))
+    partition_loader.write_batch(row("AAA"), row("BBB"), target=partition_loader.target(run_id="a"))
     retry = {"parent_run_id": "b", "root_run_id": "b"}
     ledger.record(
         [

@@ -28,8 +28,10 @@ def facts(run_id, status, minutes, steps=(), **changes) -> RunFacts:
 
 @pytest.fixture
 def asked(partition_loader, clock):
-    """Three runs of a batch: one landed, one failed, was retried, and failed again."""
-    partition_loader.land(row("AAA"), row("BBB"), target=partition_loader.target(run_id="good"))
+    """Three runs of a batch: one loaded, one failed, was retried, and failed again."""
+    partition_loader.write_batch(
+        row("AAA"), row("BBB"), target=partition_loader.target(run_id="good")
+    )
     bad = [Check("finra/otc_weekly has_unique_keys", False, "error")]
     failed = StepFacts("load", "FAILURE", ["finra/otc_weekly"], NOON, NOON, 1, bad, ["contract"])
     Ledger(partition_loader.warehouse, clock).record(

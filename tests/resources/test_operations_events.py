@@ -43,10 +43,10 @@ def events(partition_loader) -> list[tuple]:
 
 @pytest.mark.slow_on_postgresql
 def test_each_event_is_listed_once_with_its_subject(partition_loader):
-    partition_loader.land(row("A"), version="v1")
-    partition_loader.land(row("A", share_quantity=7), version="v2")
+    partition_loader.write_batch(row("A"), version="v1")
+    partition_loader.write_batch(row("A", share_quantity=7), version="v2")
     with pytest.raises(Exception, match="is quarantined"):
-        partition_loader.land(row("B"), version="v3", audits=[FAILED])
+        partition_loader.write_batch(row("B"), version="v3", audits=[FAILED])
     with partition_loader.warehouse.writing() as connection:
         connection.execute(insert(operations_alerts), ALERT)
         connection.execute(insert(operations_removals), REMOVAL)
@@ -74,9 +74,9 @@ def test_each_event_is_listed_once_with_its_subject(partition_loader):
 
 @pytest.mark.slow_after_first
 def test_a_replay_captures_nothing(partition_loader):
-    partition_loader.land(row("A"), version="v1")
+    partition_loader.write_batch(row("A"), version="v1")
     first = f"finra_otc_weekly:{partition_loader.partition_key}#1"
-    partition_loader.land(row("A"), version="v1", replay_of=first, rule_version="2")
+    partition_loader.write_batch(row("A"), version="v1", replay_of=first, rule_version="2")
     assert Counter(event[0] for event in events(partition_loader))["captured"] == 1
 
 

@@ -109,7 +109,7 @@ def disk(partition_loader):
 def delivered(partition_loader, disk, *bodies):
     """Land a delivery of a week whose pages are packed."""
     kept = keep_all(disk, bodies, known_by(partition_loader, bodies))
-    partition_loader.land(
+    partition_loader.write_batch(
         row("A", share_quantity=len(bodies)), version=str(len(bodies)), captures=kept
     )
     return [capture.blob for capture in kept]
@@ -229,6 +229,6 @@ def test_bytes_that_are_captured_again_after_their_pack_went_are_found(
     age(partition_loader, clock)
     cleaned(partition_loader, disk, clock)
     single = Captures(disk).keep(SMALL[1], url="u", request={}, fetched_at=NOON)
-    partition_loader.land(row("A", share_quantity=99), version="99", captures=[single])
+    partition_loader.write_batch(row("A", share_quantity=99), version="99", captures=[single])
     assert Captures(disk).read(recorded(partition_loader)[single.sha256]) == SMALL[1]
     assert take_inventory(partition_loader.warehouse, disk, read_all=True).found.missing == []

@@ -18,7 +18,7 @@ from orchestration_project.engine.contracts.rules import Audit, Validated
 from orchestration_project.engine.deliveries import RecordedDeliveries
 from orchestration_project.engine.distributions import measure
 from orchestration_project.engine.plans import compare_rows, plan_partition
-from orchestration_project.engine.warehouse import HeldBackError, Warehouse
+from orchestration_project.engine.warehouse import QuarantinedError, Warehouse
 from orchestration_project.engine.warehouse.target import Transform
 from orchestration_project.errors import ContractError
 from orchestration_project.plots.distribution import draw_distributions
@@ -139,7 +139,7 @@ def test_a_planted_change_is_planned_with_its_counts_and_comes_true(replay_loads
     before = {
         table.name: rows_by_key(replay_loads.partition_loader.warehouse, table) for table in tables
     }
-    loader.land(loader.take(KEY))
+    loader.write_batch(loader.take(KEY))
     for table, planned in zip(tables, plan.differences, strict=True):
         after = rows_by_key(replay_loads.partition_loader.warehouse, table)
         found = judge(before[table.name], after)
@@ -158,11 +158,11 @@ def test_a_planted_change_is_planned_with_its_counts_and_comes_true(replay_loads
 def test_a_plan_by_the_code_of_before_undoes_an_applied_one(replay_loads):
     planted = changed_code(replay_loads, PLANTED["a filter"])
     before = rows_by_key(replay_loads.partition_loader.warehouse, finra_otc_weekly)
-    planted.land(planted.take(KEY))
+    planted.write_batch(planted.take(KEY))
     former = week_replay(*replay_loads.place, run_id="replaying")
     undo = plan_partition(former, KEY)
     assert (undo.differences[0].added, undo.is_loaded) == (10, True)
-    former.land(former.take(KEY))
+    former.write_batch(former.take(KEY))
     after = rows_by_key(replay_loads.partition_loader.warehouse, finra_otc_weekly)
     assert judge(before, after) == {"added": 0, "changed": 0, "removed": 0, "columns": {}}
 
@@ -195,8 +195,8 @@ def test_a_stricter_check_would_quarantine(replay_loads):
         ("is_positive", "", "failed")
     ]
     assert plan.differences == ()
-    with pytest.raises(HeldBackError):
-        loader.land(loader.take(KEY))
+    with pytest.raises(QuarantinedError):
+        loader.write_batch(loader.take(KEY))
     looser = plan_partition(changed_code(replay_loads, lambda validated: validated), KEY)
     assert (looser.outcome_before, looser.outcome) == ("held_back", "landed")
     assert [turn.after for turn in looser.turns] == [""]
@@ -248,7 +248,7 @@ def test_records_that_a_rule_rejects_or_no_longer_rejects_are_counted(replay_loa
         {"line_number": 2, "record": "S00", "reason": "too small"}
     ]
     assert stricter.differences[0].removed == 1
-    loader.land(loader.take(KEY))
+    loader.write_batch(loader.take(KEY))
     looser = plan_partition(changed_code(replay_loads, lambda validated: validated), KEY)
     assert (looser.newly_rejected, looser.no_longer_rejected) == (0, 1)
     assert looser.differences[0].added == 1
@@ -257,7 +257,7 @@ def test_records_that_a_rule_rejects_or_no_longer_rejects_are_counted(replay_loa
 @pytest.mark.slow_after_first
 def test_a_delivery_of_before_a_rename_is_what_a_plan_compares_with(replay_loads):
     loader = changed_code(replay_loads, reject_first, version="stricter")
-    loader.land(loader.take(KEY))
+    loader.write_batch(loader.take(KEY))
     with replay_loads.partition_loader.warehouse.writing() as connection:
         for table in (deliveries, captures, audits, landings):
             renamed = func.replace(table.c.group_id, "finra_otc_weekly:", "former_name:")
@@ -304,7 +304,7 @@ def test_another_formula_is_planned_and_needs_another_version(replay_loads):
     raised = with_formula(changed_code(replay_loads, lambda validated: validated))
     plan = plan_partition(raised, KEY)
     assert not plan.needs_version
-    raised.land(raised.take(KEY))
+    raised.write_batch(raised.take(KEY))
     assert not plan_partition(raised, KEY).is_any
 
 

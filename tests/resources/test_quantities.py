@@ -45,7 +45,7 @@ def found(partition_loader: PartitionLoader, name: str, *wheres: str) -> list[tu
     "shares", ["0", "0.000001", "2000", "3000.333333", "9007199254.740993", str(MANY)]
 )
 def test_shares_come_back_with_every_digit_from_table_view_and_export(partition_loader, shares):
-    partition_loader.land(row("AAA", share_quantity=Decimal(shares)))
+    partition_loader.write_batch(row("AAA", share_quantity=Decimal(shares)))
     assert (
         found(partition_loader, WEEKLY)
         == found(partition_loader, VIEW)
@@ -61,7 +61,7 @@ def test_shares_come_back_with_every_digit_from_table_view_and_export(partition_
 
 
 def test_the_database_has_millionths_under_a_name_of_their_own(partition_loader):
-    partition_loader.land(row("AAA", share_quantity=Decimal("2000.5")))
+    partition_loader.write_batch(row("AAA", share_quantity=Decimal("2000.5")))
     with partition_loader.warehouse.reading() as connection:
         stored = text("SELECT share_quantity_micros FROM finra_otc_weekly")
         assert connection.execute(stored).scalar_one() == 2_000_500_000
@@ -86,7 +86,7 @@ def test_the_database_has_millionths_under_a_name_of_their_own(partition_loader)
 )
 def test_a_condition_is_in_shares(partition_loader, where, symbols):
     shares = {"AAA": "2000", "BBB": "2000.5", "CCC": "10000"}
-    partition_loader.land(
+    partition_loader.write_batch(
         *(row(symbol, share_quantity=Decimal(share)) for symbol, share in shares.items())
     )
     for name in (WEEKLY, VIEW):
@@ -100,9 +100,9 @@ def test_a_condition_finer_than_six_decimals_is_refused():
 
 @pytest.mark.slow_after_first
 def test_earlier_states_and_changes_are_in_shares(partition_loader, clock):
-    first = partition_loader.land(row("AAA", share_quantity=Decimal("10.5"))).known_from
+    first = partition_loader.write_batch(row("AAA", share_quantity=Decimal("10.5"))).known_from
     clock.at += timedelta(days=1)
-    again = partition_loader.land(row("AAA", share_quantity=Decimal("10.25")), version="v2")
+    again = partition_loader.write_batch(row("AAA", share_quantity=Decimal("10.25")), version="v2")
     assert again.rows_changed == 1
     wheres = ["share_quantity>10.4"]
     day = date(2100, 1, 1)
@@ -123,8 +123,8 @@ def test_earlier_states_and_changes_are_in_shares(partition_loader, clock):
 
 def test_the_same_fractions_again_are_unchanged_and_write_no_history(partition_loader):
     rows = [row("AAA", share_quantity=Decimal("10.5")), row("BBB", share_quantity=7)]
-    partition_loader.land(*rows)
-    again = partition_loader.land(*rows, version="v2")
+    partition_loader.write_batch(*rows)
+    again = partition_loader.write_batch(*rows, version="v2")
     assert (again.change_cause, again.rows_unchanged) == ("none", 2)
     assert partition_loader.count(finra_otc_weekly.info["history"]) == 0
 
@@ -179,7 +179,7 @@ def test_sums_of_ten_years_are_exact_and_do_not_overflow(partition_loader):
 @pytest.mark.slow_after_first
 def test_sums_of_a_view_and_of_changes_of_either_sign_are_in_shares(partition_loader):
     shares = (Decimal("0.999999"), Decimal("0.000002"), Decimal(5))
-    partition_loader.land(
+    partition_loader.write_batch(
         *(row(f"S{number}", share_quantity=share) for number, share in enumerate(shares))
     )
     for name in (WEEKLY, VIEW):

@@ -27,9 +27,11 @@ RECIPES = dict(
 @pytest.fixture
 def asked(partition_loader, clock):
     """Land a week on 5 January, its restatement on the 12th, and give what asks a recipe."""
-    partition_loader.land(row("AAA", notional_usd=1_500_000), row("BBB"), row("CCC"), row("DDD"))
+    partition_loader.write_batch(
+        row("AAA", notional_usd=1_500_000), row("BBB"), row("CCC"), row("DDD")
+    )
     clock.at = NOON + timedelta(days=7)
-    partition_loader.land(
+    partition_loader.write_batch(
         row("AAA", share_quantity=150, notional_usd=1_500_000),
         row("BBB", last_update_date=date(2026, 1, 12)),
         row("CCC"),
@@ -99,12 +101,12 @@ def test_what_was_restated_when_and_how_much(partition_loader, asked, clock):
     assert [tuple(map(int, record)) for record in only([found], *names)] == [(400, 450, 250, 4, 4)]
 
     clock.at += timedelta(days=7)
-    landed = partition_loader.land(
+    loaded = partition_loader.write_batch(
         row("AAA", share_quantity=140), row("BBB"), row("CCC"), version="v3"
     )
     first, second = asked("Restatements, with their size")
     assert first == found
-    change = landed.change
+    change = loaded.change
     assert {name: int(second[name]) for name in second if name.startswith(("rows", "shares"))} == {
         "rows_added": change.rows_added,
         "rows_changed": change.rows_changed,
@@ -121,12 +123,12 @@ def test_which_rows_did_a_restatement_move_most(partition_loader, asked, clock):
     moves = [("DDD", 100, 0, -100), ("EEE", 0, 100, 100), ("AAA", 100, 150, 50)]
     assert only(asked(heading), *names) == moves
     clock.at += timedelta(days=7)
-    landed = partition_loader.land(
+    loaded = partition_loader.write_batch(
         row("AAA", share_quantity=1), row("CCC", share_quantity=7), version="v3"
     )
     assert only(asked(heading), *names) == [
         (move.symbol, move.shares_before, move.shares_after, move.change)
-        for move in landed.change.moves
+        for move in loaded.change.moves
     ]
 
 
@@ -159,11 +161,11 @@ def test_which_partitions_are_quarantined(partition_loader, asked):
         partition_loader.warehouse, partition_loader.folder, week_start=MONDAY + timedelta(7)
     )
     with pytest.raises(ContractError):
-        other.land(row("AAA"), audits=[FAILED])
+        other.write_batch(row("AAA"), audits=[FAILED])
     assert only(asked("Quarantined partitions"), "partition_key", "name", "expected", "found") == [
         ("T1|2025-11-17", "has_few_rejects", "at most 1", "2")
     ]
-    other.land(row("AAA"), version="v2")
+    other.write_batch(row("AAA"), version="v2")
     assert asked("Quarantined partitions") == []
 
 

@@ -116,7 +116,7 @@ def test_loaded_rows_are_of_the_last_delivery_that_has_their_day(beside):
 
 def test_only_the_latest_delivery_may_be_one_not_loaded():
     layers = build_layers([delivered(1, 1, 9), delivered(2, 5, 20, HELD_BACK)])
-    assert [layer.is_landed for layer in layers] == [True, False]
+    assert [layer.is_loaded for layer in layers] == [True, False]
 
 
 def part(number: int, *markets: str, outcome="landed", **changed) -> RecordedDelivery:
@@ -230,7 +230,7 @@ def test_a_whole_delivery_ends_earlier_ones_and_a_merge_or_append_ends_none(hist
 def test_the_latest_delivery_is_skipped_if_it_was_not_loaded():
     recorded = [part(1), part(2, outcome=HELD_BACK)]
     recorded = [replace(load, write_disposition="merge") for load in recorded]
-    assert select_effective(recorded, only_landed=True) == recorded[:1]
+    assert select_effective(recorded, only_loaded=True) == recorded[:1]
 
 
 def test_a_deliverys_name_holds_its_table_and_partition():

@@ -28,7 +28,7 @@ def test_rows_are_loaded_through_tls_with_a_verified_certificate(
     with Warehouse(url, clock=clock, schema=own_schema) as warehouse:
         warehouse.prepare(holds="real")
         partition_loader = PartitionLoader(warehouse, tmp_path)
-        partition_loader.land(*(row(f"A{n}") for n in range(3000)))
+        partition_loader.write_batch(*(row(f"A{n}") for n in range(3000)))
         assert len(partition_loader.quantities()) == 3000
     assert set(proxy.versions) == {"TLSv1.3"}
 

@@ -41,7 +41,7 @@ def trace(partition_loader, clock):
         log = AccessLog(partition_loader.warehouse, clock)
         log.record(entry)
         log.record(replace(entry, outcome="done", step=2))
-        partition_loader.land(row("AAA"), row("BBB"), rejects=rejected(7))
+        partition_loader.write_batch(row("AAA"), row("BBB"), rejects=rejected(7))
     Inbox(partition_loader.warehouse, clock).take(
         [NewDelivery("git", "1", "push", b"{}", {}, 3, context)]
     )

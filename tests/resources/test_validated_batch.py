@@ -86,7 +86,7 @@ def test_a_source_that_settles_is_read_again_and_what_came_before_is_discarded_e
         sha256(page).hexdigest() for page in (b"page 1", b"page 2")
     ]
     assert {capture.body for capture in batch.delivery.all_captures} == {b""}
-    partition_loader.warehouse.land(batch)
+    partition_loader.warehouse.write_batch(batch)
     assert partition_loader.count(captures) == 3
     ids = dict(partition_loader.rows(captures, "part_number", "capture_id"))
     assert partition_loader.rows(finra_otc_weekly, "capture_id") == [(ids[1],)]
@@ -145,7 +145,7 @@ def test_a_source_that_gave_nothing_leaves_nothing(partition_loader):
 
 def test_a_refusal_after_another_run_has_delivered_is_superseded(partition_loader):
     target = partition_loader.target()
-    partition_loader.land(row())
+    partition_loader.write_batch(row())
     with pytest.raises(SupersededError) as superseded:
         taken(partition_loader, SourceError("no data"), target=target)
     assert isinstance(superseded.value.__context__, SourceError)

@@ -18,7 +18,7 @@ def shown(partition_loader, *names):
 
 
 def test_codes_have_their_names_and_a_venue_is_never_without_one(partition_loader):
-    partition_loader.land(
+    partition_loader.write_batch(
         row("AAA"),
         row("BBB", market="NON_ATS", participant_name=None),
         row("CCC", participant_name=None, mpid=None, venue_id="CRD:7"),
@@ -36,7 +36,7 @@ def test_codes_have_their_names_and_a_venue_is_never_without_one(partition_loade
 )
 def test_a_tier_without_a_name_is_its_own(warehouse, tmp_path, tier, name):
     partition_loader = PartitionLoader(warehouse, tmp_path / "artifacts", tier=tier)
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     assert shown(partition_loader, "tier", "tier_name") == [(tier, name)]
 
 
@@ -60,7 +60,7 @@ def test_every_tier_that_we_know_has_a_name():
     ],
 )
 def test_dollars_have_every_digit(partition_loader, notional, dollars):
-    partition_loader.land(row("AAA", notional_usd=notional))
+    partition_loader.write_batch(row("AAA", notional_usd=notional))
     assert shown(partition_loader, "notional_dollars") == [
         (None if dollars is None else Decimal(dollars),)
     ]

@@ -51,10 +51,10 @@ def open_at(clock):
 def test_a_name_of_the_package_is_read_from_its_module_and_another_is_refused():
     assert {
         public_class.__module__: public_class.__name__
-        for public_class in (engine.Warehouse, engine.HeldBackError)
+        for public_class in (engine.Warehouse, engine.QuarantinedError)
     } == {
         "orchestration_project.engine.warehouse.warehouse": "Warehouse",
-        "orchestration_project.engine.warehouse.delivery": "HeldBackError",
+        "orchestration_project.engine.warehouse.delivery": "QuarantinedError",
     }
     name = "Warehouses"
     with pytest.raises(AttributeError, match=r"engine\.warehouse' has no attribute 'Warehouses'"):
@@ -143,9 +143,9 @@ def test_another_driver_loads_the_same_rows_the_portable_way(
     warehouse = open_at(url, schema=own_schema)
     warehouse.prepare(holds="real")
     partition_loader = PartitionLoader(warehouse, tmp_path)
-    partition_loader.land(row("AAA"), row("ABCp"))
+    partition_loader.write_batch(row("AAA"), row("ABCp"))
     most = (2**63 - 1) // 10**6  # shares are stored in millionths
-    partition_loader.land(row("AAA", share_quantity=most), version="v2")
+    partition_loader.write_batch(row("AAA", share_quantity=most), version="v2")
     assert partition_loader.rows(
         finra_otc_weekly, "symbol", "share_quantity", "last_update_date"
     ) == [("AAA", most, datetime(2025, 12, 1, tzinfo=UTC).date())]
@@ -334,7 +334,7 @@ def test_a_postgresql_that_may_only_be_read_is_read_and_refuses_to_be_written(
     reader = open_at(url, schema=own_schema)
     reader.prepare(holds="real")
     with pytest.raises(ConfigurationError, match="read-only transaction"):
-        PartitionLoader(reader, tmp_path).land(row())
+        PartitionLoader(reader, tmp_path).write_batch(row())
 
 
 @pytest.mark.slow
@@ -351,7 +351,7 @@ def test_a_role_that_may_not_write_is_a_wrong_setting(postgres_url, own_schema, 
     warehouse = open_at(postgres_url.replace("postgres:@", f"{role}:@"), schema=own_schema)
     warehouse.prepare(holds="real")
     with pytest.raises(ConfigurationError, match="permission denied"):
-        PartitionLoader(warehouse, tmp_path).land(row())
+        PartitionLoader(warehouse, tmp_path).write_batch(row())
 
 
 @pytest.mark.slow
@@ -361,7 +361,7 @@ def test_a_sqlite_file_that_may_only_be_read_is_read_and_refuses_to_be_written(o
     reader = open_at(f"sqlite:///file:{file}?mode=ro&uri=true")
     reader.prepare(holds="real")
     with pytest.raises(ConfigurationError, match="attempt to write a readonly database"):
-        PartitionLoader(reader, tmp_path).land(row())
+        PartitionLoader(reader, tmp_path).write_batch(row())
     assert not (PROJECT_ROOT / "file:").exists()
 
 
@@ -397,9 +397,9 @@ def test_a_sqlite_file_that_another_process_writes_for_long_may_come_free(open_a
     other.execute("BEGIN IMMEDIATE")
     partition_loader = PartitionLoader(warehouse, tmp_path)
     with pytest.raises(TransientError, match="database is locked"):
-        partition_loader.land(row())
+        partition_loader.write_batch(row())
     other.close()
-    partition_loader.land(row())
+    partition_loader.write_batch(row())
     assert partition_loader.quantities() == {"AAA": 100}
 
 
@@ -410,14 +410,14 @@ def test_a_postgresql_lock_that_another_holds_for_long_may_come_free(
     open_at(postgres_url, schema=own_schema).prepare(holds="real")
     patient = open_at(postgres_url, schema=own_schema)
     hasty = open_at(with_option(postgres_url, "lock_timeout=50ms"), schema=own_schema)
-    PartitionLoader(patient, tmp_path).land(row())
+    PartitionLoader(patient, tmp_path).write_batch(row())
     with patient.writing() as connection:
         connection.execute(text("SELECT 1 FROM fences FOR UPDATE"))
         with pytest.raises(TransientError, match="lock timeout"):
-            PartitionLoader(hasty, tmp_path).land(row("BBB"))
+            PartitionLoader(hasty, tmp_path).write_batch(row("BBB"))
         shown = connection.execute(text("SHOW lock_timeout")).scalar()
     assert shown == "2min"
-    PartitionLoader(hasty, tmp_path).land(row("BBB"))
+    PartitionLoader(hasty, tmp_path).write_batch(row("BBB"))
 
 
 @pytest.mark.slow
@@ -484,12 +484,12 @@ def test_an_error_leaves_no_connection_in_use(postgres_url, own_schema, open_at)
 @pytest.mark.slow_on_postgresql
 def test_a_reader_sees_one_state_of_the_database_however_often_it_asks(warehouse, tmp_path):
     partition_loader = PartitionLoader(warehouse, tmp_path)
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     statement = select(finra_otc_weekly.c.symbol)
     with warehouse.reading() as connection:
         before = connection.execute(statement).scalars().all()
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(partition_loader.land, row("BBB"), version="v2").result()
+            pool.submit(partition_loader.write_batch, row("BBB"), version="v2").result()
         assert connection.execute(statement).scalars().all() == before == ["AAA"]
     assert partition_loader.quantities() == {"BBB": 100}
 
@@ -504,7 +504,7 @@ def test_the_time_zone_of_the_server_changes_no_moment(postgres_url, own_schema,
     fetches = [
         partition_loader.capture(str(moment).encode(), fetched_at=moment) for moment in twice
     ]
-    partition_loader.land(row(), captures=fetches)
+    partition_loader.write_batch(row(), captures=fetches)
     found = warehouse.frame(
         select(METADATA.tables["captures"].c.fetched_at), METADATA.tables["captures"]
     )

@@ -26,7 +26,7 @@ from orchestration_project.engine.contracts.rules import hash_content
 from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import (
-    HeldBackError,
+    QuarantinedError,
     SupersededError,
     Transform,
     Warehouse,
@@ -64,11 +64,11 @@ MICROSECOND = timedelta(microseconds=1)
 COUNTS = ("rows_added", "rows_changed", "rows_removed", "rows_unchanged")
 
 
-def counts(landed):
-    return tuple(getattr(landed, name) for name in COUNTS)
+def counts(loaded):
+    return tuple(getattr(loaded, name) for name in COUNTS)
 
 
-# What a landing writes
+# What a load writes
 
 
 @pytest.mark.slow
@@ -77,18 +77,18 @@ def test_a_delivery_that_changes_a_few_of_many_rows_gives_what_replacing_all_wou
     partition_loader,
 ):
     many = [row(f"S{number:02}", "XATS") for number in range(40)]
-    partition_loader.land(*many)
+    partition_loader.write_batch(*many)
     new, changed, dated = (
         row("NEW", "XATS"),
         row("S01", "XATS", share_quantity=7),
         row("S02", "XATS", last_update_date=PUBLISHED + timedelta(days=1)),
     )
-    landed = partition_loader.land(new, changed, dated, *many[4:], version="v2")
-    assert counts(landed) == (1, 2, 2, 36)
+    loaded = partition_loader.write_batch(new, changed, dated, *many[4:], version="v2")
+    assert counts(loaded) == (1, 2, 2, 36)
     assert partition_loader.rows(finra_otc_weekly, "symbol", "share_quantity", "known_from") == [
-        ("NEW", 100, landed.known_from),
-        ("S01", 7, landed.known_from),
-        ("S02", 100, landed.known_from),
+        ("NEW", 100, loaded.known_from),
+        ("S01", 7, loaded.known_from),
+        ("S02", 100, loaded.known_from),
         *((f"S{number:02}", 100, NOON) for number in range(4, 40)),
     ]
     assert partition_loader.rows(
@@ -107,9 +107,11 @@ def test_a_delivery_that_changes_a_few_of_many_rows_gives_what_replacing_all_wou
 
 @pytest.mark.slow_after_first
 def test_a_first_delivery_is_published_with_its_gold_and_its_evidence(partition_loader):
-    landed = partition_loader.land(row("AAA", "XATS"), row("BBB", "XATS"), row("BBB", "YATS"))
-    assert (landed.change_cause, counts(landed)) == ("first", (3, 0, 0, 0))
-    assert landed.known_from == NOON
+    loaded = partition_loader.write_batch(
+        row("AAA", "XATS"), row("BBB", "XATS"), row("BBB", "YATS")
+    )
+    assert (loaded.change_cause, counts(loaded)) == ("first", (3, 0, 0, 0))
+    assert loaded.known_from == NOON
     assert partition_loader.rows(
         finra_otc_weekly, "symbol", "venue_id", "share_quantity", "known_from"
     ) == [
@@ -147,9 +149,9 @@ def test_a_first_delivery_is_published_with_its_gold_and_its_evidence(partition_
 
 @pytest.mark.slow_on_postgresql
 def test_the_same_content_again_is_recorded_and_writes_no_data(partition_loader):
-    first = partition_loader.land(row("AAA"), row("BBB"))
+    first = partition_loader.write_batch(row("AAA"), row("BBB"))
     before = partition_loader.warehouse.frame(select(finra_otc_weekly), finra_otc_weekly)
-    again = partition_loader.land(row("AAA"), row("BBB"), version="v2")
+    again = partition_loader.write_batch(row("AAA"), row("BBB"), version="v2")
     assert (again.change_cause, counts(again)) == ("none", (0, 0, 0, 2))
     assert again.derived_seconds == {}
     after = partition_loader.warehouse.frame(select(finra_otc_weekly), finra_otc_weekly)
@@ -173,12 +175,12 @@ def test_the_same_content_again_is_recorded_and_writes_no_data(partition_loader)
 def test_what_changed_came_or_went_is_kept_as_history_with_its_time_and_cause(
     partition_loader, clock
 ):
-    partition_loader.land(row("STAYS"), row("CHANGES"), row("GOES"))
+    partition_loader.write_batch(row("STAYS"), row("CHANGES"), row("GOES"))
     clock.at = NOON + timedelta(days=7)
-    landed = partition_loader.land(
+    loaded = partition_loader.write_batch(
         row("STAYS"), row("CHANGES", share_quantity=150), row("COMES"), version="v2"
     )
-    assert (landed.change_cause, counts(landed)) == ("source", (1, 1, 1, 1))
+    assert (loaded.change_cause, counts(loaded)) == ("source", (1, 1, 1, 1))
     assert partition_loader.rows(finra_otc_weekly, "symbol", "share_quantity", "known_from") == [
         ("CHANGES", 150, clock.at),
         ("COMES", 100, clock.at),
@@ -206,11 +208,11 @@ def test_what_changed_came_or_went_is_kept_as_history_with_its_time_and_cause(
 @pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_change_of_the_sources_dates_alone_is_metadata(partition_loader):
-    partition_loader.land(row("AAA"), row("BBB"))
-    landed = partition_loader.land(
+    partition_loader.write_batch(row("AAA"), row("BBB"))
+    loaded = partition_loader.write_batch(
         row("AAA", last_update_date=date(2026, 2, 2)), row("BBB"), version="v2"
     )
-    assert (landed.change_cause, counts(landed)) == ("metadata", (0, 1, 0, 1))
+    assert (loaded.change_cause, counts(loaded)) == ("metadata", (0, 1, 0, 1))
     assert partition_loader.rows(
         finra_otc_weekly_history, "symbol", "last_update_date", "change_cause"
     ) == [("AAA", PUBLISHED, "metadata")]
@@ -218,14 +220,14 @@ def test_a_change_of_the_sources_dates_alone_is_metadata(partition_loader):
 
 @pytest.mark.slow_on_postgresql
 def test_a_row_whose_values_stay_is_metadata_also_beside_one_whose_values_change(partition_loader):
-    partition_loader.land(row("AAA"), row("BBB"))
+    partition_loader.write_batch(row("AAA"), row("BBB"))
     newer = date(2026, 2, 2)
-    landed = partition_loader.land(
+    loaded = partition_loader.write_batch(
         row("AAA", last_update_date=newer),
         row("BBB", last_update_date=newer, trade_count=2),
         version="v2",
     )
-    assert (landed.change_cause, counts(landed)) == ("source", (0, 2, 0, 0))
+    assert (loaded.change_cause, counts(loaded)) == ("source", (0, 2, 0, 0))
     assert partition_loader.rows(finra_otc_weekly_history, "symbol", "change_cause") == [
         ("AAA", "metadata"),
         ("BBB", "source"),
@@ -234,9 +236,9 @@ def test_a_row_whose_values_stay_is_metadata_also_beside_one_whose_values_change
 
 @pytest.mark.slow_after_first
 def test_a_change_by_our_rules_alone_is_ours(partition_loader):
-    partition_loader.land(row("AAA", issue_name="Aaa"))
-    landed = partition_loader.land(row("AAA", issue_name="AAA"), rule_version="2")
-    assert landed.change_cause == "ours"
+    partition_loader.write_batch(row("AAA", issue_name="Aaa"))
+    loaded = partition_loader.write_batch(row("AAA", issue_name="AAA"), rule_version="2")
+    assert loaded.change_cause == "ours"
     assert partition_loader.rows(finra_otc_weekly_history, "change_cause", "rule_version") == [
         ("ours", "2")
     ]
@@ -244,17 +246,19 @@ def test_a_change_by_our_rules_alone_is_ours(partition_loader):
 
 @pytest.mark.slow_on_postgresql
 def test_a_change_of_the_source_is_not_ours_although_the_rules_changed_too(partition_loader):
-    partition_loader.land(row("AAA"))
-    landed = partition_loader.land(row("AAA", share_quantity=1), rule_version="2", version="v2")
-    assert landed.change_cause == "source"
+    partition_loader.write_batch(row("AAA"))
+    loaded = partition_loader.write_batch(
+        row("AAA", share_quantity=1), rule_version="2", version="v2"
+    )
+    assert loaded.change_cause == "source"
 
 
 @pytest.mark.slow_after_first
 def test_new_rules_that_change_no_row_derive_again_and_keep_rows(partition_loader):
-    first = partition_loader.land(row("AAA"))
-    landed = partition_loader.land(row("AAA"), rule_version="2")
-    assert (landed.change_cause, counts(landed)) == ("none", (0, 0, 0, 1))
-    assert set(landed.derived_seconds) == {"finra_symbol_week", "finra_venue_week"}
+    first = partition_loader.write_batch(row("AAA"))
+    loaded = partition_loader.write_batch(row("AAA"), rule_version="2")
+    assert (loaded.change_cause, counts(loaded)) == ("none", (0, 0, 0, 1))
+    assert set(loaded.derived_seconds) == {"finra_symbol_week", "finra_venue_week"}
     assert partition_loader.rows(finra_otc_weekly, "known_from") == [(first.known_from,)]
 
 
@@ -265,15 +269,20 @@ def test_new_rules_that_change_no_row_derive_again_and_keep_rows(partition_loade
     [(None, "x"), ("x", None), ("", "x"), (None, ""), (None, r"\N"), ("a", "A")],
 )
 def test_a_change_between_any_two_texts_or_none_is_a_change(partition_loader, now, then):
-    partition_loader.land(row(participant_name=now))
-    assert counts(partition_loader.land(row(participant_name=then), version="v2")) == (0, 1, 0, 0)
+    partition_loader.write_batch(row(participant_name=now))
+    assert counts(partition_loader.write_batch(row(participant_name=then), version="v2")) == (
+        0,
+        1,
+        0,
+        0,
+    )
     assert partition_loader.rows(finra_otc_weekly, "participant_name") == [(then,)]
 
 
 @pytest.mark.slow_on_postgresql
 def test_a_removed_symbol_leaves_the_tables_and_stays_in_history(partition_loader):
-    partition_loader.land(row("AAA"), row("GONE"))
-    partition_loader.land(row("AAA"), version="v2")
+    partition_loader.write_batch(row("AAA"), row("GONE"))
+    partition_loader.write_batch(row("AAA"), version="v2")
     assert partition_loader.quantities() == {"AAA": 100}
     assert partition_loader.rows(finra_symbol_week, "symbol") == [("AAA",)]
     assert partition_loader.rows(finra_otc_weekly_history, "symbol") == [("GONE",)]
@@ -281,19 +290,19 @@ def test_a_removed_symbol_leaves_the_tables_and_stays_in_history(partition_loade
 
 @pytest.mark.slow_on_postgresql
 def test_a_delivery_without_any_row_empties_the_partition(partition_loader):
-    partition_loader.land(row("AAA"))
-    landed = partition_loader.land(version="v2")
-    assert (landed.change_cause, counts(landed)) == ("source", (0, 0, 1, 0))
+    partition_loader.write_batch(row("AAA"))
+    loaded = partition_loader.write_batch(version="v2")
+    assert (loaded.change_cause, counts(loaded)) == ("source", (0, 0, 1, 0))
     assert [partition_loader.count(table) for table in (finra_otc_weekly, *BOTH)] == [0, 0, 0]
     assert partition_loader.count(finra_otc_weekly_history) == 1
 
 
 @pytest.mark.slow_on_postgresql
 def test_going_back_to_the_original_is_one_more_change(partition_loader):
-    partition_loader.land(row(share_quantity=1))
-    partition_loader.land(row(share_quantity=2), version="v2")
-    landed = partition_loader.land(row(share_quantity=1), version="v1")
-    assert (landed.change_cause, counts(landed)) == ("source", (0, 1, 0, 0))
+    partition_loader.write_batch(row(share_quantity=1))
+    partition_loader.write_batch(row(share_quantity=2), version="v2")
+    loaded = partition_loader.write_batch(row(share_quantity=1), version="v1")
+    assert (loaded.change_cause, counts(loaded)) == ("source", (0, 1, 0, 0))
     assert partition_loader.rows(
         finra_otc_weekly_history, "share_quantity", "known_from", "known_to"
     ) == [
@@ -306,10 +315,10 @@ def test_going_back_to_the_original_is_one_more_change(partition_loader):
 @pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_known_from_increases_although_the_clock_stands_or_goes_back(partition_loader, clock):
-    known = [partition_loader.land(row(share_quantity=1)).known_from]
-    known += [partition_loader.land(row(share_quantity=2)).known_from]
+    known = [partition_loader.write_batch(row(share_quantity=1)).known_from]
+    known += [partition_loader.write_batch(row(share_quantity=2)).known_from]
     clock.at = NOON - timedelta(days=1)
-    known += [partition_loader.land(row(share_quantity=n)).known_from for n in (3, 4)]
+    known += [partition_loader.write_batch(row(share_quantity=n)).known_from for n in (3, 4)]
     assert known == [NOON + n * MICROSECOND for n in range(4)]
 
 
@@ -327,7 +336,7 @@ def test_hosts_whose_clocks_are_hours_apart_leave_one_history(kind, prepared, tm
         known = list[datetime]()
         for number in range(9):  # each host in turn; its clock goes on meanwhile
             clocks[number % 3].at += timedelta(minutes=1)
-            known.append(hosts[number % 3].land(row(share_quantity=number)).known_from)
+            known.append(hosts[number % 3].write_batch(row(share_quantity=number)).known_from)
         assert known == sorted(set(known))
         for number, moment in enumerate(known):
             assert [shares for shares, _ in as_of(hosts[0], moment).values()] == [number]
@@ -336,10 +345,10 @@ def test_hosts_whose_clocks_are_hours_apart_leave_one_history(kind, prepared, tm
 @pytest.mark.slow_on_postgresql
 def test_another_partition_has_its_own_time_and_tokens_and_is_left_alone(partition_loader):
     other = PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="T2")
-    partition_loader.land(row("AAA"))
-    landed = other.land(row("BBB"))
-    assert (landed.group_id, landed.known_from) == ("finra_otc_weekly:T2|2025-11-10#1", NOON)
-    other.land(row("CCC"), version="v2")
+    partition_loader.write_batch(row("AAA"))
+    loaded = other.write_batch(row("BBB"))
+    assert (loaded.group_id, loaded.known_from) == ("finra_otc_weekly:T2|2025-11-10#1", NOON)
+    other.write_batch(row("CCC"), version="v2")
     assert partition_loader.rows(finra_otc_weekly, "tier", "symbol") == [
         ("T1", "AAA"),
         ("T2", "CCC"),
@@ -358,18 +367,18 @@ ATS, NON_ATS = {"market": ("ATS",)}, {"market": ("NON_ATS",)}
 @pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_delivery_of_one_market_leaves_the_other_alone_and_gold_covers_both(partition_loader):
-    partition_loader.land(row("AAA"), scope=ATS)
-    landed = partition_loader.land(
+    partition_loader.write_batch(row("AAA"), scope=ATS)
+    loaded = partition_loader.write_batch(
         row("AAA", "CRD:7", market="NON_ATS", share_quantity=50), scope=NON_ATS
     )
-    assert counts(landed) == (1, 0, 0, 0)
+    assert counts(loaded) == (1, 0, 0, 0)
     assert partition_loader.rows(finra_otc_weekly, "market", "symbol") == [
         ("ATS", "AAA"),
         ("NON_ATS", "AAA"),
     ]
     columns = ("ats_share_quantity", "non_ats_share_quantity", "total_share_quantity")
     assert partition_loader.rows(finra_symbol_week, *columns) == [(100, 50, 150)]
-    partition_loader.land(scope=ATS, version="v2")
+    partition_loader.write_batch(scope=ATS, version="v2")
     assert partition_loader.rows(finra_otc_weekly, "market") == [("NON_ATS",)]
     assert partition_loader.rows(finra_symbol_week, *columns) == [(0, 50, 50)]
     assert [scope for (scope,) in partition_loader.rows(landings, "scope")] == [
@@ -381,18 +390,18 @@ def test_a_delivery_of_one_market_leaves_the_other_alone_and_gold_covers_both(pa
 
 @pytest.mark.slow_on_postgresql
 def test_the_same_market_again_after_the_other_one_changes_nothing(partition_loader):
-    partition_loader.land(row("AAA"), scope=ATS)
-    partition_loader.land(row("AAA", "CRD:7", market="NON_ATS"), scope=NON_ATS)
-    again = partition_loader.land(row("AAA"), scope=ATS)
+    partition_loader.write_batch(row("AAA"), scope=ATS)
+    partition_loader.write_batch(row("AAA", "CRD:7", market="NON_ATS"), scope=NON_ATS)
+    again = partition_loader.write_batch(row("AAA"), scope=ATS)
     assert (again.change_cause, counts(again)) == ("none", (0, 0, 0, 1))
     assert again.derived_seconds == {}
 
 
 @pytest.mark.slow_on_postgresql
 def test_a_whole_partition_after_one_market_removes_what_it_does_not_have(partition_loader):
-    partition_loader.land(row("AAA"), row("BBB", "CRD:7", market="NON_ATS"))
-    partition_loader.land(row("AAA"), scope=ATS)
-    assert counts(partition_loader.land(row("AAA"))) == (0, 0, 1, 1)
+    partition_loader.write_batch(row("AAA"), row("BBB", "CRD:7", market="NON_ATS"))
+    partition_loader.write_batch(row("AAA"), scope=ATS)
+    assert counts(partition_loader.write_batch(row("AAA"))) == (0, 0, 1, 1)
 
 
 # Evidence
@@ -400,10 +409,10 @@ def test_a_whole_partition_after_one_market_removes_what_it_does_not_have(partit
 
 @pytest.mark.slow_on_postgresql
 def test_a_quarantined_delivery_is_recorded_and_changes_no_row(partition_loader):
-    partition_loader.land(row("AAA"), row("BBB"))
+    partition_loader.write_batch(row("AAA"), row("BBB"))
     published = [partition_loader.warehouse.frame(select(t), t) for t in (finra_otc_weekly, *BOTH)]
-    with pytest.raises(HeldBackError) as refusal:
-        partition_loader.land(
+    with pytest.raises(QuarantinedError) as refusal:
+        partition_loader.write_batch(
             row("AAA", share_quantity=7),
             captures=[partition_loader.capture(b"other")],
             audits=[PASSED, FAILED],
@@ -446,7 +455,7 @@ def test_a_quarantined_delivery_is_recorded_and_changes_no_row(partition_loader)
 
 
 def test_a_failed_audit_of_severity_warning_holds_nothing_back(partition_loader):
-    partition_loader.land(row("AAA"), audits=[WARNED])
+    partition_loader.write_batch(row("AAA"), audits=[WARNED])
     assert partition_loader.rows(audits, "severity", "outcome") == [("warning", "failed")]
     assert partition_loader.quantities() == {"AAA": 100}
 
@@ -455,7 +464,7 @@ def test_a_failed_audit_of_severity_warning_holds_nothing_back(partition_loader)
 def test_a_delivery_that_could_not_be_checked_is_recorded_and_may_be_asked_for_again(
     partition_loader,
 ):
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     failed = partition_loader.delivery(
         "v2", captures=(), discarded=[partition_loader.capture(b"<html>", row_count=None)]
     )
@@ -476,8 +485,8 @@ def test_a_delivery_that_could_not_be_checked_is_recorded_and_may_be_asked_for_a
 @pytest.mark.slow_on_postgresql
 def test_equal_bytes_are_one_blob_and_as_many_captures_as_fetches(partition_loader):
     same, other = partition_loader.capture(b"same"), partition_loader.capture(b"other")
-    partition_loader.land(row(), captures=[same, other, partition_loader.capture(b"same")])
-    partition_loader.land(row(), captures=[same])
+    partition_loader.write_batch(row(), captures=[same, other, partition_loader.capture(b"same")])
+    partition_loader.write_batch(row(), captures=[same])
     assert partition_loader.count(blobs) == 2
     assert Counter(sha for (sha,) in partition_loader.rows(captures, "sha256")) == {
         same.sha256: 3,
@@ -490,7 +499,7 @@ def test_equal_bytes_are_one_blob_and_as_many_captures_as_fetches(partition_load
 def test_capture_ids_come_from_group_and_part_and_each_row_leads_to_its_bytes(partition_loader):
     fetches = [partition_loader.capture(b"page 1"), partition_loader.capture(b"page 2")]
     discarded = [partition_loader.capture(b"<html>", http_status=403, row_count=None)]
-    partition_loader.land(
+    partition_loader.write_batch(
         row("AAA"), row("BBB", part_number=2), captures=fetches, discarded=discarded
     )
     ids = dict(partition_loader.rows(captures, "part_number", "capture_id"))
@@ -518,7 +527,7 @@ def test_a_capture_says_what_was_asked_and_what_came(partition_loader):
     capture = partition_loader.capture(
         b"page", request={"b": 1, "a": "é"}, fetched_at=NOON + MICROSECOND
     )
-    partition_loader.land(row(), captures=[capture])
+    partition_loader.write_batch(row(), captures=[capture])
     with partition_loader.warehouse.reading() as connection:
         stored = connection.execute(select(captures)).one()._asdict()
     del stored["capture_id"]
@@ -544,7 +553,7 @@ def test_a_capture_says_what_was_asked_and_what_came(partition_loader):
 def test_rejects_keep_the_record_its_place_and_the_reason(partition_loader):
     fetches = [partition_loader.capture(b"page 1"), partition_loader.capture(b"page 2")]
     rejects_of_both = pl.concat([rejected(9), rejected(2, part_number=2)])
-    partition_loader.land(row(), captures=fetches, rejects=rejects_of_both)
+    partition_loader.write_batch(row(), captures=fetches, rejects=rejects_of_both)
     ids = dict(partition_loader.rows(captures, "part_number", "capture_id"))
     columns = [c.name for c in rejects.columns]
     assert sorted(partition_loader.rows(rejects, *columns)) == sorted(
@@ -559,10 +568,10 @@ def test_rejects_keep_the_record_its_place_and_the_reason(partition_loader):
 
 @pytest.mark.slow_on_postgresql
 def test_latest_audits_are_those_of_each_partitions_latest_audited_delivery(partition_loader):
-    partition_loader.land(row(), audits=[PASSED])
-    with pytest.raises(HeldBackError):
-        partition_loader.land(row(), audits=[FAILED], version="v2")
-    PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="T2").land(
+    partition_loader.write_batch(row(), audits=[PASSED])
+    with pytest.raises(QuarantinedError):
+        partition_loader.write_batch(row(), audits=[FAILED], version="v2")
+    PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="T2").write_batch(
         row(), audits=[WARNED]
     )
     latest = partition_loader.warehouse.latest_audits(finra_otc_weekly)
@@ -574,12 +583,12 @@ def test_latest_audits_are_those_of_each_partitions_latest_audited_delivery(part
 
 @pytest.mark.slow_on_postgresql
 def test_known_versions_are_those_of_the_latest_audit_and_of_the_latest_load(partition_loader):
-    partition_loader.land(row(), version="v1")
-    partition_loader.land(row(), version="v2")
-    with pytest.raises(HeldBackError):
-        partition_loader.land(row("BBB"), audits=[FAILED], version="v3")
-    with pytest.raises(HeldBackError):
-        PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="T2").land(
+    partition_loader.write_batch(row(), version="v1")
+    partition_loader.write_batch(row(), version="v2")
+    with pytest.raises(QuarantinedError):
+        partition_loader.write_batch(row("BBB"), audits=[FAILED], version="v3")
+    with pytest.raises(QuarantinedError):
+        PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="T2").write_batch(
             row(), audits=[FAILED], version="v4"
         )
     assert partition_loader.warehouse.known_versions(finra_otc_weekly) == {
@@ -591,8 +600,10 @@ def test_known_versions_are_those_of_the_latest_audit_and_of_the_latest_load(par
 
 @pytest.mark.slow_on_postgresql
 def test_row_counts_are_of_the_scope(partition_loader):
-    partition_loader.land(row("AAA"), row("AAA", "YATS"))
-    PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="T2").land(row())
+    partition_loader.write_batch(row("AAA"), row("AAA", "YATS"))
+    PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="T2").write_batch(
+        row()
+    )
     assert partition_loader.warehouse.row_counts(
         (finra_otc_weekly, *BOTH), partition_loader.target().partition
     ) == {
@@ -613,9 +624,9 @@ def test_of_two_orders_with_the_same_token_the_second_is_superseded_and_records_
         partition_loader.target(run_id="first"),
         partition_loader.target(run_id="second"),
     )
-    partition_loader.land(row("AAA"), target=first)
+    partition_loader.write_batch(row("AAA"), target=first)
     with pytest.raises(SupersededError) as refusal:
-        partition_loader.land(
+        partition_loader.write_batch(
             row("BBB"), target=second, captures=[partition_loader.capture(b"second")]
         )
     assert refusal.value.is_retryable
@@ -629,7 +640,7 @@ def test_of_two_orders_with_the_same_token_the_second_is_superseded_and_records_
 
 def test_a_first_delivery_that_is_superseded_before_it_began_leaves_no_fence(partition_loader):
     with pytest.raises(SupersededError):
-        partition_loader.land(row(), target=partition_loader.target(token=5))
+        partition_loader.write_batch(row(), target=partition_loader.target(token=5))
     assert partition_loader.count(fences) == 0
 
 
@@ -653,13 +664,13 @@ def at_once(*actions):
 @pytest.mark.parametrize("landed_before", [False, True])
 def test_one_of_two_concurrent_loads_wins_and_nothing_is_lost(partition_loader, landed_before):
     if landed_before:
-        partition_loader.land(row("OLD"))
+        partition_loader.write_batch(row("OLD"))
     before = int(landed_before)
     targets = [partition_loader.target(run_id=name) for name in ("one", "two")]
     contents = {"one": row("ONE"), "two": row("TWO")}
     outcomes = at_once(
         *(
-            lambda own=own: partition_loader.land(contents[own.run_id], target=own)
+            lambda own=own: partition_loader.write_batch(contents[own.run_id], target=own)
             for own in targets
         )
     )
@@ -668,7 +679,7 @@ def test_one_of_two_concurrent_loads_wins_and_nothing_is_lost(partition_loader, 
     winner = targets[0] if not isinstance(outcomes[0], SupersededError) else targets[1]
     loser = targets[0] if winner is targets[1] else targets[1]
     assert list(partition_loader.quantities()) == [contents[winner.run_id]["symbol"]]
-    partition_loader.land(
+    partition_loader.write_batch(
         contents[loser.run_id], target=partition_loader.target(run_id=loser.run_id), version="v2"
     )
     assert list(partition_loader.quantities()) == [contents[loser.run_id]["symbol"]]
@@ -690,13 +701,15 @@ def test_concurrent_loads_of_partitions_share_blobs(partition_loader):
     ]
     bodies = [b"a", b"b", b"c"]
 
-    def land(number, each):
+    def write_batch(number, each):
         fetches = [
             partition_loader.capture(body) for body in bodies[number % 3 :] + bodies[: number % 3]
         ]
-        return each.land(row(), captures=fetches)
+        return each.write_batch(row(), captures=fetches)
 
-    outcomes = at_once(*(lambda n=n, week=week: land(n, week) for n, week in enumerate(weeks)))
+    outcomes = at_once(
+        *(lambda n=n, week=week: write_batch(n, week) for n, week in enumerate(weeks))
+    )
     assert [type(outcome).__name__ for outcome in outcomes] == ["WriteResult"] * 6
     assert (
         partition_loader.count(blobs),
@@ -709,7 +722,7 @@ def test_concurrent_loads_of_partitions_share_blobs(partition_loader):
 def test_a_reader_during_loads_sees_complete_weeks_only(partition_loader):
     symbols = [f"S{n:04}" for n in range(400)]
     shares = (1, 2, 3, 4, 5, 6)
-    partition_loader.land(*(row(symbol, share_quantity=shares[0]) for symbol in symbols))
+    partition_loader.write_batch(*(row(symbol, share_quantity=shares[0]) for symbol in symbols))
     is_over = threading.Event()
     quantity = func.sum(finra_otc_weekly.c.share_quantity)
     gold = func.sum(finra_symbol_week.c.total_share_quantity)
@@ -725,14 +738,16 @@ def test_a_reader_during_loads_sees_complete_weeks_only(partition_loader):
     with ThreadPoolExecutor(2) as pool:
         readers = [pool.submit(read) for _ in range(2)]
         for n in shares[1:]:
-            partition_loader.land(*(row(s, share_quantity=n) for s in symbols), version=f"v{n}")
+            partition_loader.write_batch(
+                *(row(s, share_quantity=n) for s in symbols), version=f"v{n}"
+            )
         is_over.set()
         seen = {state for reader in readers for state in reader.result()}
     assert seen <= {(400, 400 * n, 400 * n) for n in shares}
 
 
 def test_a_reader_does_not_wait_for_a_writer_and_sees_what_was_there_before(partition_loader):
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     with partition_loader.warehouse.writing() as connection:
         connection.execute(finra_otc_weekly.delete())
         assert partition_loader.quantities() == {"AAA": 100}
@@ -741,7 +756,7 @@ def test_a_reader_does_not_wait_for_a_writer_and_sees_what_was_there_before(part
 
 
 def test_a_write_that_fails_on_the_way_leaves_nothing(partition_loader):
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
 
     def fail_on_the_way():
         with partition_loader.warehouse.writing() as connection:
@@ -758,13 +773,13 @@ def test_a_derivation_that_crashes_leaves_the_partition_as_it_was(partition_load
     def fail(_):
         raise ZeroDivisionError
 
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     target = partition_loader.target()
     target = replace(
         target, spec=replace(target.spec, transforms={finra_symbol_week: Transform(fail)})
     )
     with pytest.raises(ZeroDivisionError):
-        partition_loader.land(row("BBB"), target=target)
+        partition_loader.write_batch(row("BBB"), target=target)
     assert partition_loader.quantities() == {"AAA": 100}
     assert (partition_loader.count(landings), partition_loader.rows(fences, "token")) == (1, [(1,)])
 
@@ -835,7 +850,7 @@ PARTITIONS = itertools.count(1)
 
 
 def states_of(history):
-    """Play a history on plain dictionaries; return the state after each landing."""
+    """Play a history on plain dictionaries; return the state after each load."""
     states = [{}]
     for steps in history:
         state = dict(states[-1])
@@ -865,9 +880,9 @@ def check_history(partition_loader, history):
             row(symbol, venue, share_quantity=shares, last_update_date=updated)
             for (symbol, venue), (shares, updated) in sorted(state.items())
         ]
-        landed = partition_loader.land(*rows, version=f"v{number}")
-        assert counts(landed) == expected_counts(before, state)
-        times.append(landed.known_from)
+        loaded = partition_loader.write_batch(*rows, version=f"v{number}")
+        assert counts(loaded) == expected_counts(before, state)
+        times.append(loaded.known_from)
         before = state
     assert times == sorted(set(times))
     assert as_of(partition_loader, times[0] - MICROSECOND) == {}
@@ -937,14 +952,14 @@ def test_symbols_compare_and_sort_byte_by_byte(partition_loader):
         "Z",
         "a",
     ]
-    partition_loader.land(*(row(symbol) for symbol in symbols))
+    partition_loader.write_batch(*(row(symbol) for symbol in symbols))
     ordered = sorted(symbols, key=str.encode)
     assert [symbol for (symbol,) in partition_loader.rows(finra_otc_weekly, "symbol")] == ordered
     assert len(partition_loader.rows(finra_symbol_week, "symbol")) == len(symbols)
-    landed = partition_loader.land(
+    loaded = partition_loader.write_batch(
         *(row(symbol) for symbol in symbols if symbol != "ABCp"), version="v2"
     )
-    assert counts(landed) == (0, 0, 1, len(symbols) - 1)
+    assert counts(loaded) == (0, 0, 1, len(symbols) - 1)
     statement = select(finra_otc_weekly.c.symbol).where(
         finra_otc_weekly.c.symbol.in_(["abcp", "ABCP"])
     )
@@ -967,7 +982,7 @@ def test_moments_keep_their_microseconds_however_they_are_written_and_read(
 ):
     clock.at = moment
     fetched = moment.astimezone(tz=None)
-    partition_loader.land(row(), captures=[partition_loader.capture(fetched_at=fetched)])
+    partition_loader.write_batch(row(), captures=[partition_loader.capture(fetched_at=fetched)])
     with partition_loader.warehouse.reading() as connection:
         read = [
             connection.execute(select(column)).scalar_one()
@@ -1077,7 +1092,7 @@ def test_a_delivery_with_a_key_twice_is_refused_by_the_database_and_leaves_nothi
     partition_loader,
 ):
     with pytest.raises(Exception, match=r"(?i)unique"):
-        partition_loader.land(row("AAA"), row("AAA", share_quantity=2))
+        partition_loader.write_batch(row("AAA"), row("AAA", share_quantity=2))
     assert (partition_loader.count(finra_otc_weekly), partition_loader.count(fences)) == (0, 0)
 
 

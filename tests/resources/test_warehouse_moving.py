@@ -97,7 +97,7 @@ def test_a_role_without_create_rights_is_shown_the_sql_to_run(postgres_url, cloc
         owner.execute(f"GRANT {rights} IN SCHEMA {schema} TO {role}".encode())
         w.prepare(holds="real")
         partition_loader = PartitionLoader(w, tmp_path)
-        partition_loader.land(row("AAA"))
+        partition_loader.write_batch(row("AAA"))
         assert partition_loader.quantities() == {"AAA": 100}
 
 
@@ -148,7 +148,7 @@ def files(prepared: Prepared, tmp_path: Path, clock: Clock) -> Iterator[list[War
     with ExitStack() as opened:
         databases = [opened.enter_context(Warehouse(url, clock=clock)) for url in urls]
         databases[0].prepare(holds="real")
-        PartitionLoader(databases[0], tmp_path).land(row("AAA"))
+        PartitionLoader(databases[0], tmp_path).write_batch(row("AAA"))
         yield databases
 
 
@@ -200,10 +200,10 @@ def test_a_copy_holds_every_row_of_every_table_and_goes_on_from_there(
     source, target = databases_of(before), databases_of(after)
     source.prepare(holds="real")
     partition_loader = PartitionLoader(source, tmp_path)
-    partition_loader.land(
+    partition_loader.write_batch(
         row("AAA"), row("ABCp", notional_usd=2**63 - 1), row("É", issue_name=None)
     )
-    partition_loader.land(row("AAA", share_quantity=7), row("ABCp"), version="v2")
+    partition_loader.write_batch(row("AAA", share_quantity=7), row("ABCp"), version="v2")
     counts = target.fill_from(source)
     assert counts == {name: len(rows) for name, rows in contents(source).items()}
     assert counts["finra_otc_weekly_history"] == 3
@@ -211,7 +211,8 @@ def test_a_copy_holds_every_row_of_every_table_and_goes_on_from_there(
     target.prepare(holds="real")
     moved = PartitionLoader(target, tmp_path)
     assert (
-        moved.land(row("AAA", share_quantity=7), row("ABCp"), version="v2").change_cause == "none"
+        moved.write_batch(row("AAA", share_quantity=7), row("ABCp"), version="v2").change_cause
+        == "none"
     )
 
 
@@ -231,7 +232,7 @@ def test_a_copy_is_whole_also_where_both_databases_read_batches_of_another_size(
     monkeypatch.setattr(copying, "HASHED_ROWS", 5)
     source, target = databases_of(before), databases_of(after)
     source.prepare(holds="real")
-    PartitionLoader(source, tmp_path).land(*(row(f"S{number}") for number in range(23)))
+    PartitionLoader(source, tmp_path).write_batch(*(row(f"S{number}") for number in range(23)))
     assert target.fill_from(source)["finra_otc_weekly"] == 23
     assert repr(contents(target)) == repr(contents(source))
 
@@ -241,7 +242,7 @@ def test_a_database_that_holds_anything_is_not_copied_to(databases_of, tmp_path)
     source, target = databases_of("sqlite"), databases_of("postgresql")
     for warehouse in (source, target):
         warehouse.prepare(holds="real")
-        PartitionLoader(warehouse, tmp_path).land(row("AAA"))
+        PartitionLoader(warehouse, tmp_path).write_batch(row("AAA"))
     before = contents(target)
     with pytest.raises(ConfigurationError, match="is not empty") as refusal:
         target.fill_from(source)
@@ -260,7 +261,7 @@ CREATE TRIGGER changing BEFORE INSERT ON blobs FOR EACH ROW EXECUTE FUNCTION cha
 def test_a_copy_that_differs_in_one_value_is_refused_and_nothing_is_kept(databases_of, tmp_path):
     source, target = databases_of("sqlite"), databases_of("postgresql")
     source.prepare(holds="real")
-    PartitionLoader(source, tmp_path).land(row("AAA"))
+    PartitionLoader(source, tmp_path).write_batch(row("AAA"))
     target.prepare(holds="real")
     before = contents(target)
     with target.writing() as connection:

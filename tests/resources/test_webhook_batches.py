@@ -1,4 +1,4 @@
-"""Deliveries that a run claims, lands and settles together, on both databases."""
+"""Deliveries that a run claims, loads and settles together, on both databases."""
 
 import base64
 from dataclasses import replace
@@ -26,7 +26,7 @@ FIRST = NewDelivery("git", "1", "push", b'{"a": 1}', {}, 2)
 
 
 class InboxRuns:
-    """An inbox, and runs that land its deliveries."""
+    """An inbox, and runs that load its deliveries."""
 
     def __init__(self, warehouse, clock, folder) -> None:
         self.warehouse = warehouse

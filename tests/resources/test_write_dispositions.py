@@ -22,7 +22,7 @@ from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.contracts.values import combine_batches
 from orchestration_project.engine.replay import fold_rows, replay_of_all, select_deliveries
 from orchestration_project.engine.warehouse import (
-    HeldBackError,
+    QuarantinedError,
     SupersededError,
     ValidatedBatch,
     WriteResult,
@@ -30,7 +30,7 @@ from orchestration_project.engine.warehouse import (
     prepare,
 )
 from orchestration_project.engine.warehouse.frames import read_keys
-from orchestration_project.engine.warehouse.landing import is_landed
+from orchestration_project.engine.warehouse.landing import is_loaded
 from orchestration_project.engine.warehouse.recorded import find_effective_groups
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.spine import audits, deliveries, landings
@@ -41,8 +41,8 @@ ATS = {"market": ("ATS",)}
 COUNTS = ("rows_added", "rows_changed", "rows_removed", "rows_unchanged")
 
 
-def counts(landed: WriteResult[Any]) -> tuple[int, ...]:
-    return tuple(getattr(landed, name) for name in COUNTS)
+def counts(loaded: WriteResult[Any]) -> tuple[int, ...]:
+    return tuple(getattr(loaded, name) for name in COUNTS)
 
 
 def target_of(
@@ -56,11 +56,15 @@ def respecified(target: WriteTarget[Any], **changes: Any) -> WriteTarget[Any]:
 
 
 def merge(partition_loader: PartitionLoader, *rows: Any, **options: Any) -> WriteResult[Any]:
-    return partition_loader.land(*rows, target=target_of(partition_loader, "merge"), **options)
+    return partition_loader.write_batch(
+        *rows, target=target_of(partition_loader, "merge"), **options
+    )
 
 
 def append(partition_loader: PartitionLoader, *rows: Any, **options: Any) -> WriteResult[Any]:
-    return partition_loader.land(*rows, target=target_of(partition_loader, "append"), **options)
+    return partition_loader.write_batch(
+        *rows, target=target_of(partition_loader, "append"), **options
+    )
 
 
 def batch_of(
@@ -84,11 +88,11 @@ def history(partition_loader: PartitionLoader) -> list[tuple[Any, ...]]:
 def test_a_merge_inserts_and_updates_by_key_and_removes_nothing(partition_loader, clock):
     first = merge(partition_loader, row("STAYS"), row("CHANGES"), row("SAME"))
     clock.at = NOON + A_WEEK
-    landed = merge(
+    loaded = merge(
         partition_loader, row("CHANGES", share_quantity=7), row("SAME"), row("NEW"), version="v2"
     )
     assert (first.change_cause, counts(first)) == ("first", (3, 0, 0, 0))
-    assert (landed.change_cause, counts(landed)) == ("source", (1, 1, 0, 1))
+    assert (loaded.change_cause, counts(loaded)) == ("source", (1, 1, 0, 1))
     assert partition_loader.rows(finra_otc_weekly, "symbol", "share_quantity", "known_from") == [
         ("CHANGES", 7, NOON + A_WEEK),
         ("NEW", 100, NOON + A_WEEK),
@@ -118,8 +122,8 @@ def test_a_merge_that_only_adds_rows_restates_nothing(partition_loader):
 @pytest.mark.slow_on_postgresql
 def test_a_merge_that_changes_dates_alone_is_metadata(partition_loader):
     merge(partition_loader, row("AAA"), row("BBB"))
-    landed = merge(partition_loader, row("AAA", last_update_date=PUBLISHED + A_WEEK), version="v2")
-    assert (landed.change_cause, counts(landed)) == ("metadata", (0, 1, 0, 0))
+    loaded = merge(partition_loader, row("AAA", last_update_date=PUBLISHED + A_WEEK), version="v2")
+    assert (loaded.change_cause, counts(loaded)) == ("metadata", (0, 1, 0, 0))
     assert [cause for *_, cause in history(partition_loader)] == ["metadata"]
 
 
@@ -144,15 +148,15 @@ def test_an_earlier_merge_is_there_only_while_no_later_one_changed_its_rows(part
     merge(partition_loader, row("AAA", share_quantity=7), version="v3")
     assert partition_loader.warehouse.are_there([earlier]) == [False]
     state = partition_loader.warehouse.state(finra_otc_weekly, partition_loader.partition_key)
-    assert not is_landed(state, earlier)
+    assert not is_loaded(state, earlier)
     assert counts(merge(partition_loader, row("AAA"), row("BBB"))) == (0, 1, 0, 1)
 
 
 @pytest.mark.slow_on_postgresql
 def test_a_merge_of_a_part_leaves_the_rest_of_the_partition_alone(partition_loader):
     merge(partition_loader, row("AAA"), row("AAA", market="NON_ATS"))
-    landed = merge(partition_loader, row("AAA", share_quantity=7), scope=ATS, version="v2")
-    assert counts(landed) == (0, 1, 0, 0)
+    loaded = merge(partition_loader, row("AAA", share_quantity=7), scope=ATS, version="v2")
+    assert counts(loaded) == (0, 1, 0, 0)
     assert partition_loader.rows(finra_otc_weekly, "market", "share_quantity") == [
         ("ATS", 7),
         ("NON_ATS", 100),
@@ -189,7 +193,7 @@ def test_merges_of_several_partitions_commit_in_one_transaction(partition_loader
         ),
         batch_of(other, target_of(other, "merge"), row("AAA"), row("BBB")),
     ]
-    assert [counts(landing) for landing in partition_loader.warehouse.land_all(batch)] == [
+    assert [counts(landing) for landing in partition_loader.warehouse.load_batches(batch)] == [
         (0, 1, 0, 0),
         (2, 0, 0, 0),
     ]
@@ -206,7 +210,7 @@ def test_a_merge_that_is_superseded_writes_nothing(partition_loader):
     late = target_of(partition_loader, "merge")
     merge(partition_loader, row("AAA"))
     with pytest.raises(SupersededError):
-        partition_loader.land(row("AAA", share_quantity=7), target=late)
+        partition_loader.write_batch(row("AAA", share_quantity=7), target=late)
     assert partition_loader.quantities() == {"AAA": 100}
 
 
@@ -214,19 +218,19 @@ def test_a_merge_that_is_superseded_writes_nothing(partition_loader):
 def test_a_delivery_that_replaces_its_scope_removes_rows_also_after_an_equal_merge(
     partition_loader,
 ):
-    partition_loader.land(row("AAA"), row("BBB"))
+    partition_loader.write_batch(row("AAA"), row("BBB"))
     merge(partition_loader, row("AAA"), version="v2")
-    landed = partition_loader.land(row("AAA"), version="v2")
-    assert counts(landed) == (0, 0, 1, 1)
+    loaded = partition_loader.write_batch(row("AAA"), version="v2")
+    assert counts(loaded) == (0, 0, 1, 1)
     assert partition_loader.quantities() == {"AAA": 100}
 
 
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_a_merge_looks_rows_up_by_their_whole_key(partition_loader):
-    partition_loader.land(*(row(f"S{number}") for number in range(50)))
+    partition_loader.write_batch(*(row(f"S{number}") for number in range(50)))
     with recorded_selects() as statements:
         rows = [row("S1", share_quantity=7), row("S2")]
-        partition_loader.land(
+        partition_loader.write_batch(
             *rows,
             target=respecified(target_of(partition_loader, "merge"), transforms={}),
             version="v2",
@@ -260,7 +264,7 @@ ODD_TEXTS = ["", " ", "'", '"', "\\", "{a,b}", "NULL", "[1]", "é", "A\tB", "a,b
 
 
 def test_rows_are_found_by_keys_of_any_text(partition_loader):
-    partition_loader.land(*(row("AAA", venue) for venue in [*ODD_TEXTS, "OTHER"]))
+    partition_loader.write_batch(*(row("AAA", venue) for venue in [*ODD_TEXTS, "OTHER"]))
     keys = frame([row("AAA", venue) for venue in [*ODD_TEXTS, "ABSENT"]])
     with partition_loader.warehouse.reading() as connection:
         found = read_keys(connection, finra_otc_weekly, keys)
@@ -278,8 +282,8 @@ def test_rows_are_found_by_keys_of_any_text(partition_loader):
 def test_an_append_adds_rows_and_takes_equal_ones_as_they_are(partition_loader, clock):
     append(partition_loader, row("AAA"))
     clock.at = NOON + A_WEEK
-    landed = append(partition_loader, row("AAA"), row("BBB"), version="v2")
-    assert (landed.change_cause, counts(landed)) == ("more", (1, 0, 0, 1))
+    loaded = append(partition_loader, row("AAA"), row("BBB"), version="v2")
+    assert (loaded.change_cause, counts(loaded)) == ("more", (1, 0, 0, 1))
     assert partition_loader.rows(finra_otc_weekly, "symbol", "known_from") == [
         ("AAA", NOON),
         ("BBB", NOON + A_WEEK),
@@ -310,14 +314,14 @@ def test_a_summary_of_an_append_has_the_metadata_that_is_loaded(partition_loader
 
     target = respecified(target_of(partition_loader, "append"), summarise=dates)
     later = row("AAA", last_update_date=PUBLISHED + A_WEEK)
-    landed = partition_loader.land(later, row("BBB"), target=target, version="v2")
-    assert landed.change == [PUBLISHED]
+    loaded = partition_loader.write_batch(later, row("BBB"), target=target, version="v2")
+    assert loaded.change == [PUBLISHED]
 
 
 @pytest.mark.slow_after_first
 def test_an_append_with_other_values_of_a_loaded_row_is_quarantined_and_names_it(partition_loader):
     append(partition_loader, row("AAA"), row("BBB"))
-    with pytest.raises(HeldBackError, match="keeps_loaded_rows"):
+    with pytest.raises(QuarantinedError, match="keeps_loaded_rows"):
         append(partition_loader, row("AAA", share_quantity=7), row("BBB"), row("NEW"), version="v2")
     assert partition_loader.quantities() == {"AAA": 100, "BBB": 100}
     [(outcome, found, offenders)] = [
@@ -345,10 +349,10 @@ def test_of_appends_in_one_transaction_one_that_is_quarantined_harms_no_other(pa
         ),
         batch_of(other, target_of(other, "append"), row("AAA"), new, version="v2"),
     ]
-    quarantined, landed = partition_loader.warehouse.land_all(batch)
-    assert isinstance(quarantined, HeldBackError)
-    assert isinstance(landed, WriteResult)
-    assert counts(landed) == (1, 0, 0, 1)
+    quarantined, loaded = partition_loader.warehouse.load_batches(batch)
+    assert isinstance(quarantined, QuarantinedError)
+    assert isinstance(loaded, WriteResult)
+    assert counts(loaded) == (1, 0, 0, 1)
     assert partition_loader.rows(finra_otc_weekly, "week_start", "symbol") == [
         (MONDAY, "AAA"),
         (MONDAY + A_WEEK, "AAA"),
@@ -379,7 +383,7 @@ def test_an_append_in_ranges_is_refused(partition_loader, delivered):
 
 def test_an_unknown_disposition_and_two_in_one_batch_are_refused(partition_loader):
     with pytest.raises(ConfigurationError, match="invalid write_disposition of finra_otc_weekly"):
-        partition_loader.land(row("AAA"), target=target_of(partition_loader, "upsert"))
+        partition_loader.write_batch(row("AAA"), target=target_of(partition_loader, "upsert"))
     other = PartitionLoader(
         partition_loader.warehouse, partition_loader.folder, week_start=MONDAY + A_WEEK
     )
@@ -388,7 +392,7 @@ def test_an_unknown_disposition_and_two_in_one_batch_are_refused(partition_loade
         batch_of(other, target_of(other, "append"), row("AAA")),
     ]
     with pytest.raises(ConfigurationError, match="for all deliveries of a batch"):
-        partition_loader.warehouse.land_all(batch)
+        partition_loader.warehouse.load_batches(batch)
     assert partition_loader.count(finra_otc_weekly) == 0
 
 
@@ -426,11 +430,11 @@ def test_a_replay_of_merges_is_one_delivery_of_their_latest_rows(partition_loade
         True
     ]
     by_newer_rules = {"v1": [row("AAA", share_quantity=1)], "v2": rows_of["v2"][:1]}
-    [landed] = partition_loader.warehouse.land_all(
+    [loaded] = partition_loader.warehouse.load_batches(
         [replayed(partition_loader, by_newer_rules, "merge")]
     )
-    assert isinstance(landed, WriteResult)
-    assert (landed.change_cause, counts(landed)) == ("ours", (0, 1, 1, 1))
+    assert isinstance(loaded, WriteResult)
+    assert (loaded.change_cause, counts(loaded)) == ("ours", (0, 1, 1, 1))
     assert partition_loader.quantities() == {"AAA": 1, "BBB": 7}
     assert partition_loader.warehouse.are_there(
         [replayed(partition_loader, by_newer_rules, "merge")]
@@ -442,10 +446,12 @@ def test_a_replay_of_merges_is_one_delivery_of_their_latest_rows(partition_loade
 def test_a_replay_loads_a_quarantined_merge_with_loaded_ones(partition_loader):
     rows_of = {"v1": [row("AAA")], "v2": [row("BBB")]}
     merge(partition_loader, *rows_of["v1"], version="v1")
-    with pytest.raises(HeldBackError):
+    with pytest.raises(QuarantinedError):
         merge(partition_loader, *rows_of["v2"], version="v2", audits=[FAILED])
-    [landed] = partition_loader.warehouse.land_all([replayed(partition_loader, rows_of, "merge")])
-    assert isinstance(landed, WriteResult)
+    [loaded] = partition_loader.warehouse.load_batches(
+        [replayed(partition_loader, rows_of, "merge")]
+    )
+    assert isinstance(loaded, WriteResult)
     assert partition_loader.quantities() == {"AAA": 100, "BBB": 100}
 
 
@@ -456,8 +462,8 @@ def test_a_replay_of_a_whole_delivery_and_a_later_part_puts_the_part_over_it(par
         "v1": [row("AAA"), row("AAA", market="NON_ATS")],
         "v2": [row("BBB")],
     }
-    partition_loader.land(*rows_of["v1"], version="v1")
-    partition_loader.land(*rows_of["v2"], version="v2", scope=ATS)
+    partition_loader.write_batch(*rows_of["v1"], version="v1")
+    partition_loader.write_batch(*rows_of["v2"], version="v2", scope=ATS)
     assert partition_loader.warehouse.are_there(
         [replayed(partition_loader, rows_of, "replace_scope")]
     ) == [True]
@@ -470,9 +476,9 @@ def test_a_replay_of_a_whole_delivery_and_a_later_part_puts_the_part_over_it(par
 @pytest.mark.slow_after_first
 def test_a_part_that_is_older_than_a_whole_delivery_does_not_win_over_it(partition_loader):
     rows_of = {"v1": [row("AAA", share_quantity=1)], "v2": [row("AAA", share_quantity=2)]}
-    with pytest.raises(HeldBackError):
-        partition_loader.land(*rows_of["v1"], version="v1", scope=ATS, audits=[FAILED])
-    partition_loader.land(*rows_of["v2"], version="v2")
+    with pytest.raises(QuarantinedError):
+        partition_loader.write_batch(*rows_of["v1"], version="v1", scope=ATS, audits=[FAILED])
+    partition_loader.write_batch(*rows_of["v2"], version="v2")
     assert partition_loader.warehouse.are_there(
         [replayed(partition_loader, rows_of, "replace_scope")]
     ) == [True]
@@ -493,10 +499,10 @@ def test_a_replay_of_appends_with_other_values_is_quarantined(partition_loader):
         [replayed(partition_loader, rows_of, "append")]
     ) == [True]
     by_newer_rules = {**rows_of, "v1": [row("AAA", share_quantity=7)]}
-    [ended] = partition_loader.warehouse.land_all(
+    [ended] = partition_loader.warehouse.load_batches(
         [replayed(partition_loader, by_newer_rules, "append")]
     )
-    assert isinstance(ended, HeldBackError)
+    assert isinstance(ended, QuarantinedError)
     assert partition_loader.quantities() == {"AAA": 100, "BBB": 100}
 
 
@@ -507,7 +513,7 @@ def test_a_replay_of_several_deliveries_cannot_be_named(partition_loader):
     for version, rows in rows_of.items():
         merge(partition_loader, *rows, version=version)
     newer = {**rows_of, "v1": [row("AAA", share_quantity=7)]}
-    partition_loader.warehouse.land_all([replayed(partition_loader, newer, "merge")])
+    partition_loader.warehouse.load_batches([replayed(partition_loader, newer, "merge")])
     name = f"{finra_otc_weekly.name}:{partition_loader.partition_key}#3"
     _, recorded = partition_loader.warehouse.recorded(
         finra_otc_weekly, partition_loader.partition_key
@@ -519,9 +525,9 @@ def test_a_replay_of_several_deliveries_cannot_be_named(partition_loader):
 @pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_captures_of_a_whole_delivery_below_a_part_stay_needed(partition_loader):
-    partition_loader.land(row("AAA"))
-    partition_loader.land(row("AAA", share_quantity=7))
-    partition_loader.land(row("AAA", share_quantity=8), scope=ATS)
+    partition_loader.write_batch(row("AAA"))
+    partition_loader.write_batch(row("AAA", share_quantity=7))
+    partition_loader.write_batch(row("AAA", share_quantity=8), scope=ATS)
     with partition_loader.warehouse.reading() as connection:
         needed = find_effective_groups(connection)
     name = f"{finra_otc_weekly.name}:{partition_loader.partition_key}"
@@ -534,7 +540,7 @@ def test_captures_of_each_merge_and_append_and_of_what_is_below_them_stay_needed
     other = PartitionLoader(
         partition_loader.warehouse, partition_loader.folder, week_start=MONDAY + A_WEEK
     )
-    partition_loader.land(row("AAA"))
+    partition_loader.write_batch(row("AAA"))
     merge(partition_loader, row("AAA", share_quantity=7), version="v2")
     merge(partition_loader, row("AAA", share_quantity=8), version="v3")
     append(other, row("AAA"))

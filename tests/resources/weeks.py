@@ -1,4 +1,4 @@
-"""Partitions of `finra_otc_weekly` in the making: rows, and landing them as a run does."""
+"""Partitions of `finra_otc_weekly` in the making: rows, and loading them as a run does."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -293,7 +293,7 @@ class PartitionLoader:
         }
         return Delivery(**usual | changes)
 
-    def land(
+    def write_batch(
         self,
         *rows: Mapping[str, Any],
         target: WriteTarget[WeekChange] | None = None,
@@ -313,7 +313,7 @@ class PartitionLoader:
         if ranges_of:
             validated = in_ranges(validated, ranges_of)
         batch, note = prepare(target, delivered, validated), recorder(target, delivered)
-        return self.warehouse.land(batch, warn, note)
+        return self.warehouse.write_batch(batch, warn, note)
 
     def rows(self, table: Table, *names: str) -> list[tuple[Any, ...]]:
         """Return these columns of all rows of ``table``, in the order of its key."""

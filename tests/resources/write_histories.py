@@ -20,7 +20,7 @@ from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.contracts.values import combine_batches
 from orchestration_project.engine.replay import fold_rows, replay_of_all, select_deliveries
 from orchestration_project.engine.warehouse import (
-    HeldBackError,
+    QuarantinedError,
     SupersededError,
     Transform,
     ValidatedBatch,
@@ -28,7 +28,7 @@ from orchestration_project.engine.warehouse import (
     WriteTarget,
     prepare,
 )
-from orchestration_project.engine.warehouse.landing import is_landed
+from orchestration_project.engine.warehouse.landing import is_loaded
 from orchestration_project.engine.warehouse.target import WriteDisposition, skip_summary
 from orchestration_project.errors import naming
 from orchestration_project.tables.catalogue import relation_as_of
@@ -163,24 +163,24 @@ class Model:
         known: The rows, each with since when.
         kept: The rows of the history.
         moments: The table after each delivery.
-        landed: The fetches that landed, in that order; one that a replay lands again is twice.
-        latest: The latest fetch that was delivered alone, whether it landed.
-        before: Source version and rules of the latest delivery that landed.
+        loaded: The fetches that loaded, in that order; one that a replay loads again is twice.
+        latest: The latest fetch that was delivered alone, whether it loaded.
+        before: Source version and rules of the latest delivery that loaded.
     """
 
     disposition: WriteDisposition
     known: Known = field(default_factory=dict)
     kept: list[tuple[Any, ...]] = field(default_factory=list)
     moments: list[tuple[datetime, Known]] = field(default_factory=list)
-    landed: list[Fetch] = field(default_factory=list)
+    loaded: list[Fetch] = field(default_factory=list)
     latest: Fetch | None = None
     before: tuple[int, int] | None = None
 
     def folded(self, rules: int) -> dict[Key, Row]:
-        """Return the rows of all that landed, and of the latest delivery, written in order."""
+        """Return the rows of all that loaded, and of the latest delivery, written in order."""
         rows: dict[Key, Row] = {}
-        waiting = [] if self.latest is None or self.latest in self.landed else [self.latest]
-        for fetch in (*self.landed, *waiting):
+        waiting = [] if self.latest is None or self.latest in self.loaded else [self.latest]
+        for fetch in (*self.loaded, *waiting):
             if self.disposition == "replace_scope":
                 rows = {key: row for key, row in rows.items() if not fetch.holds(key)}
             rows |= fetch.state(rules, self.disposition)
@@ -306,7 +306,7 @@ class History:
             attempt = self._attempt(partition, fetch, is_late=is_late, is_cut=step.in_ranges)
             if attempt is not None:
                 attempts.append((partition, attempt))
-        self._land(attempts)
+        self._write_pages(attempts)
 
     def replay(self, where: Sequence[int]) -> None:
         """Replay all that makes up partitions."""
@@ -315,10 +315,10 @@ class History:
             partition = self.partitions[place]
             if partition.model.latest is not None:
                 attempts += self._needed(partition, self._fold(partition))
-        self._land(attempts)
+        self._write_pages(attempts)
 
     def replay_one(self, where: Sequence[int], number: int) -> None:
-        """Replay one delivery, also where a later one landed."""
+        """Replay one delivery, also where a later one loaded."""
         attempts = []
         for place in where:
             partition = self.partitions[place]
@@ -326,7 +326,7 @@ class History:
             if groups:
                 group = groups[number % len(groups)]
                 attempts += self._needed(partition, self._alone(partition, group))
-        self._land(attempts)
+        self._write_pages(attempts)
 
     def _attempt(
         self, partition: Partition, fetch: Fetch, *, is_late: bool, is_cut: bool
@@ -345,8 +345,8 @@ class History:
         if is_cut and self.disposition != "append":
             validated = in_ranges(validated)
         batch = prepare(target, delivery, validated)
-        expected = None if validated.is_held_back or is_late else model.after(rows, fetch)
-        if expected is not None and is_landed(state, batch):
+        expected = None if validated.is_quarantined or is_late else model.after(rows, fetch)
+        if expected is not None and is_loaded(state, batch):
             assert expected == _values(model)
         return Attempt(batch, expected, is_ours=False, fetch=fetch, is_late=is_late)
 
@@ -367,7 +367,7 @@ class History:
         is_bad = any(fetch.bad_by == self.rules for fetch in fetches)
         batch = _batch(target, delivery, rows.sort("market", "symbol"), is_bad)
         expected = None if is_bad else model.after(model.folded(self.rules), None)
-        is_ours = model.latest in model.landed
+        is_ours = model.latest in model.loaded
         is_of_one = len(effective) == 1 and not effective[0].scope
         return Attempt(batch, expected, is_ours, fetches[-1], is_of_one=is_of_one)
 
@@ -390,23 +390,23 @@ class History:
         is_bad = fetch.bad_by == self.rules
         batch = _batch(target, delivery, partition.frame(rows), is_bad)
         expected = None if is_bad else model.after(rows, fetch)
-        others = [each for each in model.landed if _share_rows(each, fetch)]
+        others = [each for each in model.loaded if _share_rows(each, fetch)]
         turns_back = bool(others) and others[-1].number > fetch.number
-        return Attempt(batch, expected, turns_back or fetch in model.landed, fetch)
+        return Attempt(batch, expected, turns_back or fetch in model.loaded, fetch)
 
     def _needed(self, partition: Partition, attempt: Attempt) -> list[tuple[Partition, Attempt]]:
-        """Return a replay, unless landing it would write no row."""
-        if attempt.batch.validated.is_held_back:
+        """Return a replay, unless loading it would write no row."""
+        if attempt.batch.validated.is_quarantined:
             return [(partition, attempt)]
         is_there = partition.partition_loader.warehouse.are_there([attempt.batch]) == [True]
         assert is_there == (attempt.expected == _values(partition.model))
         return [] if is_there else [(partition, attempt)]
 
-    def _land(self, attempts: Sequence[tuple[Partition, Attempt]]) -> None:
+    def _write_pages(self, attempts: Sequence[tuple[Partition, Attempt]]) -> None:
         if not attempts:
             return
         warehouse = attempts[0][0].partition_loader.warehouse
-        ended = warehouse.land_all([attempt.batch for _, attempt in attempts])
+        ended = warehouse.load_batches([attempt.batch for _, attempt in attempts])
         for (partition, attempt), outcome in zip(attempts, ended, strict=True):
             self._check_outcome(partition, attempt, outcome)
 
@@ -421,7 +421,7 @@ class History:
             partition.fetches[f"{group}#{batch.target.token + 1}"] = attempt.fetch
             model.latest = attempt.fetch
         if attempt.expected is None:
-            assert isinstance(outcome, HeldBackError)
+            assert isinstance(outcome, QuarantinedError)
             return
         assert isinstance(outcome, WriteResult)
         was_first = model.before is None
@@ -439,9 +439,9 @@ class History:
         assert outcome.change_cause == ("first" if was_first else "more" if is_more else named)
         if attempt.is_of_one:
             model.latest = attempt.fetch
-            model.landed.append(attempt.fetch)
-        elif attempt.fetch not in model.landed:
-            model.landed.append(attempt.fetch)
+            model.loaded.append(attempt.fetch)
+        elif attempt.fetch not in model.loaded:
+            model.loaded.append(attempt.fetch)
         model.before = (attempt.fetch.version, self.rules)
 
     def _cause(self, model: Model, attempt: Attempt) -> str:

@@ -157,12 +157,12 @@ def test_one_run_lands_all_due_deliveries_of_a_source_with_their_bytes(settings,
     assert metadata["table_rows"] == "/api/v1/tables/events_webhooks?where=source%3Dhub"
     states = rows(settings, inbox_states, "delivery_id", "state", "attempt_count", "run_id")
     assert sorted(states) == [("a", "done", 1, ran.run_id), ("b", "done", 1, ran.run_id)]
-    landed = rows(settings, events_webhooks)
-    assert [delivery[:2] for delivery in landed] == [("hub", "a"), ("hub", "b")]
-    assert [(delivery[3], delivery[4]) for delivery in landed] == [("push", '{"a": 1}')] * 2
+    loaded = rows(settings, events_webhooks)
+    assert [delivery[:2] for delivery in loaded] == [("hub", "a"), ("hub", "b")]
+    assert [(delivery[3], delivery[4]) for delivery in loaded] == [("push", '{"a": 1}')] * 2
     kept = rows(settings, captures, "capture_id", "source", "dataset", "url")
     assert sorted(kept) == sorted(
-        (delivery[5], "webhooks", "hub", "/hooks/hub") for delivery in landed
+        (delivery[5], "webhooks", "hub", "/hooks/hub") for delivery in loaded
     )
     again = execute(instance, request.tags)
     assert metadata_by_partition(again)["webhooks"][None]["outcome"] == "nothing was due"

@@ -1,4 +1,4 @@
-"""Routed actions as runs: taken as deliveries land, requested by the sensor, edited by the job."""
+"""Routed actions as runs: taken as deliveries load, requested by the sensor, edited by the job."""
 
 import json
 from typing import Any

@@ -100,9 +100,9 @@ def test_a_restated_week_is_asked_for_again(instance, monkeypatch, set_clock):
 @pytest.mark.slow
 def test_a_quarantined_week_waits_until_the_source_changes_it(instance, monkeypatch):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
-    held_back = "T2|2025-12-01"
+    quarantined = "T2|2025-12-01"
     result = defs.resolve_job_def("finra_otc_weekly").execute_in_process(
-        instance=instance, tags={"dagster/partition": held_back}, raise_on_error=False
+        instance=instance, tags={"dagster/partition": quarantined}, raise_on_error=False
     )
     assert not result.success
     said = tick(instance)
@@ -134,7 +134,7 @@ def choose(instance, preset: str, **more) -> dict:
 def run_of(instance, backfill, first: str, last: str) -> tuple[bool, str, set[str]]:
     """Run a range of a backfill as the daemon does.
 
-    Return whether it succeeded, the preset that it went by, and what it landed.
+    Return whether it succeeded, the preset that it went by, and what it loaded.
     """
     result = defs.resolve_job_def("finra_otc_weekly").execute_in_process(
         instance=instance,
@@ -147,8 +147,8 @@ def run_of(instance, backfill, first: str, last: str) -> tuple[bool, str, set[st
             "dagster/asset_partition_range_end": last,
         },
     )
-    landed = {str(event.partition) for event in result.get_asset_materialization_events()}
-    return result.success, instance.get_run_by_id(result.run_id).tags["preset"], landed
+    loaded = {str(event.partition) for event in result.get_asset_materialization_events()}
+    return result.success, instance.get_run_by_id(result.run_id).tags["preset"], loaded
 
 
 @pytest.mark.slow

@@ -331,8 +331,8 @@ def test_a_quarantined_week_is_not_requested_until_it_changes(
     restatement, publication, instance, monkeypatch
 ):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
-    held_back = dg.RunRequest(partition_key="T2|2025-12-01", run_key="manual")
-    assert not run(instance, held_back)
+    quarantined = dg.RunRequest(partition_key="T2|2025-12-01", run_key="manual")
+    assert not run(instance, quarantined)
     assert restatement.tick().said == (
         "Nothing to do: FINRA changed none of the 1 weeks that were taken, from 2026-01-05 to "
         "2026-03-02."

@@ -1,4 +1,4 @@
-"""The sensors that derive after landings, ticked by the test over the real demo source."""
+"""The sensors that derive after loads, ticked by the test over the real demo source."""
 
 import dagster as dg
 import pytest

@@ -34,17 +34,17 @@ def test_without_landings_there_is_nothing_to_draw(instance):
 def test_a_landing_and_what_is_derived_of_it_each_ask_for_a_picture_once(instance):
     partition = {"dagster/partition": "T1|2026-01-26"}
     run(instance, "finra_otc_weekly", **partition)
-    landed = tick(instance)
-    assert isinstance(landed, dg.RunRequest)
-    drawing = part_of_daily("finra", *landed.asset_selection or ())
+    loaded = tick(instance)
+    assert isinstance(loaded, dg.RunRequest)
+    drawing = part_of_daily("finra", *loaded.asset_selection or ())
     assert drawing.execute_in_process(instance=instance).success
     assert tick(instance) == (
-        f"Nothing to do: the picture shows the present gold ({str(landed.run_key).split()[0]})."
+        f"Nothing to do: the picture shows the present gold ({str(loaded.run_key).split()[0]})."
     )
     run(instance, "finra_gold", **partition)
     derived = tick(instance)
     assert isinstance(derived, dg.RunRequest)
-    assert derived.run_key != landed.run_key
+    assert derived.run_key != loaded.run_key
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ def partition_loader(warehouse: Warehouse, tmp_path: Path) -> PartitionLoader:
     return PartitionLoader(warehouse, tmp_path / "artifacts")
 
 
-def land(
+def write_batch(
     partition_loader: PartitionLoader,
     week: date,
     *tiers: str,
@@ -46,7 +46,7 @@ def land(
 ) -> None:
     for tier in tiers or TIERS:
         at = PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier, week)
-        at.land(row(share_quantity=shares), version=version)
+        at.write_batch(row(share_quantity=shares), version=version)
 
 
 def price(warehouse: Warehouse, *weeks: date) -> None:
@@ -68,7 +68,7 @@ def price(warehouse: Warehouse, *weeks: date) -> None:
 def value(warehouse: Warehouse, *weeks: date) -> list[bool]:
     """Value weeks as a run does, and return which were written."""
     load = value_load(warehouse)
-    return [bool(load.land(load.take(week.isoformat())).recomputed) for week in weeks]
+    return [bool(load.write_batch(load.take(week.isoformat())).recomputed) for week in weeks]
 
 
 def asked(warehouse: Warehouse) -> list[tuple[str, str]]:
@@ -84,14 +84,14 @@ def between(first: date, last: date) -> tuple[str, str]:
 
 
 def test_without_a_complete_week_there_is_nothing_to_value(partition_loader):
-    land(partition_loader, MONDAY, "T1", "T2")
+    write_batch(partition_loader, MONDAY, "T1", "T2")
     assert asked(partition_loader.warehouse) == []
 
 
 @pytest.mark.slow
 def test_the_latest_complete_weeks_are_asked_for_and_none_between_that_is_not(partition_loader):
     for week in WEEKS:
-        land(partition_loader, week, *(("T1", "T2") if week == WEEKS[5] else TIERS))
+        write_batch(partition_loader, week, *(("T1", "T2") if week == WEEKS[5] else TIERS))
     runs = asked(partition_loader.warehouse)
     assert runs == [between(WEEKS[1], WEEKS[4]), between(WEEKS[6], WEEKS[9])]
     with pytest.raises(ConfigurationError, match=r"not landed: OTCE\|2025-12-08"):
@@ -101,16 +101,16 @@ def test_the_latest_complete_weeks_are_asked_for_and_none_between_that_is_not(pa
 @pytest.mark.slow
 def test_an_older_week_whose_shares_were_restated_is_valued_again(partition_loader):
     for week in WEEKS:
-        land(partition_loader, week)
+        write_batch(partition_loader, week)
     price(partition_loader.warehouse, *WEEKS)
     assert value(partition_loader.warehouse, *WEEKS) == [True] * len(WEEKS)
     latest = between(WEEKS[2], WEEKS[9])
     assert asked(partition_loader.warehouse) == [latest]
-    land(partition_loader, WEEKS[0], "OTCE", shares=700, version="v2")
+    write_batch(partition_loader, WEEKS[0], "OTCE", shares=700, version="v2")
     assert asked(partition_loader.warehouse) == [between(WEEKS[0], WEEKS[0]), latest]
     assert value(partition_loader.warehouse, *WEEKS[:2]) == [True, False]
     found = partition_loader.rows(finra_symbol_week_value, "week_start", "tier", "share_quantity")
     assert found[:3] == [(WEEKS[0], "OTCE", 700), (WEEKS[0], "T1", 100), (WEEKS[0], "T2", 100)]
     assert asked(partition_loader.warehouse) == [latest]
-    land(partition_loader, WEEKS[1], "T1", version="v2")
+    write_batch(partition_loader, WEEKS[1], "T1", version="v2")
     assert asked(partition_loader.warehouse) == [latest]

@@ -75,14 +75,14 @@ def run(instance: dg.DagsterInstance, job: str, partition: str | None = None) ->
 
 
 def load(instance: dg.DagsterInstance, folder: Path) -> None:
-    """Load a week and a month as jobs do, and more weeks as one that landed long ago."""
+    """Load a week and a month as jobs do, and more weeks as one that loaded long ago."""
     run(instance, "finra_otc_weekly", WEEK)
     run(instance, "prices_daily", MONTH)
     with open_warehouse(load_settings()) as warehouse:
         for weeks_ago in range(10):
             week = MONDAY - timedelta(weeks=weeks_ago)
             for tier in ("T1", "T2"):
-                PartitionLoader(warehouse, folder, tier, week).land(row("AAA"))
+                PartitionLoader(warehouse, folder, tier, week).write_batch(row("AAA"))
 
 
 def ticks(instance: dg.DagsterInstance) -> Work:
@@ -141,7 +141,7 @@ def asked(url: str, work: Work) -> dict[str, list[Statement]]:
 
 
 def grow(total: int) -> None:
-    """Repeat, as of earlier, what is recorded of deliveries, until there are ``total`` landings."""
+    """Repeat, as of earlier, what is recorded of deliveries, until there are ``total`` loads."""
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
         count = connection.execute(select(func.count()).select_from(landings)).scalar_one()
         originals = {table: originals_of(warehouse, table) for table in GROWING}

@@ -176,8 +176,8 @@ def test_a_quarantine_is_reported_once_with_reason_and_links(watch, hook, instan
     result = load(instance, *GOOD)
     assert not result.success
     title = f"finra_otc_weekly: 1 of 3 partitions did not land: {HELD_BACK}"
-    landed = f"info: Landed: {GOOD[0]}, {GOOD[1]}."
-    assert watch.look() == f"Evaluated 1 ended runs. error: {title}. {landed}"
+    loaded = f"info: Landed: {GOOD[0]}, {GOOD[1]}."
+    assert watch.look() == f"Evaluated 1 ended runs. error: {title}. {loaded}"
     assert watch.deliver() == "Sent 2 alerts; still waiting: none."
     (alert,) = [message for message in hook.received if message["title"] == title]
     assert (alert["title"], alert["type"]) == (title, "failure")

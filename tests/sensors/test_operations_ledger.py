@@ -21,7 +21,7 @@ from orchestration_project.engine.contracts.job_kinds import (
     JobKind,
 )
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.engine.warehouse import HeldBackError
+from orchestration_project.engine.warehouse import QuarantinedError
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.sensors.operations import (
     CODE_LOADED_AT,
@@ -131,12 +131,12 @@ def test_a_run_is_recorded_with_its_rows_its_quality_and_why_it_failed(instance,
             *(step.rows_in, step.rows_rejected, step.byte_count, step.quality_metrics),
         ),
     )
-    landed = sum(
+    loaded = sum(
         metadata["dagster/row_count"]
         for metadata in metadata_by_partition(loaded)["otc_weekly"].values()
     )
-    assert found[:5] == ("finra_otc_weekly_load", "finra/otc_weekly", "FAILURE", landed, False)
-    assert found[5] > landed > 0
+    assert found[:5] == ("finra_otc_weekly_load", "finra/otc_weekly", "FAILURE", loaded, False)
+    assert found[5] > loaded > 0
     assert found[7] > 0
     assert not json.loads(found[8])["finra/otc_weekly reconciles_with_symbol_totals"]["passed"]
 
@@ -217,9 +217,9 @@ LINKS = re.compile(r"^\[([^]]+)\]\((\S+)\)$", re.MULTILINE)
 def test_the_control_tower_has_named_links_to_what_can_help(instance, url, tmp_path, has_crashed):
     now = Clock().now()
     with open_warehouse(load_settings()) as warehouse:
-        PartitionLoader(warehouse, tmp_path, "T1", MONDAY).land(row("AAA"))
-        with pytest.raises(HeldBackError):
-            PartitionLoader(warehouse, tmp_path, "T1", MONDAY + timedelta(weeks=1)).land(
+        PartitionLoader(warehouse, tmp_path, "T1", MONDAY).write_batch(row("AAA"))
+        with pytest.raises(QuarantinedError):
+            PartitionLoader(warehouse, tmp_path, "T1", MONDAY + timedelta(weeks=1)).write_batch(
                 row("AAA"), audits=[FAILED]
             )
         failed = RunFacts("run", "finra_otc_weekly", "FAILURE", now, now, now, now)

@@ -54,12 +54,12 @@ def decision(ended: EndedRun, *known: OpenAlert) -> AlertDecision:
 
 
 def test_a_failed_run_has_problems_and_quarantined_partitions():
-    ended = run(landed=frozenset(UNITS[:1]), refused={UNITS[1]: "sums differ"})
+    ended = run(loaded=frozenset(UNITS[:1]), refused={UNITS[1]: "sums differ"})
     assert find_problems(ended) == {Problem("held_back", *UNITS[1]), Problem("failed", *UNITS[2])}
 
 
 def test_a_failed_run_that_loaded_all_is_a_problem_of_its_job():
-    assert find_problems(run(landed=frozenset(UNITS), partitions=["p"])) == {
+    assert find_problems(run(loaded=frozenset(UNITS), partitions=["p"])) == {
         Problem("job_failed", "finra_otc_weekly", "p")
     }
     assert find_problems(run(wanted=frozenset(), partitions=[])) == {
@@ -109,7 +109,7 @@ def test_one_new_partition_raises_all_of_the_run_and_takes_them_from_older_alert
 
 def test_an_alert_recovers_with_its_last_problem_whichever_run_made_it_well():
     known = open_alert(*FAILED[:2])
-    first = run("failure", wanted=frozenset(), landed=frozenset(UNITS[:1]), partitions=["x"])
+    first = run("failure", wanted=frozenset(), loaded=frozenset(UNITS[:1]), partitions=["x"])
     left = frozenset(FAILED[1:2])
     assert decision(first, known).remaining == {"a1": left}
     assert decision(first, known).recovered == []
@@ -120,7 +120,7 @@ def test_an_alert_recovers_with_its_last_problem_whichever_run_made_it_well():
 
 def test_a_problem_without_partition_ends_once_any_is_loaded():
     known = open_alert(Problem("failed", ASSET, ""))
-    for ended in (run("success"), run(landed=frozenset(UNITS[:1]))):
+    for ended in (run("success"), run(loaded=frozenset(UNITS[:1]))):
         assert decision(ended, known).recovered == [known]
     assert decision(run(), known).recovered == []
 

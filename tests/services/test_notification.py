@@ -57,8 +57,8 @@ def notified_channels(rules: Policy, problem: Problem, **facts: Any) -> list[str
 def test_without_a_rule_each_channel_gets_errors_or_from_its_own_severity_on():
     assert notified_channels(Policy(CHANNELS, DAY), FAILED) == EVERY
     assert notified_channels(Policy(CHANNELS, DAY), WARNED) == EVERY[:2]
-    landed = build_message_facts(Message("landed", "info", "t", "b", job="j", assets=[ASSET]))
-    assert list(Policy(CHANNELS, DAY).routes(landed)) == EVERY[:1]
+    loaded = build_message_facts(Message("landed", "info", "t", "b", job="j", assets=[ASSET]))
+    assert list(Policy(CHANNELS, DAY).routes(loaded)) == EVERY[:1]
 
 
 def test_the_file_that_comes_with_the_project_is_the_built_in_rule():

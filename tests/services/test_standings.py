@@ -43,15 +43,15 @@ def ended(*rows) -> pl.DataFrame:
     return pl.DataFrame(full, COUNTS, orient="row")
 
 
-def stand(look: Observation, *unlanded: OldestMissing):
-    found = evaluate_health(look, unlanded, now=NOON, machine_now=NOON)
+def stand(look: Observation, *overdue: OldestMissing):
+    found = evaluate_health(look, overdue, now=NOON, machine_now=NOON)
     return {standing.subject: standing for standing in found}
 
 
-def state(day=None, week=None, under_way=None, unlanded=None):
+def state(day=None, week=None, under_way=None, overdue=None):
     figures = [day or Figures(24), week or Figures(168), Figures(672)]
     way = under_way or ActiveRuns()
-    late = [unlanded] if unlanded else []
+    late = [overdue] if overdue else []
     return evaluate_state(figures, way, late, now=NOON, machine_now=NOON)
 
 
@@ -118,7 +118,7 @@ def test_a_domain_names_each_asset_that_is_late_the_longest_first():
     remedy = "; do this: load it, or see why its runs failed"
     is_late = f"finra/daily is 40 h late, 3 partitions missing, oldest 2026-02-24{remedy}"
     assert found[Subject("finra")].reasons == [is_late, IS_LATE]
-    assert found[Subject("finra")].unlanded == daily
+    assert found[Subject("finra")].overdue == daily
     assert found[Subject("finra", "finra/otc_weekly")].reasons == [IS_LATE]
 
 
@@ -201,7 +201,7 @@ def test_quarantined_partitions_that_are_late_are_reported_once():
 
 def test_failing_is_worse_than_stale_and_both_are_reported():
     day = Figures(24, 1, 0, 1, failures={"source": 1})
-    worst, reasons = state(day, unlanded=LATE)
+    worst, reasons = state(day, overdue=LATE)
     assert worst == "failing"
     assert reasons == [f"1 of 1 failed in the last 24 h: 1 source; do this: {SOURCE}", IS_LATE]
 
@@ -214,7 +214,7 @@ def test_lateness_of_over_two_days_is_in_days_with_its_remedy():
         remedy="start finra_otc_weekly",
     )
     expected = "finra/otc_weekly is 203 days late, 84 weeks missing, oldest T1|2025-06-02"
-    assert state(unlanded=late) == ("stale", [f"{expected}; do this: start finra_otc_weekly"])
+    assert state(overdue=late) == ("stale", [f"{expected}; do this: start finra_otc_weekly"])
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_weeks_that_are_quarantined_are_not_called_missing(quarantined_count, ex
         remedy="start it",
         quarantined_count=quarantined_count,
     )
-    assert state(unlanded=late) == ("stale", [f"finra/otc_weekly is 30 h late, {expected}"])
+    assert state(overdue=late) == ("stale", [f"finra/otc_weekly is 30 h late, {expected}"])
 
 
 def test_the_verdict_names_the_domains_of_each_state_the_worst_first():

@@ -110,11 +110,11 @@ def test_as_of_answers_for_every_week_of_a_year_what_was_loaded_then(year, demo_
     for at, loaded in snapshots.items():
         assert state(url, at).equals(loaded), f"as of {at}"
     with open_warehouse(load_settings()) as warehouse:
-        landed = warehouse.frame(select(landings), landings)
+        loaded = warehouse.frame(select(landings), landings)
         complete = warehouse.frame(select(finra_tier_week), finra_tier_week)["week_start"]
         alerts = warehouse.frame(select(operations_alerts), operations_alerts)
-    causes = Counter(landed["change_cause"])
-    assert causes["first"] == landed["partition_key"].n_unique()
+    causes = Counter(loaded["change_cause"])
+    assert causes["first"] == loaded["partition_key"].n_unique()
     assert causes["source"] >= 5
     assert causes["metadata"] >= 1
     assert len(set(complete)) >= 40

@@ -346,18 +346,18 @@ def test_dagsters_status_the_tables_the_ledger_and_the_control_tower_agree(ui_pr
 
 
 def assert_ledger_agrees(ui_program: UiProgram) -> None:
-    """Hold each run's row of the ledger to what landed by that run, and to its outcome."""
+    """Hold each run's row of the ledger to what loaded by that run, and to its outcome."""
     runs = operations_runs.c
     query = select(runs.run_id, runs.status, runs.rows_landed)
     ledger = {row[0]: row[1:] for row in databases.rows(ui_program.url, query)}
     counted = landings.c.rows_added + landings.c.rows_changed + landings.c.rows_unchanged
     by_run = select(landings.c.run_id, func.sum(counted)).group_by(landings.c.run_id)
-    landed = {run_id: int(rows) for run_id, rows in databases.rows(ui_program.url, by_run)}
+    loaded = {run_id: int(rows) for run_id, rows in databases.rows(ui_program.url, by_run)}
     for name, way in ui_program.ways.items():
         for run in way.runs:
             status, rows_landed = ledger[run.run_id]
             assert status == run.status.value, name
             if way.asset in TABLES:
-                assert rows_landed == landed.get(run.run_id, 0), name
+                assert rows_landed == loaded.get(run.run_id, 0), name
             if name not in AGAIN_THE_SAME:
                 assert rows_landed > 0 or way.asset in DERIVED, name

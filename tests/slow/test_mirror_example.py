@@ -142,7 +142,7 @@ class Loads:
     def _load(self, loader: PartitionLoader) -> None:
         symbols = self._random.sample(SYMBOLS, self._random.randrange(1, len(SYMBOLS)))
         rows = [row(symbol, share_quantity=self._random.randrange(1, 4)) for symbol in symbols]
-        loader.land(*rows, version=f"v{self.count}")
+        loader.write_batch(*rows, version=f"v{self.count}")
 
     def _erase(self, loader: PartitionLoader) -> None:
         clock, symbol = open_clock(load_settings()), self._random.choice(SYMBOLS)

@@ -1,4 +1,4 @@
-"""The sensors of weekly data under a real daemon: it lands, is derived, reported and restated."""
+"""The sensors of weekly data under a real daemon: it loads, is derived, reported and restated."""
 
 from collections import Counter
 from datetime import datetime
@@ -54,8 +54,8 @@ class Daemon:
         self._started.wait()
 
 
-def landed(url: str) -> Counter[str]:
-    """Return how many landings of weekly partitions there were for each cause."""
+def loaded(url: str) -> Counter[str]:
+    """Return how many loads of weekly partitions there were for each cause."""
     weekly = landings.c.table_name == finra_otc_weekly.name
     return Counter(
         cause for (cause,) in databases.rows(url, select(landings.c.change_cause).where(weekly))
@@ -82,13 +82,13 @@ def test_a_publication_is_loaded_and_a_restatement_keeps_history(tmp_path):
             with Warehouse(url, clock=Clock()) as warehouse:
                 warehouse.prepare(holds="demo")
             daemon.start()
-            programs.wait_for(lambda: landed(url)["first"] == PUBLISHED, seconds=900)
+            programs.wait_for(lambda: loaded(url)["first"] == PUBLISHED, seconds=900)
             programs.wait_for(lambda: is_derived(url), seconds=600)
             programs.wait_for(lambda: len(hook.received) >= PUBLISHED, seconds=600)
             daemon.kill()
             before = state(url)
             daemon.start(DEMO_CLOCK_NOW=AFTER_IT)
-            programs.wait_for(lambda: landed(url)["source"], seconds=600)
+            programs.wait_for(lambda: loaded(url)["source"], seconds=600)
             programs.wait_for(lambda: f"Restatement: {RESTATED}" in hook.titles, seconds=600)
         finally:
             daemon.kill()

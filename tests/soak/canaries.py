@@ -17,14 +17,14 @@ def _load_and(statement: str) -> Patch:
     def change(landing: Any) -> None:
         from sqlalchemy import text
 
-        land_all = landing.land_all
+        load_batches = landing.load_batches
 
         def land_otherwise(connection: Any, *arguments: Any) -> Any:
-            outcomes = land_all(connection, *arguments)
+            outcomes = load_batches(connection, *arguments)
             connection.execute(text(statement))
             return outcomes
 
-        landing.land_all = land_otherwise
+        landing.load_batches = land_otherwise
 
     return change
 

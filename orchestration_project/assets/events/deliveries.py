@@ -88,9 +88,9 @@ def webhooks(
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Claim the deliveries of the source that the run's tags name, and land those that are due.
+    """Claim the deliveries of the source that the run's tags name, and load those that are due.
 
-    Actions that routing rules ask for are planned as they land. If any of them waits in the
+    Actions that routing rules ask for are planned as they load. If any of them waits in the
     outbox, those that are due are taken.
     """
     source = _read_source(context.run.tags)

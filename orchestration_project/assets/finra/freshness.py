@@ -1,4 +1,4 @@
-"""Whether the landed weeks are as new as FINRA's calendar promises."""
+"""Whether the loaded weeks are as new as FINRA's calendar promises."""
 
 from collections.abc import Sequence
 
@@ -42,7 +42,7 @@ def as_new_as_the_calendar(
     settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.AssetCheckResult:
-    """Compare the landed weeks with the calendar, and with the list of FINRA."""
+    """Compare the loaded weeks with the calendar, and with the list of FINRA."""
     if paused := find_paused_result(warehouse, OTC_WEEKLY):
         return paused  # FINRA is not asked
     today, weeks = clock.today_in_new_york(), settings.finra_lookback_weeks
@@ -56,10 +56,10 @@ def check_freshness(
     clock: Clock,
     listed: frozenset[TierWeek] | None = None,
 ) -> dg.AssetCheckResult:
-    """Compare the landed weeks with the calendar; a demo's, from what it loaded first.
+    """Compare the loaded weeks with the calendar; a demo's, from what it loaded first.
 
     Args:
-        warehouse: What is landed.
+        warehouse: What is loaded.
         settings: The horizon and the grace.
         clock: Now.
         listed: What FINRA says is published; None where it is not asked, as in a load.

@@ -149,10 +149,14 @@ def _link_explanation(table: str, partition_key: str, largest: pl.DataFrame) -> 
 
 def _diff(loaded: LoadedWeek, week: TierWeek) -> Mapping[str, Any]:
     """Return the link to the rows that the load added, changed or removed."""
-    if loaded.landed is None:
+    if loaded.write_result is None:
         return {}
     wheres = (f"tier={week.tier}", f"week_start={week.week_start}")
-    return {"diff": link(build_diff_path(finra_otc_weekly.name, loaded.landed.known_from, *wheres))}
+    return {
+        "diff": link(
+            build_diff_path(finra_otc_weekly.name, loaded.write_result.known_from, *wheres)
+        )
+    }
 
 
 def _link_downloads(captures: pl.DataFrame) -> str:
@@ -168,13 +172,15 @@ def _carry_metadata(
     loaded: LoadedWeek, earlier: EarlierMetadata
 ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return the metadata of the earlier materializations, if they are of the current rows."""
-    landed = loaded.earlier
-    if landed is None:
+    load_record = loaded.earlier
+    if load_record is None:
         return {}
-    of_week = earlier(OTC_WEEKLY, landed.partition_key)
-    if not is_known_from(of_week, landed.landed_at):
+    of_week = earlier(OTC_WEEKLY, load_record.partition_key)
+    if not is_known_from(of_week, load_record.landed_at):
         return {key: {"seconds": 0.0} for key in ASSETS}
-    other_entries = {key: earlier(key, landed.partition_key) for key in ASSETS if key != OTC_WEEKLY}
+    other_entries = {
+        key: earlier(key, load_record.partition_key) for key in ASSETS if key != OTC_WEEKLY
+    }
     return {
         key: {"seconds": 0.0, **entry}
         for key, entry in (other_entries | {OTC_WEEKLY: of_week}).items()
@@ -184,39 +190,39 @@ def _carry_metadata(
 def _describe_unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return the figures of the loaded delivery, marked if its load is reported only now."""
     outcome = {"outcome": REPORTED_LATE if loaded.changes else UNCHANGED}
-    landed = loaded.earlier
-    if landed is None:
+    record = loaded.earlier
+    if record is None:
         return dict.fromkeys(ASSETS, outcome)
-    marks = {**outcome, "landed_by": dg.MetadataValue.dagster_run(landed.run_id)}
-    audits = Counter(landed.audits.get(name) for name in AUDITS)
+    marks = {**outcome, "landed_by": dg.MetadataValue.dagster_run(record.run_id)}
+    audits = Counter(record.audits.get(name) for name in AUDITS)
     known_from = {KNOWN_FROM: loaded.known_from} if loaded.known_from else {}
-    artifact = build_staged_name(finra_otc_weekly.name, landed.partition_key, landed.content_sha256)
+    artifact = build_staged_name(finra_otc_weekly.name, record.partition_key, record.content_sha256)
     return {
         CAPTURE: {
             **marks,
-            "group_id": landed.group_id,
-            "captured": link(build_captures_path(landed.group_id)),
-            "dagster/row_count": landed.lines,
-            "captures": landed.captures,
-            "bytes": landed.bytes,
-            "stored_bytes": landed.stored_bytes,
+            "group_id": record.group_id,
+            "captured": link(build_captures_path(record.group_id)),
+            "dagster/row_count": record.lines,
+            "captures": record.captures,
+            "bytes": record.bytes,
+            "stored_bytes": record.stored_bytes,
         },
         STAGED: {
             **marks,
-            "dagster/row_count": landed.rows,
-            "rejects": landed.rejects,
+            "dagster/row_count": record.rows,
+            "rejects": record.rejects,
             "artifact": link(build_file_path(artifact)),
         },
         OTC_WEEKLY: {
             **marks,
-            "rows_added": landed.rows_added,
-            "rows_changed": landed.rows_changed,
-            "rows_removed": landed.rows_removed,
-            "rows_unchanged": landed.rows_unchanged,
-            "captures": landed.captures,
+            "rows_added": record.rows_added,
+            "rows_changed": record.rows_changed,
+            "rows_removed": record.rows_removed,
+            "rows_unchanged": record.rows_unchanged,
+            "captures": record.captures,
             "audits_passed": audits["passed"],
             "audits_not_applicable": audits["not_applicable"],
-            "audits_warning": landed.warning_count,
+            "audits_warning": record.warning_count,
             **known_from,
         },
         **dict.fromkeys((SYMBOL_WEEK, VENUE_WEEK), marks),
@@ -224,13 +230,13 @@ def _describe_unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str,
 
 
 def _describe_loaded(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
-    figures, landed = loaded.figures, loaded.landed
-    if figures is None or landed is None:
+    figures, write_result = loaded.figures, loaded.write_result
+    if figures is None or write_result is None:
         return _describe_unchanged(loaded)
     return {
         CAPTURE: {
-            "group_id": landed.group_id,
-            "captured": link(build_captures_path(landed.group_id)),
+            "group_id": write_result.group_id,
+            "captured": link(build_captures_path(write_result.group_id)),
             "dagster/row_count": figures.lines,
             "captures": figures.captures,
             "bytes": figures.bytes,
@@ -244,21 +250,21 @@ def _describe_loaded(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, An
             "seconds": figures.check_seconds,
         },
         OTC_WEEKLY: {
-            "outcome": landed.change_cause,
-            "rows_added": landed.rows_added,
-            "rows_changed": landed.rows_changed,
-            "rows_removed": landed.rows_removed,
-            "rows_unchanged": landed.rows_unchanged,
+            "outcome": write_result.change_cause,
+            "rows_added": write_result.rows_added,
+            "rows_changed": write_result.rows_changed,
+            "rows_removed": write_result.rows_removed,
+            "rows_unchanged": write_result.rows_unchanged,
             "captures": figures.captures,
             "audits_passed": figures.audit_outcomes.get("passed", 0),
             "audits_not_applicable": figures.audit_outcomes.get("not_applicable", 0),
-            "audits_warning": len(landed.warnings),
-            "balance": landed.balance,
-            KNOWN_FROM: landed.known_from,
-            "seconds": landed.seconds - sum(landed.derived_seconds.values()),
+            "audits_warning": len(write_result.warnings),
+            "balance": write_result.balance,
+            KNOWN_FROM: write_result.known_from,
+            "seconds": write_result.seconds - sum(write_result.derived_seconds.values()),
         },
-        SYMBOL_WEEK: {"seconds": landed.derived_seconds.get(finra_symbol_week.name, 0.0)},
-        VENUE_WEEK: {"seconds": landed.derived_seconds.get(finra_venue_week.name, 0.0)},
+        SYMBOL_WEEK: {"seconds": write_result.derived_seconds.get(finra_symbol_week.name, 0.0)},
+        VENUE_WEEK: {"seconds": write_result.derived_seconds.get(finra_venue_week.name, 0.0)},
     }
 
 

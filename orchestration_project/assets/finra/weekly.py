@@ -1,4 +1,4 @@
-"""FINRA's OTC data by week and tier: captured, checked, landed, and derived by symbol and venue."""
+"""FINRA's OTC data by week and tier: captured, checked, loaded, and derived by symbol and venue."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

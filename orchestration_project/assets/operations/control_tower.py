@@ -98,10 +98,10 @@ def control_tower(
     pauses = Pauses(warehouse).list_in_effect()
     paused_runs = find_paused_runs(pauses, context.instance)
     look = read_observation(warehouse, machine_now, paused_runs)
-    unlanded = read_deadlines(registry, settings, warehouse, clock)
+    overdue = read_deadlines(registry, settings, warehouse, clock)
     subject_healths = evaluate_health(
         look,
-        unlanded,
+        overdue,
         now=now,
         machine_now=machine_now,
         pause_of=partial(_find_pause, pauses),
@@ -147,7 +147,7 @@ def _render_verdicts(domains: Sequence[SubjectHealth], registry: Registry) -> di
     }
     verdicts: dict[str, Any] = {}
     for domain in domains:
-        name, oldest, links = domain.subject.domain, domain.unlanded, list[str]()
+        name, oldest, links = domain.subject.domain, domain.overdue, list[str]()
         if oldest is not None and oldest.loading_job:
             page = build_job_url(oldest.loading_job, oldest.partition, oldest.partition)
             links.append(render_link(f"Load {oldest.partition}", page))
@@ -169,8 +169,8 @@ def _draw_pictures(
         for subject_health in domains
     }
     drawn = plots.control_tower(sum_by_day(look.ended), shares, is_synthetic=is_synthetic)
-    landed = {key: sum_by_day(look.ended, key)["rows_landed"].to_list() for key in shares}
-    lines = {name: sparkline(group, is_synthetic=is_synthetic) for name, group in landed.items()}
+    loaded = {key: sum_by_day(look.ended, key)["rows_landed"].to_list() for key in shares}
+    lines = {name: sparkline(group, is_synthetic=is_synthetic) for name, group in loaded.items()}
     return {
         "picture": embed_image("Runs by day, and the health of each domain", svg_uri(drawn)),
         **{

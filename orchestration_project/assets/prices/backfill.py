@@ -45,7 +45,7 @@ class PricesBackfill(JobOptions):
 
 @dg.op(name="launch_prices_backfill", out=dg.Out(dg.Nothing))
 def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfill) -> None:
-    """Ask for a backfill of the latest months; symbols that are landed are not asked for again.
+    """Ask for a backfill of the latest months; symbols that are loaded are not asked for again.
 
     Raises:
         ConfigurationError: No month exists, or fewer than requested.

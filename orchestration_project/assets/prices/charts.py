@@ -1,4 +1,4 @@
-"""The pictures of prices: candlesticks with volume, and which days are landed."""
+"""The pictures of prices: candlesticks with volume, and which days are loaded."""
 
 from collections.abc import Sequence
 from typing import Any

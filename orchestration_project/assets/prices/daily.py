@@ -68,7 +68,7 @@ from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.tables.spine import captures
 
 OPEN_SHOWN = 50
-"""Symbols that are not landed, in the metadata of a month: an event stays below 100 KB."""
+"""Symbols that are not loaded, in the metadata of a month: an event stays below 100 KB."""
 
 BLOCKING = AUDITS | COMPLETE_AUDIT
 SEVERITY = dict.fromkeys(BLOCKING, dg.AssetCheckSeverity.ERROR) | dict.fromkeys(

@@ -17,8 +17,8 @@ from orchestration_project.engine.announcements import normalise_metadata
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.universe import (
+    find_oldest_unloaded_session,
     first_price_month,
-    oldest_unlanded_session,
     wanted_symbols,
 )
 from orchestration_project.services.metadata import build_result, mark_not_applicable
@@ -40,7 +40,7 @@ def as_new_as_the_calendar(
     now, today = clock.now(), clock.today_in_new_york()
     symbols = wanted_symbols(settings, warehouse)
     first_month: date = first_price_month(settings, today)
-    late = oldest_unlanded_session(warehouse, symbols, now, first_month=first_month)
+    late = find_oldest_unloaded_session(warehouse, symbols, now, first_month=first_month)
     metadata: dict[str, Any] = {"symbols_wanted": len(symbols), "days_late": 0}
     if not symbols:
         metadata = {**mark_not_applicable("no symbol is wanted"), **metadata}

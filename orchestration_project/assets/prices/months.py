@@ -46,7 +46,7 @@ class MonthSummary:
     """Result of a run for one month.
 
     ``states``, ``unchanged_count`` and ``not_asked_count`` count symbols; the source was asked for
-    those that are unchanged. ``open`` are those that are not landed.
+    those that are unchanged. ``open`` are those that are not loaded.
     ``source`` names where the prices of its symbols come from, or came from where they are
     replayed. The figures of fetches are those of the whole run: a request serves all of its
     months. ``rejecting`` are the deliveries with rejected lines, by group_id. ``other_months``, of
@@ -105,9 +105,9 @@ def summarize_by_month(
 
 def _sum_other_months(months: Sequence[date], loaded: Sequence[LoadedPrices]) -> list[ChangedMonth]:
     changes = [
-        (loaded_prices, loaded_prices.landed.change)
+        (loaded_prices, loaded_prices.write_result.change)
         for loaded_prices in loaded
-        if loaded_prices.landed and loaded_prices.landed.change
+        if loaded_prices.write_result and loaded_prices.write_result.change
     ]
     changed = {month for _, change in changes for month in (*change.written, *change.replaced)}
     return [_sum_changes(month, changes) for month in sorted(changed.difference(months))]
@@ -129,28 +129,22 @@ def _join_sources(loaded: Iterable[LoadedPrices]) -> str:
 
 
 def _summarize_month(month: date, loaded: Sequence[LoadedPrices]) -> MonthSummary | None:
-    of_month = [loaded_prices for loaded_prices in loaded if month in loaded_prices.row_counts]
+    of_month = [prices for prices in loaded if month in prices.row_counts]
     if not of_month:
         return None
-    is_open = [
-        loaded_prices.open[month] for loaded_prices in of_month if month in loaded_prices.open
-    ]
+    is_open = [prices.open[month] for prices in of_month if month in prices.open]
     states = Counter(row.state for row in is_open)
     states["landed"] = len(of_month) - len(is_open)
-    landed = [
-        loaded_prices.landed for loaded_prices in of_month if loaded_prices.landed is not None
-    ]
-    changes = [write_result.change for write_result in landed if write_result.change is not None]
-    figures = [
-        loaded_prices.figures for loaded_prices in of_month if loaded_prices.figures is not None
-    ]
+    write_results = [prices.write_result for prices in of_month if prices.write_result is not None]
+    changes = [result.change for result in write_results if result.change is not None]
+    figures = [prices.figures for prices in of_month if prices.figures is not None]
     return MonthSummary(
         month=month,
         source=_join_sources(of_month),
-        row_count=sum(loaded_prices.row_counts[month] for loaded_prices in of_month),
+        row_count=sum(prices.row_counts[month] for prices in of_month),
         states={state: states[state] for state in STATES},
         unchanged_count=sum(
-            symbol.landed is None and symbol.standing == LANDED and symbol.is_asked
+            symbol.write_result is None and symbol.standing == LANDED and symbol.is_asked
             for symbol in of_month
         ),
         not_asked_count=sum(not symbol.is_asked for symbol in of_month),
@@ -161,11 +155,9 @@ def _summarize_month(month: date, loaded: Sequence[LoadedPrices]) -> MonthSummar
         capture_count=sum(figure.captures for figure in figures),
         byte_count=sum(figure.bytes for figure in figures),
         rejecting=[
-            loaded_prices.landed.group_id
-            for loaded_prices in of_month
-            if loaded_prices.landed is not None
-            and loaded_prices.figures is not None
-            and loaded_prices.figures.rejects
+            prices.write_result.group_id
+            for prices in of_month
+            if prices.write_result and prices.figures and prices.figures.rejects
         ][:DELIVERIES_QUOTED],
     )
 

@@ -230,21 +230,21 @@ class Weekly:
         days = [day.isoformat() for day in week_days(date.fromisoformat(key))]
         return [*days, *(f"{tier}|{key}" for tier in TIERS)]
 
-    def reached(self, key: str, *, asked: Collection[str], landed: Mapping[str, Any]) -> list[str]:
+    def reached(self, key: str, *, asked: Collection[str], loaded: Mapping[str, Any]) -> list[str]:
         """Return the week: no other has anything of it."""
         return [key]
 
-    def candidates(self, landed: Mapping[str, Any]) -> list[str]:
+    def candidates(self, loaded: Mapping[str, Any]) -> list[str]:
         """Return the weeks of which a day is loaded."""
-        return sorted(key.removeprefix("week ") for key in landed if key.startswith("week "))
+        return sorted(key.removeprefix("week ") for key in loaded if key.startswith("week "))
 
-    def version(self, key: str, landed: Mapping[str, Any]) -> str:
+    def version(self, key: str, loaded: Mapping[str, Any]) -> str:
         """Return the present inputs of a week, in words."""
-        names = " ".join(f"{text}#{landed[text]}" for text in self.inputs(key) if text in landed)
+        names = " ".join(f"{text}#{loaded[text]}" for text in self.inputs(key) if text in loaded)
         return f"off exchange {GOLD_VERSION}: {names}"
 
 
-def landed_inputs(days: Mapping[str, int], tiers: Mapping[str, int]) -> dict[str, int]:
+def find_loaded_inputs(days: Mapping[str, int], tiers: Mapping[str, int]) -> dict[str, int]:
     """Return the inputs of weeks, each with its last change, and a mark of weeks with a day."""
     weeks = {f"week {monday_of(date.fromisoformat(key))}": 0 for key in days}
     return {**days, **tiers, **weeks}

@@ -1,4 +1,4 @@
-"""Webhook deliveries as events: what a body must be to land."""
+"""Webhook deliveries as events: what a body must be to load."""
 
 import json
 from collections.abc import Sequence

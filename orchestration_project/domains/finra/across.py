@@ -182,7 +182,7 @@ def concentration_week(symbol_weeks: pl.DataFrame, *, week_start: date) -> pl.Da
     """Return `finra_concentration_week` of a week and tier.
 
     ``symbol_weeks`` are the rows of `finra_symbol_week` of the week and of the one before, if that
-    is landed.
+    is loaded.
     """
     indices = ("hhi_lower", "hhi_upper")
     before = symbol_weeks.filter(pl.col("week_start") == week_start - WEEK).select(

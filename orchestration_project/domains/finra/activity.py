@@ -33,11 +33,11 @@ class Activity:
 
     Attributes:
         made_of: What the figures are made of, as `version_of` names it.
-        weeks: The Mondays from the first week shown to the last, also such as are not landed.
+        weeks: The Mondays from the first week shown to the last, also such as are not loaded.
         traded: By week, tier and market: share_quantity and trade_count.
         concentration: By week and tier: hhi_lower and hhi_upper, means weighted by shares.
         week_start: The week that the largest are of.
-        tiers: The tiers that are landed of it.
+        tiers: The tiers that are loaded of it.
         tier_weeks: Its rows of `finra_tier_week`; none before that is derived.
         symbols: Its largest symbols: symbol, tier, name, share_quantity, trade_count, share, and
             where derived top_3_venue_share, hhi_upper, hhi_upper_change.
@@ -68,14 +68,14 @@ class Activity:
 
 
 def version_of(
-    database: datetime | None, landed: Mapping[str, int], *derived: Mapping[str, str]
+    database: datetime | None, loaded: Mapping[str, int], *derived: Mapping[str, str]
 ) -> str:
-    """Return the name of what a picture is made of: what is landed, and what is derived of it.
+    """Return the name of what a picture is made of: what is loaded, and what is derived of it.
 
-    ``database`` is when its first partition landed: another one may hold as many deliveries.
+    ``database`` is when its first partition loaded: another one may hold as many deliveries.
     """
     inputs = [f"picture {PICTURE_VERSION}", str(database)]
-    inputs += [f"{key}#{landed[key]}" for key in sorted(landed)]
+    inputs += [f"{key}#{loaded[key]}" for key in sorted(loaded)]
     inputs += [f"{key}: {versions[key]}" for versions in derived for key in sorted(versions)]
     return hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:16]
 
@@ -85,16 +85,16 @@ def first_week_shown(newest: date) -> date:
     return newest - (WEEKS_SHOWN - 1) * WEEK
 
 
-def weeks_between(landed: Collection[date]) -> list[date]:
+def weeks_between(loaded: Collection[date]) -> list[date]:
     """Return each Monday from the first to the last of ``landed``."""
-    first, last = min(landed), max(landed)
+    first, last = min(loaded), max(loaded)
     return [first + weeks * WEEK for weeks in range((last - first) // WEEK + 1)]
 
 
 def newest_complete_week(traded: pl.DataFrame) -> tuple[date, list[str]]:
     """Return the newest week that has all tiers, and these; if none has, the newest with its own.
 
-    ``traded`` has a row or more for each week and tier that is landed.
+    ``traded`` has a row or more for each week and tier that is loaded.
     """
     tiers: dict[date, set[str]] = {}
     for week, tier in traded.select("week_start", "tier").iter_rows():

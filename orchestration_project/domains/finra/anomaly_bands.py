@@ -42,7 +42,7 @@ class BandLimits:
 
     Attributes:
         weeks: How many weeks before, by date, are looked at.
-        min_weeks: With fewer of them landed, the size is not judged.
+        min_weeks: With fewer of them loaded, the size is not judged.
         width: Half of a band in standard deviations.
         floor: Factor up and down that every band has at least.
         cap: Factor up and down that no band exceeds.

@@ -48,7 +48,7 @@ from orchestration_project.engine.contracts.rules import (
 )
 
 MAX_RANGE_ROWS = 2**18
-"""So many rows and sums are held in memory; a week with more is checked and landed in ranges."""
+"""So many rows and sums are held in memory; a week with more is checked and loaded in ranges."""
 
 MAX_HELD_RANGES = 4
 """A range is a fourth of that: what it is put together from is there several times."""

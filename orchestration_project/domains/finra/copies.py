@@ -85,7 +85,7 @@ def have_same_rows(one: pl.DataFrame, other: pl.DataFrame) -> bool:
 
 
 def copies_audit(copies: Sequence[Copy], *, is_forced: bool) -> Audit:
-    """Return the verdict on the files of a delivery; what is forced names its copies, and lands."""
+    """Return the verdict on the files of a delivery; what is forced names its copies, and loads."""
     text = "; ".join(map(str, copies)) or "0"
     return Audit(
         NAME,

@@ -1,4 +1,4 @@
-"""Whether what is landed is as new as FINRA's calendar of publications promises."""
+"""Whether what is loaded is as new as FINRA's calendar of publications promises."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -60,20 +60,20 @@ def due_weeks(
     *,
     weeks: int,
     grace: timedelta,
-    landed: Collection[str],
+    loaded: Collection[str],
     quarantined: Collection[str],
     listed: Collection[TierWeek] | None,
 ) -> list[DueWeek]:
     """Return the weeks that were due in the last ``weeks`` weeks, oldest publication first.
 
     A week is due ``grace`` after the midnight in New York that begins its publication date; one
-    that is not due yet is not in the answer, even if it is landed.
+    that is not due yet is not in the answer, even if it is loaded.
 
     Args:
         now: An aware moment.
         weeks: How many weeks of each tier to look at.
         grace: How long after that midnight a week may still be missing.
-        landed: Keys of the partitions that are landed.
+        loaded: Keys of the partitions that are loaded.
         quarantined: Keys of those whose latest delivery is quarantined.
         listed: What FINRA says is published; None where it was not asked.
     """
@@ -83,7 +83,7 @@ def due_weeks(
             partition,
             due,
             (today - due).days,
-            _decide_state(partition, landed=landed, quarantined=quarantined, listed=listed),
+            _decide_state(partition, loaded=loaded, quarantined=quarantined, listed=listed),
         )
         for partition, due in _iterate_due_weeks(today, weeks)
         if is_due(due, now=now, grace=grace)
@@ -91,14 +91,14 @@ def due_weeks(
     return sorted(weeks_due, key=lambda each: (each.due, each.partition))
 
 
-def after_first_loaded(due: Sequence[DueWeek], landed: Collection[str]) -> list[DueWeek]:
+def after_first_loaded(due: Sequence[DueWeek], loaded: Collection[str]) -> list[DueWeek]:
     """Return the weeks that a demo lacks by mistake: it loads a few weeks by design.
 
     Of each tier these are the weeks from its first loaded one on; of a tier without any, those
     published since the first loaded week of another. If nothing is loaded, they are all weeks.
     """
     first: dict[str, TierWeek] = {}
-    for week in sorted(map(parsed, landed)):
+    for week in sorted(map(parsed, loaded)):
         first.setdefault(week.tier, week)
     if not first:
         return list(due)
@@ -146,11 +146,11 @@ def _iterate_due_weeks(today: date, weeks: int) -> Iterator[tuple[TierWeek, date
 def _decide_state(
     partition: TierWeek,
     *,
-    landed: Collection[str],
+    loaded: Collection[str],
     quarantined: Collection[str],
     listed: Collection[TierWeek] | None,
 ) -> State:
-    if partition.key in landed:
+    if partition.key in loaded:
         return State.LANDED
     if partition.key in quarantined:
         return State.HELD_BACK

@@ -17,15 +17,15 @@ GOLD_VERSION = "3"
 
 WINDOW_WEEKS = 6
 
-Landed = Mapping[str, int]
-"""Partition keys of `finra_otc_weekly` that are landed, and the number of the last change."""
+LoadedVersions = Mapping[str, int]
+"""Partition keys of `finra_otc_weekly` that are loaded, and the number of the last change."""
 
 
 @dataclass(frozen=True)
 class PerTier:
     """A partition is a tier and a week, made of that week and of ``weeks_back`` before it.
 
-    So a change of a week reaches the landed ones among the ``weeks_back`` that follow it.
+    So a change of a week reaches the loaded ones among the ``weeks_back`` that follow it.
     """
 
     weeks_back: int
@@ -39,30 +39,30 @@ class PerTier:
         at = parsed(key)
         return [_move_week(at, -weeks).key for weeks in range(self.weeks_back, -1, -1)]
 
-    def reached(self, key: str, *, asked: Collection[str], landed: Landed) -> Sequence[str]:
-        """Return the week and the landed ones that follow, up to the next asked for of these."""
+    def reached(self, key: str, *, asked: Collection[str], loaded: LoadedVersions) -> Sequence[str]:
+        """Return the week and the loaded ones that follow, up to the next asked for of these."""
         at, names = parsed(key), [key]
         for weeks in range(1, self.weeks_back + 1):
             following = _move_week(at, weeks).key
-            if following not in landed:
+            if following not in loaded:
                 continue
             if following in asked:
                 break
             names.append(following)
         return names
 
-    def candidates(self, landed: Landed) -> Sequence[str]:
+    def candidates(self, loaded: LoadedVersions) -> Sequence[str]:
         """Return the keys of the loaded partitions."""
-        return sorted(landed)
+        return sorted(loaded)
 
-    def version(self, key: str, landed: Landed) -> str:
+    def version(self, key: str, loaded: LoadedVersions) -> str:
         """Return the version, in words, that a derivation of ``key`` would have now."""
-        return _format_version(self.inputs(key), landed)
+        return _format_version(self.inputs(key), loaded)
 
 
 @dataclass(frozen=True)
 class AllTiers:
-    """A partition is a week, made of all its tiers, and of nothing before they are all landed."""
+    """A partition is a week, made of all its tiers, and of nothing before they are all loaded."""
 
     def required(self, key: str) -> Sequence[str]:
         """Return the week in every tier."""
@@ -72,18 +72,18 @@ class AllTiers:
         """Return the week in every tier."""
         return self.required(key)
 
-    def reached(self, key: str, *, asked: Collection[str], landed: Landed) -> Sequence[str]:
+    def reached(self, key: str, *, asked: Collection[str], loaded: LoadedVersions) -> Sequence[str]:
         """Return the week: no other has anything of it."""
         return [key]
 
-    def candidates(self, landed: Landed) -> Sequence[str]:
-        """Return the weeks of which all tiers are landed."""
-        weeks = {parsed(key).week_start.isoformat() for key in landed}
-        return sorted(week for week in weeks if all(key in landed for key in self.required(week)))
+    def candidates(self, loaded: LoadedVersions) -> Sequence[str]:
+        """Return the weeks of which all tiers are loaded."""
+        weeks = {parsed(key).week_start.isoformat() for key in loaded}
+        return sorted(week for week in weeks if all(key in loaded for key in self.required(week)))
 
-    def version(self, key: str, landed: Landed) -> str:
+    def version(self, key: str, loaded: LoadedVersions) -> str:
         """Return the version, in words, that a derivation of ``key`` would have now."""
-        return _format_version(self.inputs(key), landed)
+        return _format_version(self.inputs(key), loaded)
 
 
 ROLLING = PerTier(weeks_back=WINDOW_WEEKS - 1)
@@ -95,8 +95,8 @@ def _move_week(partition: TierWeek, weeks: int) -> TierWeek:
     return TierWeek(partition.tier, partition.week_start + weeks * WEEK)
 
 
-def _format_version(inputs: Iterable[str], landed: Landed) -> str:
-    names = " ".join(f"{name}#{landed[name]}" for name in inputs if name in landed)
+def _format_version(inputs: Iterable[str], loaded: LoadedVersions) -> str:
+    names = " ".join(f"{name}#{loaded[name]}" for name in inputs if name in loaded)
     return f"gold {GOLD_VERSION}: {names}"
 
 

@@ -54,7 +54,7 @@ def tier_week(key: str, *, today: date) -> TierWeek:
 
 
 def parsed(key: str) -> TierWeek:
-    """Read the key of a partition that there is, such as one that is landed."""
+    """Read the key of a partition that there is, such as one that is loaded."""
     tier, _, week = key.partition("|")
     return TierWeek(tier, date.fromisoformat(week))
 

@@ -128,7 +128,7 @@ class PriceComparison:
 
     Attributes:
         rows: The rows of each delivery by day, each day once.
-        before: The row of the symbol's last landed day before them, where there is one.
+        before: The row of the symbol's last loaded day before them, where there is one.
         second: What another source has of the same days.
         without_second: Why there is nothing of another source, by place; None where there is.
         through: The last day of each delivery's range.

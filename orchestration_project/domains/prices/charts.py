@@ -1,4 +1,4 @@
-"""The pictures of prices: a symbol's candlesticks with volume, and which days are landed."""
+"""The pictures of prices: a symbol's candlesticks with volume, and which days are loaded."""
 
 from collections.abc import Collection, Sequence
 from datetime import date
@@ -77,7 +77,7 @@ def _label_days(axes: "Axes", days: Sequence[date]) -> None:
 def coverage(
     symbols: Sequence[str],
     days: Sequence[date],
-    landed: pl.DataFrame,
+    loaded: pl.DataFrame,
     requested: Collection[tuple[str, date]] | None = None,
     *,
     is_synthetic: bool = False,
@@ -90,7 +90,7 @@ def coverage(
     """
     from matplotlib.figure import Figure
 
-    present = set(landed.select("symbol", "trade_date").rows())
+    present = set(loaded.select("symbol", "trade_date").rows())
     with styled():
         figure = Figure(figsize=COVERAGE_INCHES)
         axes = figure.add_axes((LEFT, 0.08, 0.98 - LEFT, 0.84))

@@ -23,7 +23,7 @@ STATES: tuple[State, ...] = ("landed", "waiting", "refused", "unmapped")
 
 @dataclass(frozen=True)
 class SymbolStatus:
-    """How a symbol stands: ``reason`` says why it is not landed.
+    """How a symbol stands: ``reason`` says why it is not loaded.
 
     ``resumes_at`` is the moment before which asking is in vain, if that is known.
     """
@@ -61,8 +61,8 @@ def days_of(asked: Sequence[date], newest_session: date) -> Days | None:
     return Days(asked[0], over[-1]) if over else None
 
 
-def is_landed(known: Known, days: Days, source: str) -> bool:
-    """Say whether all of ``days`` is landed from ``source``."""
+def is_loaded(known: Known, days: Days, source: str) -> bool:
+    """Say whether all of ``days`` is loaded from ``source``."""
     return all(
         (row := known.get(month)) is not None
         and row.source == source
@@ -74,11 +74,11 @@ def is_landed(known: Known, days: Days, source: str) -> bool:
 def missing_months(
     rows: Iterable[SymbolMonth], symbols: Sequence[str], asked: Sequence[date], newest: date
 ) -> list[date]:
-    """Return the ``asked`` months of which not every symbol is landed up to ``newest``, a session.
+    """Return the ``asked`` months of which not every symbol is loaded up to ``newest``, a session.
 
     A month that begins after ``newest`` is none of them: it has no session yet.
     """
-    landed = {
+    loaded = {
         (row.symbol, row.month_start)
         for row in rows
         if _is_through(row, _find_last_due(row.month_start, newest))
@@ -86,7 +86,7 @@ def missing_months(
     return [
         month
         for month in asked
-        if month <= newest and any((symbol, month) not in landed for symbol in symbols)
+        if month <= newest and any((symbol, month) not in loaded for symbol in symbols)
     ]
 
 
@@ -106,7 +106,7 @@ def missing_sessions(
     The months are in order; one of which all symbols have all prices is left out. A symbol is
     expected from ``first_month`` on, but not before the first month that was asked for of it. One
     that its source does not have, or that no vendor can spell, is not expected in a month of which
-    another symbol is landed.
+    another symbol is loaded.
     """
     entries: dict[str, dict[date, SymbolMonth]] = {symbol: {} for symbol in symbols}
     for row in rows:
@@ -186,14 +186,14 @@ def after(
 ) -> list[SymbolMonth]:
     """Return the rows of the months of ``days`` after a look at a symbol.
 
-    A month that is landed as far as it was asked for stands as landed, whatever the look brought:
+    A month that is loaded as far as it was asked for stands as loaded, whatever the look brought:
     it may be another month that lags, or another run that came first.
 
     Args:
         known: The rows before.
         days: What was asked for.
         standing: How the symbol stands now.
-        through: The last day that is landed now; None: nothing landed by this look.
+        through: The last day that is loaded now; None: nothing loaded by this look.
         counts: The rows of prices_daily by month.
         symbol: The symbol.
         source: The source that was asked.
@@ -204,14 +204,14 @@ def after(
     for month in months(days.first, days.last):
         before = known.get(month)
         earlier = before.landed_through_date if before and before.source == source else None
-        landed = _find_latest(earlier, through, month)
-        symbol_status = LANDED if landed and landed >= _find_last_asked(month, days) else standing
+        loaded = _find_latest(earlier, through, month)
+        symbol_status = LANDED if loaded and loaded >= _find_last_asked(month, days) else standing
         row = SymbolMonth(
             symbol=symbol,
             month_start=month,
             state=symbol_status.state,
             reason=symbol_status.reason,
-            landed_through_date=landed,
+            landed_through_date=loaded,
             row_count=counts.get(month, 0),
             source=source,
             changed_at=now,

@@ -19,11 +19,11 @@ from orchestration_project.engine.contracts.ticks import (
 class Versioned(Protocol):
     """A rule names the partitions that can be derived, and what each is derived of."""
 
-    def candidates(self, landed: Mapping[str, Any]) -> Sequence[str]:
+    def candidates(self, loaded: Mapping[str, Any]) -> Sequence[str]:
         """Return every partition that can be derived."""
         ...
 
-    def version(self, key: str, landed: Mapping[str, Any]) -> str:
+    def version(self, key: str, loaded: Mapping[str, Any]) -> str:
         """Return the version, in words, that a derivation of ``key`` would have now."""
         ...
 
@@ -40,7 +40,7 @@ class RecomputationRequest:
 def build_requests(
     rules: Iterable[Versioned],
     due: Iterable[tuple[str, str]],
-    landed: Mapping[str, Any],
+    loaded: Mapping[str, Any],
     *,
     database: datetime | None,
     day: date,
@@ -48,15 +48,15 @@ def build_requests(
     """Return the runs that derive the partitions between each (first, last) of ``due``.
 
     The run key names what is derived from what, in which database (by when its first partition
-    landed), and the day: a run that failed is asked for again when its inputs change or on the
+    loaded), and the day: a run that failed is asked for again when its inputs change or on the
     next day, not at every tick.
     """
     entries = []
     for first, last in due:
         between = [
-            rule.version(key, landed)
+            rule.version(key, loaded)
             for rule in rules
-            for key in rule.candidates(landed)
+            for key in rule.candidates(loaded)
             if first <= key <= last
         ]
         digest = hashlib.sha256("\n".join([str(database), *between]).encode()).hexdigest()[:16]

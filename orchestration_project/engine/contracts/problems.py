@@ -74,11 +74,11 @@ class Notice:
 class EndedRun:
     """The facts of a run that is over.
 
-    Where a step makes several assets, the first of them by name stands for all: they land together.
+    Where a step makes several assets, the first of them by name stands for all: they load together.
 
     Attributes:
         wanted: What it was started to make.
-        landed: What it made, more than ``wanted`` where dependents were made too.
+        loaded: What it made, more than ``wanted`` where dependents were made too.
         refused: Why a partition was quarantined, by what was not made.
         together: By the asset that stands for a step, all assets of that step.
         error: What ended it, for a failure.
@@ -91,7 +91,7 @@ class EndedRun:
     has_started: bool = True
     partitions: Sequence[str] = ()
     wanted: frozenset[Unit] = frozenset()
-    landed: frozenset[Unit] = frozenset()
+    loaded: frozenset[Unit] = frozenset()
     refused: Mapping[Unit, str] | None = None
     checks: Sequence[CheckResult] = ()
     notices: Sequence[Notice] = ()

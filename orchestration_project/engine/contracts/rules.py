@@ -88,12 +88,12 @@ class Audit:
 
     @property
     def blocks(self) -> bool:
-        """Whether the delivery must not be landed."""
+        """Whether the delivery must not be loaded."""
         return self.outcome == "failed" and self.severity == "error"
 
     @property
     def warns(self) -> bool:
-        """Whether the delivery may be landed, and somebody should look at it."""
+        """Whether the delivery may be loaded, and somebody should look at it."""
         return self.outcome == "failed" and self.severity == "warning"
 
     @property
@@ -327,8 +327,8 @@ class Validated:
     balances: Sequence[Balance] = ()
 
     @property
-    def is_held_back(self) -> bool:
-        """Whether an audit forbids to land it."""
+    def is_quarantined(self) -> bool:
+        """Whether an audit forbids to load it."""
         return any(audit.blocks for audit in self.audits)
 
     @property

@@ -1,4 +1,4 @@
-"""The user's database: connections, migrations, and landing a delivery in one transaction.
+"""The user's database: connections, migrations, and loading a delivery in one transaction.
 
 A name is imported from its module at first use: a command that reads a row needs neither polars
 nor Alembic, which take longer to import than it runs.
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
         AsFile,
         BatchFigures,
         Delivery,
-        HeldBackError,
+        QuarantinedError,
         SupersededError,
         ValidatedBatch,
         WriteOutcome,
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
         Derivation,
     )
     from orchestration_project.engine.warehouse.recorded import (
+        LoadRecord,
         RecordedDelivery,
-        RecordedLanding,
         RecordedPart,
     )
     from orchestration_project.engine.warehouse.target import (
@@ -42,7 +42,7 @@ MODULES = {
     "AsFile": "delivery",
     "BatchFigures": "delivery",
     "Delivery": "delivery",
-    "HeldBackError": "delivery",
+    "QuarantinedError": "delivery",
     "SupersededError": "delivery",
     "ValidatedBatch": "delivery",
     "WriteOutcome": "delivery",
@@ -51,7 +51,7 @@ MODULES = {
     "prepare_all": "delivery",
     "Derivation": "difference",
     "RecordedDelivery": "recorded",
-    "RecordedLanding": "recorded",
+    "LoadRecord": "recorded",
     "RecordedPart": "recorded",
     "ScopeState": "target",
     "TableSpec": "target",
@@ -66,9 +66,9 @@ __all__ = [
     "BatchFigures",
     "Delivery",
     "Derivation",
-    "HeldBackError",
+    "LoadRecord",
+    "QuarantinedError",
     "RecordedDelivery",
-    "RecordedLanding",
     "RecordedPart",
     "ScopeState",
     "SupersededError",

@@ -43,8 +43,8 @@ ATTEMPTS_AGAINST_OTHERS = 4
 """How often a partition is taken again because another run delivered it first."""
 
 
-class HeldBackError(ContractError):
-    """An audit failed: the delivery is recorded with its evidence, and not landed."""
+class QuarantinedError(ContractError):
+    """An audit failed: the delivery is recorded with its evidence, and not loaded."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Delivery:
         captures: What makes it up, in order.
         discarded: What else was fetched for it and turned out unusable.
         replay_of: Of a replay, the delivery that was fetched.
-        turns_back: Of a replay, whether what is landed in its place was fetched later.
-        lands_again: Of a replay, whether what is landed in its place was read from the same bytes.
+        turns_back: Of a replay, whether what is loaded in its place was fetched later.
+        lands_again: Of a replay, whether what is loaded in its place was read from the same bytes.
     """
 
     source: str
@@ -73,12 +73,12 @@ class Delivery:
     discarded: Sequence[Capture] = ()
     replay_of: str | None = None
     turns_back: bool = False
-    lands_again: bool = False
+    loads_again: bool = False
 
     @property
     def is_ours(self) -> bool:
         """Whether all that it changes is our doing, not the source's."""
-        return self.turns_back or self.lands_again
+        return self.turns_back or self.loads_again
 
     @property
     def all_captures(self) -> Sequence[Capture]:
@@ -112,7 +112,7 @@ class BatchFigures:
 
 @dataclass(frozen=True)
 class ValidatedBatch(Generic[SummaryT]):
-    """A validated delivery, where and how it is to be landed, and what is made of it before that.
+    """A validated delivery, where and how it is to be loaded, and what is made of it before that.
 
     Attributes:
         target: Where and how.
@@ -292,7 +292,7 @@ class WriteResult(Generic[SummaryT]):
         )
 
 
-WriteOutcome = WriteResult[SummaryT] | HeldBackError | SupersededError
+WriteOutcome = WriteResult[SummaryT] | QuarantinedError | SupersededError
 """How a delivery ended."""
 
 
@@ -300,7 +300,7 @@ def require_written(outcomes: Sequence[WriteOutcome[SummaryT]]) -> list[WriteRes
     """Return how deliveries were written.
 
     Raises:
-        HeldBackError: An audit of one of them failed.
+        QuarantinedError: An audit of one of them failed.
         SupersededError: Another delivery of one of the partitions came first.
     """
     results: list[WriteResult[SummaryT]] = []
@@ -312,7 +312,7 @@ def require_written(outcomes: Sequence[WriteOutcome[SummaryT]]) -> list[WriteRes
 
 
 WarningCheck = Callable[[Connection, Sequence[ValidatedBatch[Any]]], Sequence[Sequence[Audit]]]
-"""Compares each of several deliveries with what is landed, in the transaction that lands them."""
+"""Compares each of several deliveries with what is loaded, in the transaction that loads them."""
 
 
 def skip_warnings(
@@ -323,11 +323,11 @@ def skip_warnings(
 
 
 AfterWrite = Callable[[Connection, Sequence[Any]], None]
-"""Notes how deliveries ended (`WriteOutcome`), in the transaction that lands or records them."""
+"""Notes how deliveries ended (`WriteOutcome`), in the transaction that loads or records them."""
 
 
 def skip_note(_: Connection, ended: Sequence[Any]) -> None:
-    """Note nothing: the landings say all."""
+    """Note nothing: the loads say all."""
 
 
 def refuse_impossible(batches: Sequence[ValidatedBatch]) -> None:
@@ -434,7 +434,7 @@ def _derive_tables(
     target: WriteTarget, delivery: Delivery, validated: Validated
 ) -> Mapping[Table, pl.DataFrame] | None:
     is_all = target.replaces_scope and not delivery.scope
-    if not is_all or validated.is_held_back or validated.ranges or target.derives_by_row:
+    if not is_all or validated.is_quarantined or validated.ranges or target.derives_by_row:
         return None
     return {table: maker.of_all(validated.rows) for table, maker in target.spec.transforms.items()}
 

@@ -1,6 +1,6 @@
 """Differences between a delivery and the loaded state, and rows that are derived of both.
 
-A fence keeps what the partition was made of where a landed one's keeps the source's version.
+A fence keeps what the partition was made of where a loaded one's keeps the source's version.
 Who derives reads the token and the inputs in one state of the database, and must find the token
 unchanged under the lock: of two runs the slower cannot put older figures over newer ones.
 """
@@ -49,7 +49,7 @@ def find_value_cause(batch: ValidatedBatch) -> str:
 def classify_change(
     connection: Connection, batch: ValidatedBatch, counts: Counts, known_from: datetime
 ) -> str:
-    """Return the `change_cause` of a landing, whose rows are written."""
+    """Return the `change_cause` of a load, whose rows are written."""
     if batch.target.state.source is None:
         return "first"
     only_adds = counts.added and not counts.replaced and not batch.delivery.is_ours
@@ -231,7 +231,7 @@ def derive_ranges(
 
 @dataclass(frozen=True)
 class Difference:
-    """Scopes as they are to be, and how they get there from what is landed.
+    """Scopes as they are to be, and how they get there from what is loaded.
 
     All frames have `BATCH_INDEX`.
 
@@ -239,7 +239,7 @@ class Difference:
         rows: All rows of the scopes, those that are unchanged with their old bookkeeping; of a
             merge or append those with the delivery's keys.
         written: Of these, the new and the changed ones.
-        replaced: The landed rows that are changed or removed, to move to the history.
+        replaced: The loaded rows that are changed or removed, to move to the history.
         counts: The numbers of each delivery, by its place.
     """
 

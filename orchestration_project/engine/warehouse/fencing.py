@@ -32,9 +32,9 @@ from orchestration_project.engine.warehouse.balancing import record_balances
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import (
     Counts,
-    HeldBackError,
     Outcome,
     Publication,
+    QuarantinedError,
     SupersededError,
     ValidatedBatch,
     WriteResult,
@@ -68,13 +68,13 @@ LANDED = (
     fences.c.landed_scope,
     fences.c.landed_run_id,
 )
-"""The latest landing of a partition, in the order of `ScopeState`."""
+"""The latest load of a partition, in the order of `ScopeState`."""
 
 
 def read_states(
     connection: Connection, table: Table, partition_keys: Sequence[str]
 ) -> Mapping[str, ScopeState]:
-    """Return the token and the latest landing of each partition."""
+    """Return the token and the latest load of each partition."""
     if not partition_keys:
         return {}
     rows = connection.execute(
@@ -82,7 +82,7 @@ def read_states(
             _match_partitions(table, partition_keys)
         )
     )
-    states = {key: ScopeState(token, *landed) for key, token, *landed in rows}
+    states = {key: ScopeState(token, *loaded) for key, token, *loaded in rows}
     return {key: states.get(key, ScopeState(0)) for key in partition_keys}
 
 
@@ -325,10 +325,10 @@ def _build_audit_rows(batch: ValidatedBatch, at: datetime) -> list[dict[str, obj
     ]
 
 
-def record_landings(
-    connection: Connection, batches: Sequence[ValidatedBatch], landed: Sequence[WriteResult]
+def record_loads(
+    connection: Connection, batches: Sequence[ValidatedBatch], write_results: Sequence[WriteResult]
 ) -> None:
-    """Record that deliveries landed, and what that changed."""
+    """Record that deliveries loaded, and what that changed."""
     entries = [
         {
             "group_id": result.group_id,
@@ -348,18 +348,18 @@ def record_landings(
             "run_id": batch.target.run_id,
             "landed_at": result.known_from,
         }
-        for batch, result in zip(batches, landed, strict=True)
+        for batch, result in zip(batches, write_results, strict=True)
     ]
     insert_frame(connection, landings, build_frame(entries, landings))
-    _record_state(connection, batches, landed)
+    _record_state(connection, batches, write_results)
 
 
 def _record_state(
-    connection: Connection, batches: Sequence[ValidatedBatch], landed: Sequence[WriteResult]
+    connection: Connection, batches: Sequence[ValidatedBatch], write_results: Sequence[WriteResult]
 ) -> None:
-    """Have the fences name these as the latest landings.
+    """Have the fences name these as the latest loads.
 
-    Where neither values, dates of publication nor rules are new, the landing that changed them
+    Where neither values, dates of publication nor rules are new, the load that changed them
     last stays.
     """
     at = bindparam("at", type_=fences.c.landed_at.type)
@@ -387,19 +387,19 @@ def _record_state(
             "scope": batch.recorded_scope,
             "run": batch.target.run_id,
         }
-        for batch, result in zip(batches, landed, strict=True)
+        for batch, result in zip(batches, write_results, strict=True)
     ]
     _update_fences(connection, batches[0].target.table, values, rows)
 
 
-def build_quarantine_error(batch: ValidatedBatch) -> HeldBackError:
+def build_quarantine_error(batch: ValidatedBatch) -> QuarantinedError:
     """Return the error that names the audits which failed, with numbers."""
     failed = [audit for audit in batch.validated.audits if audit.blocks]
     key = batch.target.partition_key
     accept = ""
     if all(audit.name == COMPLETE for audit in failed):
         accept = "; to load it as it is, give its SHA-256 as accept_sha256, with an accept_reason"
-    error = HeldBackError(
+    error = QuarantinedError(
         f"{key} is quarantined by " + ", ".join(audit.name for audit in failed),
         expected="; ".join(audit.expected for audit in failed),
         found="; ".join(f"{audit.found} {audit.offenders_json[:300]}" for audit in failed),
@@ -413,21 +413,21 @@ def build_quarantine_error(batch: ValidatedBatch) -> HeldBackError:
 
 
 def read_last_changes(connection: Connection, table: Table) -> dict[str, int]:
-    """Return each landed partition, and the number of the delivery that last changed it.
+    """Return each loaded partition, and the number of the delivery that last changed it.
 
     Restated dates of publication count, as derived tables have them. New rules count as a change:
     what they derive may differ where the rows do not.
     """
-    landed = connection.execute(
+    loaded = connection.execute(
         select(fences.c.scope_key, fences.c.changed_token).where(
             fences.c.table_name == table.name, fences.c.changed_token.is_not(None)
         )
     )
-    return {row.scope_key: row.changed_token for row in landed}
+    return {row.scope_key: row.changed_token for row in loaded}
 
 
 def read_known_versions(connection: Connection, table: Table) -> dict[str, set[str]]:
-    """Return the source versions of the latest audited delivery and the latest landing of each.
+    """Return the source versions of the latest audited delivery and the latest load of each.
 
     A partition of which neither is known is left out.
     """

@@ -1,10 +1,10 @@
 """Deliveries into a table, in one transaction, with what they replaced kept as history.
 
 A table's coarsest scope (its partition) has a row in `fences`: the lock, and a token that counts
-deliveries. Who wants to land reads the token first, fetches, and must find it unchanged under
+deliveries. Who wants to load reads the token first, fetches, and must find it unchanged under
 the lock: a process that was paused cannot commit over its successor.
 
-Deliveries of several partitions land together or not at all, as if one by one: small ones cost
+Deliveries of several partitions load together or not at all, as if one by one: small ones cost
 hardly more than one of them.
 """
 
@@ -76,7 +76,7 @@ from orchestration_project.engine.warehouse.fencing import (
     build_quarantine_error,
     read_states,
     record_evidence,
-    record_landings,
+    record_loads,
     record_publications,
     take_fences,
 )
@@ -144,8 +144,8 @@ def load_scopes(
         How each ended, in the order of ``deliveries``.
     """
     batches = _prepare_scopes(connection, spec, deliveries, run_id)
-    changed = [batch for batch in batches if not is_landed(batch.target.state, batch)]
-    ended = land_all(connection, changed, now, skip_warnings, skip_note)
+    changed = [batch for batch in batches if not is_loaded(batch.target.state, batch)]
+    ended = load_batches(connection, changed, now, skip_warnings, skip_note)
     outcomes = {batch.target.partition_key: end for batch, end in zip(changed, ended, strict=True)}
     return [LoadedScope(batch, outcomes.get(batch.target.partition_key)) for batch in batches]
 
@@ -161,7 +161,7 @@ def write_scopes(
 ) -> list[WriteOutcome[SummaryT]]:
     """Write and record each delivery of scopes of a table, also one that changes nothing."""
     batches = _prepare_scopes(connection, spec, deliveries, run_id)
-    return land_all(connection, batches, now, skip_warnings, note)
+    return load_batches(connection, batches, now, skip_warnings, note)
 
 
 def _prepare_scopes(
@@ -183,7 +183,7 @@ def _prepare_scopes(
     )
 
 
-def land_all(
+def load_batches(
     connection: Connection,
     batches: Sequence[ValidatedBatch[SummaryT]],
     now: datetime,
@@ -206,15 +206,19 @@ def land_all(
     current = [batch for batch in batches if batch.target.partition_key not in superseded]
     audited = _add_audits(connection, current, warn)
     passed = [
-        validated_batch for validated_batch in audited if not validated_batch.validated.is_held_back
+        validated_batch
+        for validated_batch in audited
+        if not validated_batch.validated.is_quarantined
     ]
     quarantined = [
-        validated_batch for validated_batch in audited if validated_batch.validated.is_held_back
+        validated_batch for validated_batch in audited if validated_batch.validated.is_quarantined
     ]
     outcomes: dict[str, WriteOutcome[SummaryT]] = {**superseded}
     in_ranges = any(validated_batch.validated.ranges for validated_batch in passed)
     for together in [[validated_batch] for validated_batch in passed] if in_ranges else [passed]:
-        for item, result in zip(together, land(connection, together, known_from), strict=True):
+        for item, result in zip(
+            together, write_batch(connection, together, known_from), strict=True
+        ):
             outcomes[item.target.partition_key] = result
     record_evidence(connection, quarantined, known_from, "held_back")
     append_to_chain(connection, quarantined, QUARANTINE, known_from)
@@ -276,7 +280,7 @@ class _PartitionWrite(Generic[SummaryT]):
     digests: ChangeDigests
 
 
-def land(
+def write_batch(
     connection: Connection, batches: Sequence[ValidatedBatch[SummaryT]], known_from: datetime
 ) -> list[WriteResult[SummaryT]]:
     """Write the checked rows, move what they replace to the history, derive, and record it.
@@ -316,7 +320,7 @@ def land(
     ]
     publications = record_publications(connection, batches, counts, known_from)
     record_evidence(connection, batches, known_from, "landed", publications)
-    record_landings(connection, batches, results)
+    record_loads(connection, batches, results)
     digests = [partition_write.digests for partition_write in written]
     append_to_chain(connection, batches, LOAD, known_from, digests, publications)
     _mark_dependents(connection, batches, results)
@@ -340,7 +344,7 @@ def _mark_dependents(
 def _add_states(
     connection: Connection, batches: Sequence[ValidatedBatch[SummaryT]]
 ) -> list[ValidatedBatch[SummaryT]]:
-    """Return the deliveries with what was landed of each, where that is not known yet.
+    """Return the deliveries with what was loaded of each, where that is not known yet.
 
     As long as the fence has the token, nothing else is.
     """
@@ -439,8 +443,8 @@ def _is_derived(batch: ValidatedBatch, counts: Counts) -> bool:
     return counts.is_any or batch.target.state.rule_version != batch.target.rule_version
 
 
-def is_landed(before: ScopeState, batch: ValidatedBatch) -> bool:
-    """Whether landing would write no row: content, rules, scope and source are the landed ones."""
+def is_loaded(before: ScopeState, batch: ValidatedBatch) -> bool:
+    """Whether loading would write no row: content, rules, scope and source are the loaded ones."""
     same_source = (before.source, before.source_version) == (
         batch.delivery.source,
         batch.delivery.source_version,
@@ -449,7 +453,7 @@ def is_landed(before: ScopeState, batch: ValidatedBatch) -> bool:
 
 
 def are_there(connection: Connection, batches: Sequence[ValidatedBatch]) -> list[bool]:
-    """Whether landing would write no row of each, whichever deliveries landed what is there."""
+    """Whether loading would write no row of each, whichever deliveries loaded what is there."""
     if not batches:
         return []
     change = compare(connection, batches, [True] * len(batches))

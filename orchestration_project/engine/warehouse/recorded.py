@@ -69,7 +69,7 @@ class EffectivePart:
 def build_part_layers(recorded: Sequence[RecordedDelivery]) -> list[EffectivePart]:
     """Return the parts that make up a partition, oldest first, by all its deliveries in order.
 
-    The latest delivery that was read whole counts, landed or not. One of the whole partition holds
+    The latest delivery that was read whole counts, loaded or not. One of the whole partition holds
     for what later ones of parts leave, and is not taken with them: its captures cannot be parted.
     """
     layers: list[EffectivePart] = []
@@ -93,7 +93,7 @@ def build_part_layers(recorded: Sequence[RecordedDelivery]) -> list[EffectivePar
 
 
 def select_effective(
-    recorded: Sequence[RecordedDelivery], *, only_landed: bool = False
+    recorded: Sequence[RecordedDelivery], *, only_loaded: bool = False
 ) -> list[RecordedDelivery]:
     """Return the deliveries that make up a partition, oldest first, from all in their order.
 
@@ -102,12 +102,12 @@ def select_effective(
     if it was of the whole partition, else those whose scope lies in its own and that of later ones
     which replaced theirs.
 
-    The latest delivery that was read whole counts, landed or not, unless ``only_landed`` do. A
-    replay of one delivery stands for it, in the place where it landed. A replay of several is not
-    one of them, nor is a replay that landed nothing.
+    The latest delivery that was read whole counts, loaded or not, unless ``only_loaded`` do. A
+    replay of one delivery stands for it, in the place where it loaded. A replay of several is not
+    one of them, nor is a replay that loaded nothing.
     """
     recorded_deliveries = _select_of_one(recorded)
-    landed = {
+    loaded = {
         name
         for recorded_delivery in recorded
         if recorded_delivery.outcome == "landed"
@@ -115,8 +115,8 @@ def select_effective(
     }
     effective: dict[str, RecordedDelivery] = {}
     for delivery in reversed(recorded_deliveries):
-        is_latest = delivery is recorded_deliveries[-1] and not only_landed
-        is_loaded = bool(landed & {delivery.group_id, delivery.fetched_group})
+        is_latest = delivery is recorded_deliveries[-1] and not only_loaded
+        is_loaded = bool(loaded & {delivery.group_id, delivery.fetched_group})
         if not (is_latest or is_loaded) or delivery.fetched_group in effective:
             continue
         replaced = [one.scope for one in effective.values() if one.replaces_scope]
@@ -184,8 +184,8 @@ class RecordedPart:
 
 
 @dataclass(frozen=True)
-class RecordedLanding:
-    """The figures of a delivery that landed.
+class LoadRecord:
+    """The figures of a delivery that loaded.
 
     ``captures``, ``lines`` and ``bytes`` are of all that was fetched for it, ``audits`` the outcome
     of each by name, ``warning_count`` those of them that failed and did not hold it back.
@@ -287,14 +287,14 @@ def find_replayable(connection: Connection, table: Table) -> list[str]:
     return list(rows.scalars())
 
 
-def read_landing(
+def read_load_record(
     connection: Connection, table: Table, partition_key: str, landed_at: datetime
-) -> RecordedLanding:
-    """Return the figures of the delivery that landed in a partition at a time."""
+) -> LoadRecord:
+    """Return the figures of the delivery that loaded in a partition at a time."""
     columns = landings.c
     names = ("group_id", "partition_key", "change_cause", "content_sha256", "run_id", "landed_at")
     counted = ("rows_added", "rows_changed", "rows_removed", "rows_unchanged")
-    landed = connection.execute(
+    loaded = connection.execute(
         select(
             *(columns[name] for name in (*names, *counted)),
             columns.rows_rejected.label("rejects"),
@@ -313,16 +313,16 @@ def read_landing(
         )
         .select_from(captures)
         .join(blobs, blobs.c.sha256 == captures.c.sha256)
-        .where(captures.c.group_id == landed.group_id)
+        .where(captures.c.group_id == loaded.group_id)
     ).one()
     verdicts = connection.execute(
         select(audits.c.name, audits.c.severity, audits.c.outcome).where(
-            audits.c.group_id == landed.group_id, audits.c.table_name == table.name
+            audits.c.group_id == loaded.group_id, audits.c.table_name == table.name
         )
     ).all()
     sums = {name: int(value) for name, value in fetched._mapping.items()}
-    figures: dict[str, Any] = {**landed._mapping, **sums}
-    return RecordedLanding(
+    figures: dict[str, Any] = {**loaded._mapping, **sums}
+    return LoadRecord(
         **figures,
         audits={verdict.name: verdict.outcome for verdict in verdicts},
         warning_count=sum((v.severity, v.outcome) == ("warning", "failed") for v in verdicts),
@@ -365,13 +365,13 @@ def count_loaded_rows(
 class EffectiveDelivery:
     """A delivery of a range, and those of its days for which no later one holds.
 
-    ``is_landed`` is False of the latest one that was read whole, where it was not landed.
+    ``is_loaded`` is False of the latest one that was read whole, where it was not loaded.
     """
 
     recorded: RecordedDelivery
     range: Days
     days: Sequence[Days]
-    is_landed: bool
+    is_loaded: bool
 
     def holds_within(self, days: Days) -> bool:
         """Whether it holds for any of ``days``."""
@@ -379,17 +379,17 @@ class EffectiveDelivery:
 
 
 def build_layers(
-    recorded: Sequence[RecordedDelivery], *, only_landed: bool = False
+    recorded: Sequence[RecordedDelivery], *, only_loaded: bool = False
 ) -> list[EffectiveDelivery]:
     """Return a partition's effective deliveries, oldest first, by all its deliveries in order.
 
-    The latest delivery that was read whole counts, landed or not, unless ``only_landed`` do. A
+    The latest delivery that was read whole counts, loaded or not, unless ``only_loaded`` do. A
     replay of several deliveries changes nothing of which days each of them holds for, and is none
-    of them itself; nor is one that landed nothing.
+    of them itself; nor is one that loaded nothing.
     """
-    effective = select_effective(recorded, only_landed=only_landed)
+    effective = select_effective(recorded, only_loaded=only_loaded)
     return [
-        EffectiveDelivery(item, read_delivered_days(item), days, has_landed(item, recorded))
+        EffectiveDelivery(item, read_delivered_days(item), days, has_loaded(item, recorded))
         for item, days in zip(effective, find_own_days(effective), strict=True)
     ]
 
@@ -434,8 +434,8 @@ def find_effective_groups(connection: Connection) -> set[str]:
     }
 
 
-def has_landed(each: RecordedDelivery, recorded: Sequence[RecordedDelivery]) -> bool:
-    """Whether one of the ``recorded`` deliveries, or a replay of what was fetched, has landed."""
+def has_loaded(each: RecordedDelivery, recorded: Sequence[RecordedDelivery]) -> bool:
+    """Whether one of the ``recorded`` deliveries, or a replay of what was fetched, has loaded."""
     names = {each.group_id, each.fetched_group}
     return any(
         other.outcome == "landed" and {other.group_id, other.replay_of} & names

@@ -50,7 +50,7 @@ append: Its rows are inserted; a loaded row is neither updated nor removed.
 """
 
 WRITE_DISPOSITION = "write_disposition"
-"""Under this name the scope of a landing has how it was written, unless it replaced its scope."""
+"""Under this name the scope of a load has how it was written, unless it replaced its scope."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ SummaryT = TypeVar("SummaryT", covariant=True)
 
 
 class Summarise(Protocol[SummaryT]):
-    """Sums up what a landing changed, while its rows are at hand: small, for it stays."""
+    """Sums up what a load changed, while its rows are at hand: small, for it stays."""
 
     def __call__(
         self, *, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame

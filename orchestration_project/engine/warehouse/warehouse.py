@@ -84,10 +84,10 @@ from orchestration_project.engine.warehouse.own_schema import (
     make_declared,
 )
 from orchestration_project.engine.warehouse.recorded import (
+    LoadRecord,
     RecordedDelivery,
-    RecordedLanding,
     find_replayable,
-    read_landing,
+    read_load_record,
     read_recorded,
 )
 from orchestration_project.engine.warehouse.target import ScopeState, SummaryT, WriteTarget
@@ -477,7 +477,7 @@ class Warehouse:
             return read_known_versions(connection, table)
 
     def changes(self, table: Table) -> dict[str, int]:
-        """Return each landed partition, and the number of the delivery that last changed it."""
+        """Return each loaded partition, and the number of the delivery that last changed it."""
         with self.reading() as connection:
             return read_last_changes(connection, table)
 
@@ -501,7 +501,7 @@ class Warehouse:
         with self.reading() as connection:
             return read_latest_audits(connection, table)
 
-    def land(
+    def write_batch(
         self,
         batch: ValidatedBatch[SummaryT],
         warn: WarningCheck = skip_warnings,
@@ -510,13 +510,13 @@ class Warehouse:
         """Land a validated delivery, or record why not.
 
         Raises:
-            HeldBackError: An audit failed; captures, rejects and audits are recorded.
+            QuarantinedError: An audit failed; captures, rejects and audits are recorded.
             SupersededError: Another delivery of the partition came first; nothing is recorded.
         """
-        [written] = require_written(self.land_all([batch], warn, note))
+        [written] = require_written(self.load_batches([batch], warn, note))
         return written
 
-    def land_all(
+    def load_batches(
         self,
         batches: Sequence[ValidatedBatch[SummaryT]],
         warn: WarningCheck = skip_warnings,
@@ -527,7 +527,7 @@ class Warehouse:
         Each ends for itself: one that is quarantined, or came too late, harms no other. ``warn``
         and ``note`` are asked in that transaction; ``note`` also without a delivery.
         """
-        from orchestration_project.engine.warehouse.landing import land_all
+        from orchestration_project.engine.warehouse.landing import load_batches
 
         with open_span("load") as opened_span:
             if opened_span is not None and batches:
@@ -536,7 +536,7 @@ class Warehouse:
                 opened_span.set(partition_count=len(batches))
             try:
                 with self.writing() as connection:
-                    ended = land_all(connection, batches, self._clock.now(), warn, note)
+                    ended = load_batches(connection, batches, self._clock.now(), warn, note)
             except UnbalancedError as error:
                 self._record_unbalanced(batches, error)
                 raise
@@ -549,7 +549,7 @@ class Warehouse:
             return ended
 
     def are_there(self, batches: Sequence[ValidatedBatch]) -> list[bool]:
-        """Whether landing would write no row of each, whichever deliveries landed what is there."""
+        """Whether loading would write no row of each, whichever deliveries loaded what is there."""
         from orchestration_project.engine.warehouse.landing import are_there
 
         with self.reading() as connection:
@@ -563,10 +563,10 @@ class Warehouse:
             state = read_states(connection, table, [partition_key])[partition_key]
             return state, read_recorded(connection, table, partition_key)
 
-    def recorded_landing(self, table: Table, key: str, landed_at: datetime) -> RecordedLanding:
-        """Return the figures of the delivery that landed in a partition at a time."""
+    def read_load_record(self, table: Table, key: str, landed_at: datetime) -> LoadRecord:
+        """Return the figures of the delivery that loaded in a partition at a time."""
         with self.reading() as connection:
-            return read_landing(connection, table, key, landed_at)
+            return read_load_record(connection, table, key, landed_at)
 
     def replayable(self, table: Table) -> list[str]:
         """Return the keys of the partitions that have a delivery which was read whole."""

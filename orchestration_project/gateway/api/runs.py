@@ -438,7 +438,7 @@ async def _retry_items(call: Call[Any, Any], config: Mapping[str, Any]) -> Launc
 
 
 async def cancel_run(call: Call[RunId, Body]) -> Ending:
-    """End a run: what landed stays, and the step under way is interrupted."""
+    """End a run: what loaded stays, and the step under way is interrupted."""
     run_id = call.query.run_id
     result(await call.dagster(TERMINATE, run=run_id), "terminateRun", "TerminateRunSuccess")
     record = await call.services.in_thread(find_run, call.services.instance, run_id)

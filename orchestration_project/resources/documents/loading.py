@@ -264,5 +264,5 @@ def _build_delivery(document_id: str, reading: Reading) -> Delivery:
         source_version=document_id,
         captures=[reading.capture],
         replay_of=reading.replay_of,
-        lands_again=reading.replay_of is not None,
+        loads_again=reading.replay_of is not None,
     )

@@ -34,19 +34,19 @@ from orchestration_project.engine.warehouse.frames import match_scope, read_fram
 
 
 def made_of(warehouse: Warehouse) -> str | None:
-    """Return the name of what a picture would be made of now; None: nothing is landed."""
+    """Return the name of what a picture would be made of now; None: nothing is loaded."""
     with warehouse.reading() as connection:
         return _identify_inputs(connection)
 
 
 def _identify_inputs(connection: Connection) -> str | None:
-    landed = read_last_changes(connection, finra_otc_weekly)
+    loaded = read_last_changes(connection, finra_otc_weekly)
     derived = (
         read_derived_versions(connection, table)
         for table in (finra_concentration_week, finra_tier_week)
     )
     database = find_first_load_time(connection, finra_otc_weekly)
-    return activity.version_of(database, landed, *derived) if landed else None
+    return activity.version_of(database, loaded, *derived) if loaded else None
 
 
 def read_activity(warehouse: Warehouse) -> Activity | None:

@@ -55,7 +55,7 @@ class _File:
 
 
 def find_copies(connection: Connection, partition: TierWeek, batch: ValidatedBatch) -> list[Copy]:
-    """Return the files of a delivery that are equal to another landed one, or to one another.
+    """Return the files of a delivery that are equal to another loaded one, or to one another.
 
     A file is not a copy if its own week and market once loaded the same bytes, or holds the same
     rows: one that was forced can be loaded and replayed again. ``connection`` is in the
@@ -75,21 +75,21 @@ def find_copies(connection: Connection, partition: TierWeek, batch: ValidatedBat
     replaced = {each.scope for each in files}
     copies: list[Copy] = []
     for number, (file, figures) in enumerate(zip(files, largest, strict=True)):
-        landed = _find_landed_bytes(connection, file.sha256)
-        if file.scope in landed:
+        loaded = _find_loaded_bytes(connection, file.sha256)
+        if file.scope in loaded:
             continue
         copy = (
-            _copy_of_bytes(file, landed, replaced)
+            _copy_of_bytes(file, loaded, replaced)
             or _copy_of_twin(file, files[:number])
             or _copy_of_rows(connection, file, figures, replaced)
         )
-        if copy is not None and not _has_landed_rows(connection, file.scope, file):
+        if copy is not None and not _has_loaded_rows(connection, file.scope, file):
             copies.append(copy)
     return copies
 
 
 def _lock(connection: Connection, largest: Sequence[Largest | None]) -> None:
-    """Have two transactions that land equal files follow each other; SQLite's always do.
+    """Have two transactions that load equal files follow each other; SQLite's always do.
 
     PostgreSQL's lock ends with the transaction. All lock in one order, so that no two deadlock.
     """
@@ -100,8 +100,8 @@ def _lock(connection: Connection, largest: Sequence[Largest | None]) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
-def _find_landed_bytes(connection: Connection, sha256: str) -> Mapping[MarketWeek, str]:
-    """Return each week and market that ever landed these bytes, with the file's URL."""
+def _find_loaded_bytes(connection: Connection, sha256: str) -> Mapping[MarketWeek, str]:
+    """Return each week and market that ever loaded these bytes, with the file's URL."""
     rows = connection.execute(
         select(captures.c.partition_key, captures.c.request, captures.c.url)
         .join(deliveries, deliveries.c.group_id == captures.c.group_id)
@@ -120,11 +120,11 @@ def _find_landed_bytes(connection: Connection, sha256: str) -> Mapping[MarketWee
 
 
 def _copy_of_bytes(
-    file: _File, landed: Mapping[MarketWeek, str], replaced: Collection[MarketWeek]
+    file: _File, loaded: Mapping[MarketWeek, str], replaced: Collection[MarketWeek]
 ) -> Copy | None:
-    other_market_weeks = sorted(scope for scope in landed if scope not in replaced)
+    other_market_weeks = sorted(scope for scope in loaded if scope not in replaced)
     return (
-        Copy(file.scope, file.url, "bytes", other_market_weeks[0], landed[other_market_weeks[0]])
+        Copy(file.scope, file.url, "bytes", other_market_weeks[0], loaded[other_market_weeks[0]])
         if other_market_weeks
         else None
     )
@@ -146,13 +146,13 @@ def _copy_of_rows(
     replaced: Collection[MarketWeek],
 ) -> Copy | None:
     for scope in _find_candidates(connection, largest):
-        if scope not in replaced and _has_landed_rows(connection, scope, file):
+        if scope not in replaced and _has_loaded_rows(connection, scope, file):
             return Copy(file.scope, file.url, "rows", scope, _find_url(connection, scope))
     return None
 
 
 def _find_candidates(connection: Connection, largest: Largest | None) -> list[MarketWeek]:
-    """Return the landed weeks and markets in which the symbol has the same figures.
+    """Return the loaded weeks and markets in which the symbol has the same figures.
 
     Each week and tier is one look-up by key in `finra_symbol_week`.
     """
@@ -176,8 +176,8 @@ def _find_candidates(connection: Connection, largest: Largest | None) -> list[Ma
     )
 
 
-def _has_landed_rows(connection: Connection, scope: MarketWeek, file: _File) -> bool:
-    """Whether the rows of ``file`` are landed in ``scope``."""
+def _has_loaded_rows(connection: Connection, scope: MarketWeek, file: _File) -> bool:
+    """Whether the rows of ``file`` are loaded in ``scope``."""
     columns = [_weekly[name] for name in FILE_COLUMNS]
     return all(
         have_same_rows(
@@ -200,7 +200,7 @@ def _locate_scope(scope: MarketWeek) -> Scope:
 
 
 def _find_url(connection: Connection, scope: MarketWeek) -> str:
-    """Return where the landed rows of a week and market came from."""
+    """Return where the loaded rows of a week and market came from."""
     url = (
         select(captures.c.url)
         .join(finra_otc_weekly, _weekly.capture_id == captures.c.capture_id)

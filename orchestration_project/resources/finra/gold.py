@@ -65,7 +65,9 @@ class GoldWeeks:
         return GoldWeeks(self.symbols.filter(is_in), self.venues.filter(is_in))
 
 
-def landed_weeks(connection: Connection, _key: str | None = None) -> recomputation.Landed:
+def read_loaded_weeks(
+    connection: Connection, _key: str | None = None
+) -> recomputation.LoadedVersions:
     """Return the loaded weeks of tiers, and the number of the delivery that last changed each."""
     return read_last_changes(connection, finra_otc_weekly)
 
@@ -181,7 +183,7 @@ def _select_largest(due: PendingDerivation, rows: pl.DataFrame, shares: str) -> 
     return largest_rows(rows, table, shares).select(keys)
 
 
-GOLD_WEEKS = Inputs(landed=landed_weeks, read=_read_weeks, job=LOADED_BY)
+GOLD_WEEKS = Inputs(read_loaded=read_loaded_weeks, read=_read_weeks, job=LOADED_BY)
 
 ROLLING = DerivedTable(
     table=finra_symbol_rolling_6w,

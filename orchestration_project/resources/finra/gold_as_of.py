@@ -47,7 +47,7 @@ from orchestration_project.resources.finra.gold import (
     TIER_WEEKS,
     WINDOWS,
     GoldWeeks,
-    landed_weeks,
+    read_loaded_weeks,
 )
 from orchestration_project.resources.finra.short import SYMBOL_WEEK_SHORT, short_inputs_as_of
 from orchestration_project.resources.finra.symbols import ALL, TABLES, TRADED
@@ -156,7 +156,7 @@ def _derive_symbols(derived: DerivedTable[Any], state: StateAsOf, key: str) -> D
     if key != ALL:
         raise UnknownNameError(f"invalid partition {key!r}: expected {ALL}, the only one")
     needed = Needed(TRADED, has_names=True)
-    weeks, left_out = _read_weeks(state, needed, landed_weeks(state.connection))
+    weeks, left_out = _read_weeks(state, needed, read_loaded_weeks(state.connection))
     if not weeks:
         raise build_absent_error(derived.table.name, key, ["any week"])
     traded = pl.concat(

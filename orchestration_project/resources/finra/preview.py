@@ -40,7 +40,7 @@ class WrittenPreview:
         partition_key: Dagster's key of it.
         largest: By table, its rows with most shares, without the columns that name the partition.
         captures: The first fetches of the delivery: part, rows, bytes, sha256, url.
-        recent_shares: Shares of the tier by week, up to this one; None for a week not landed.
+        recent_shares: Shares of the tier by week, up to this one; None for a week not loaded.
     """
 
     partition_key: str
@@ -61,7 +61,7 @@ def read_preview(connection: Connection, batch: ValidatedBatch) -> WrittenPrevie
     return WrittenPreview(
         partition.key,
         {
-            finra_otc_weekly.name: _select_largest_landed(batch.validated.pieces()),
+            finra_otc_weekly.name: _select_largest_loaded(batch.validated.pieces()),
             **{
                 table.name: largest_rows(rows, table, shares[table]).drop(*scope)
                 for table, rows in derived.items()
@@ -72,7 +72,7 @@ def read_preview(connection: Connection, batch: ValidatedBatch) -> WrittenPrevie
     )
 
 
-def _select_largest_landed(pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
+def _select_largest_loaded(pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """Return the largest rows."""
     frame = pl.concat(
         _copy_frame(rows.select(SHOWN_OF_A_ROW).top_k(ROWS_SHOWN, by="share_quantity"))

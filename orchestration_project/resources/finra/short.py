@@ -25,7 +25,7 @@ from orchestration_project.engine.derived import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import StateAsOf
 from orchestration_project.engine.warehouse.frames import read_frame
-from orchestration_project.resources.finra.gold import LOADED_BY, landed_weeks
+from orchestration_project.resources.finra.gold import LOADED_BY, read_loaded_weeks
 
 _week, _sales, _interest = finra_symbol_week.c, finra_reg_sho_daily.c, finra_short_interest.c
 FRIDAY = timedelta(days=4)
@@ -98,7 +98,7 @@ def _make_week(due: PendingDerivation, read: tuple[pl.DataFrame, ...]) -> Derive
 SYMBOL_WEEK_SHORT = DerivedTable(
     table=finra_symbol_week_short,
     inputs=Inputs(
-        landed=landed_weeks,
+        read_loaded=read_loaded_weeks,
         read=_read_week,
         job=LOADED_BY,
         expected="all tiers of the week are landed",

@@ -27,7 +27,7 @@ from orchestration_project.engine.derived import (
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import read_frame
-from orchestration_project.resources.finra.gold import LOADED_BY, SYMBOL_KEY, landed_weeks
+from orchestration_project.resources.finra.gold import LOADED_BY, SYMBOL_KEY, read_loaded_weeks
 
 ALL = "all"
 """The one partition: a symbol's rows follow from all of its weeks."""
@@ -45,13 +45,13 @@ class _AllWeeks(Reach):
         """Return nothing: without a loaded week the tables are empty."""
         return []
 
-    def candidates(self, landed: Mapping[str, int]) -> Sequence[str]:
+    def candidates(self, loaded: Mapping[str, int]) -> Sequence[str]:
         """Return the partition if a week is loaded."""
-        return [ALL] if landed else []
+        return [ALL] if loaded else []
 
-    def version(self, key: str, landed: Mapping[str, int]) -> str:
+    def version(self, key: str, loaded: Mapping[str, int]) -> str:
         """Return a hash of all weeks and their changes."""
-        data_frame = pl.DataFrame(sorted(landed.items()), ["partition", "token"], orient="row")
+        data_frame = pl.DataFrame(sorted(loaded.items()), ["partition", "token"], orient="row")
         return f"symbols {SYMBOLS_VERSION}: {len(data_frame)} weeks {hash_content(data_frame)[:16]}"
 
 
@@ -68,7 +68,7 @@ def _make(table: Table, due: PendingDerivation, read: Mapping[Table, pl.DataFram
     return DerivedPart(read[table])
 
 
-INPUTS = Inputs(landed=landed_weeks, read=_read, job=LOADED_BY)
+INPUTS = Inputs(read_loaded=read_loaded_weeks, read=_read, job=LOADED_BY)
 
 TABLES = tuple(
     DerivedTable(

@@ -34,7 +34,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.fencing import read_derived_versions, read_last_changes
 from orchestration_project.engine.warehouse.frames import match_scope, read_frame
 from orchestration_project.engine.warehouse.target import read_stale_values
-from orchestration_project.resources.finra.gold import LOADED_BY, landed_weeks
+from orchestration_project.resources.finra.gold import LOADED_BY, read_loaded_weeks
 
 _week, _daily = finra_symbol_week.c, prices_daily.c
 
@@ -70,7 +70,7 @@ def _make_value(due: PendingDerivation, read: tuple[pl.DataFrame, ...]) -> Deriv
 SYMBOL_WEEK_VALUE = DerivedTable(
     table=finra_symbol_week_value,
     inputs=Inputs(
-        landed=landed_weeks,
+        read_loaded=read_loaded_weeks,
         read=_read_week,
         job=LOADED_BY,
         expected="all tiers of the week are landed",
@@ -97,7 +97,7 @@ def figures_of(derived: DerivedResult) -> ValueFigures:
 
 
 def complete_weeks(warehouse: Warehouse) -> list[str]:
-    """Return the weeks of which all tiers are landed, oldest first."""
+    """Return the weeks of which all tiers are loaded, oldest first."""
     return list(recomputation.CROSS_TIER.candidates(warehouse.changes(finra_otc_weekly)))
 
 
@@ -107,11 +107,11 @@ def restated_weeks(warehouse: Warehouse, table: Table) -> list[str]:
     FINRA's shares have another version then; of other inputs, rows are marked stale.
     """
     with warehouse.reading() as connection:
-        landed = read_last_changes(connection, finra_otc_weekly)
+        loaded = read_last_changes(connection, finra_otc_weekly)
         derived = read_derived_versions(connection, table)
-        due = set(find_outdated_keys(recomputation.CROSS_TIER, landed, derived))
+        due = set(find_outdated_keys(recomputation.CROSS_TIER, loaded, derived))
         due |= set(map(str, read_stale_values(connection, table, "week_start")))
-    return sorted(due & set(derived) & set(recomputation.CROSS_TIER.candidates(landed)))
+    return sorted(due & set(derived) & set(recomputation.CROSS_TIER.candidates(loaded)))
 
 
 def coverage_by_week(warehouse: Warehouse) -> dict[str, float]:

@@ -172,14 +172,14 @@ class WeeklyDataset(LoadSpec[WeekChange, WrittenPreview]):
         return [earlier[week]["rows"] for week in sorted(earlier, reverse=True)]
 
     def describe(
-        self, partition: Partition, delivery: Delivery, landed: WriteResult[WeekChange]
+        self, partition: Partition, delivery: Delivery, write_result: WriteResult[WeekChange]
     ) -> str:
         """Describe the changes that the load of a delivery made in a week."""
-        if landed.change is None:
+        if write_result.change is None:
             return ""
         return sentence(
-            landed.change_cause,
-            landed.change,
+            write_result.change_cause,
+            write_result.change,
             week_of(partition),
             part=format_scope(delivery.scope),
             turns_back=delivery.turns_back,
@@ -222,7 +222,7 @@ TRADED_IN = {"ATS": _symbol.ats_trade_count > 0, "NON_ATS": _symbol.non_ats_trad
 def read_earlier(
     connection: Connection, partition: TierWeek, scope: Scope, *, weeks: int
 ) -> EarlierWeeks:
-    """Return the ``weeks`` before a partition's, by date, as far as they are landed.
+    """Return the ``weeks`` before a partition's, by date, as far as they are loaded.
 
     Of a delivery whose ``scope`` names markets, only these are compared.
     """

@@ -77,24 +77,24 @@ def read_due_weeks(
         offered: The first and the last week that there are partitions of.
         listed: What FINRA says is published; None: it was not asked.
     """
-    landed = warehouse.changes(finra_otc_weekly)
+    loaded = warehouse.changes(finra_otc_weekly)
     with warehouse.reading() as connection:
         quarantined = read_quarantined_keys(connection, finra_otc_weekly)
     due = due_weeks(
         now,
         weeks=settings.finra_lookback_weeks,
         grace=timedelta(hours=settings.finra_freshness_grace_hours),
-        landed=landed,
+        loaded=loaded,
         quarantined=quarantined,
         listed=listed,
     )
     if settings.is_demo:
-        due = after_first_loaded(due, landed)
+        due = after_first_loaded(due, loaded)
     first, last = offered
     return [week for week in due if first <= week.partition.week_start <= last]
 
 
-def oldest_unlanded(
+def find_oldest_unloaded(
     warehouse: Warehouse, settings: Settings, now: datetime, *, offered: tuple[date, date]
 ) -> OldestMissing | None:
     """Return the oldest week of those ``offered`` that is due and not loaded, if there is one.

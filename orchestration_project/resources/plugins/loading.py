@@ -109,7 +109,7 @@ class Emissions:
         """Capture, validate and load all row sets, and write the outbox, in one transaction.
 
         Raises:
-            HeldBackError: Rows were rejected; rejects and audits of their set are recorded, and
+            QuarantinedError: Rows were rejected; rejects and audits of their set are recorded, and
                 nothing is loaded.
             SupersededError: Another run loaded the same partition first.
             OrchestrationError: The database or the artifact store cannot be used.
@@ -117,9 +117,9 @@ class Emissions:
         batches = [
             self._batch(rows, captures, clock, run_id=run_id) for rows in self.row_sets.values()
         ]
-        held_back = [batch for batch in batches if batch.validated.is_held_back]
-        if held_back:
-            return require_written(warehouse.land_all(held_back))
+        quarantined = [batch for batch in batches if batch.validated.is_quarantined]
+        if quarantined:
+            return require_written(warehouse.load_batches(quarantined))
 
         def finish(connection: Connection, ended: Sequence[Any]) -> None:
             require_written(ended)
@@ -127,7 +127,7 @@ class Emissions:
 
         if not batches and not self.events:
             return []
-        return require_written(warehouse.land_all(batches, note=finish))
+        return require_written(warehouse.load_batches(batches, note=finish))
 
     def _batch(
         self, rows: RowSet, captures: Captures, clock: Clock, *, run_id: str

@@ -1,6 +1,6 @@
 """Symbols taken from their source together: fetched one by one, checked as one frame.
 
-What keeps a symbol from landing is a value here, so that it harms no other.
+What keeps a symbol from loading is a value here, so that it harms no other.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from orchestration_project.domains.prices.states import (
     LANDED,
     Known,
     SymbolStatus,
-    is_landed,
+    is_loaded,
     standing_of,
 )
 from orchestration_project.domains.prices.symbols import VendorSpellings
@@ -50,8 +50,12 @@ from orchestration_project.errors import (
     SourceError,
     UnavailableError,
 )
-from orchestration_project.resources.prices.landed_days import first_days, landed_actions, last_days
-from orchestration_project.resources.prices.landing import NO_SECOND, PriceChange, PriceLanding
+from orchestration_project.resources.prices.landed_days import (
+    first_days,
+    last_days,
+    read_loaded_actions,
+)
+from orchestration_project.resources.prices.landing import NO_SECOND, PriceChange, PriceWriter
 from orchestration_project.resources.prices.quota import QuotaEndedError
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.symbol_fetch import BehindError, SymbolFetch, why
@@ -64,7 +68,7 @@ REFUSED_FOR = timedelta(hours=20)
 class FetchedSymbol:
     """A symbol that was looked at; without ``batch``, there is nothing to ask or nothing new.
 
-    ``days`` are more than those of the run where all that is landed was asked for again.
+    ``days`` are more than those of the run where all that is loaded was asked for again.
     ``through`` is the last day for which the batch vouches. ``error`` is what held it back.
     ``second`` is what a second source has of the same days, or why nothing. How a symbol stands is
     stored where it ``is_recorded``. The source was requested where it ``is_asked``. ``left_to`` is
@@ -90,7 +94,7 @@ class FetchedSymbol:
 
 @dataclass(frozen=True)
 class PendingFetch:
-    """A symbol that is being asked for, of which ``state`` is landed."""
+    """A symbol that is being asked for, of which ``state`` is loaded."""
 
     reading: SymbolFetch
     target: WriteTarget[PriceChange]
@@ -117,7 +121,7 @@ class PriceExtractor:
 
     source: PriceSource
     second: PriceSource | None
-    landing: PriceLanding
+    landing: PriceWriter
     limits: PriceLimits
     days: Days
     now: datetime
@@ -142,7 +146,7 @@ class PriceExtractor:
             return FetchedSymbol(symbol, self.days, standing, is_asked=False)
         if self.source.is_local:
             return None
-        if not self.full and is_landed(known, self.days, self.source.name):
+        if not self.full and is_loaded(known, self.days, self.source.name):
             # Earlier versions noted of whole months that they wait for another, or were refused.
             is_noted = all(row.state == LANDED.state for row in known.values())
             return FetchedSymbol(symbol, self.days, is_recorded=not is_noted, is_asked=False)
@@ -228,7 +232,7 @@ class PriceExtractor:
     def _checked(
         self, asked: Sequence[PendingFetch], ended: dict[str, FetchedSymbol]
     ) -> dict[str, Validated]:
-        """Check answers; where dividends or splits are new or gone, those of all that is landed.
+        """Check answers; where dividends or splits are new or gone, those of all that is loaded.
 
         What ends a symbol then is added to ``ended``.
         """
@@ -253,7 +257,7 @@ class PriceExtractor:
         return validated
 
     def _again(self, reading: SymbolFetch, first: date, validated: dict[str, Validated]) -> None:
-        """Fetch all that is landed of a symbol; alone, as it may be the history of decades."""
+        """Fetch all that is loaded of a symbol; alone, as it may be the history of decades."""
         reading.fetch(Days(first, reading.asked.last))
         rows = check_prices([reading.range])
         reading.vouch(rows.newest[0], self.limits.stale_sessions)
@@ -264,18 +268,20 @@ class PriceExtractor:
 
         Only where that is before the days that were asked for.
         """
-        landed = {
+        write_result = {
             pending_fetch.symbol: pending_fetch.reading.days
             for pending_fetch in asked
             if pending_fetch.state.source is not None
         }
-        if not landed:
+        if not write_result:
             return {}
-        reported = rows.actions.filter(pl.col("symbol").is_in(list(landed)))
+        reported = rows.actions.filter(pl.col("symbol").is_in(list(write_result)))
         with self.landing.warehouse.reading() as connection:
-            other = symbols_with_other_actions(reported, landed_actions(connection, landed))
+            other = symbols_with_other_actions(
+                reported, read_loaded_actions(connection, write_result)
+            )
             first = first_days(connection, sorted(other))
-        return {symbol: day for symbol, day in first.items() if day < landed[symbol].first}
+        return {symbol: day for symbol, day in first.items() if day < write_result[symbol].first}
 
     def _second_rows(self, asked: Sequence[PendingFetch]) -> Mapping[str, pl.DataFrame | str]:
         """Return each symbol's rows of a second source, or why it has none, if there is one."""
@@ -320,11 +326,11 @@ class PriceExtractor:
     def _are_there(
         self, asked: Sequence[PendingFetch], ready: Sequence[ValidatedBatch[PriceChange]]
     ) -> list[bool]:
-        """Say which deliveries would change nothing, so that they need no landing."""
+        """Say which deliveries would change nothing, so that they need no load."""
         compared = {
             item.symbol: own
             for item, own in zip(asked, ready, strict=True)
-            if item.state.source is not None and not own.validated.is_held_back
+            if item.state.source is not None and not own.validated.is_quarantined
         }
         if not compared:
             return [False] * len(asked)
@@ -333,9 +339,9 @@ class PriceExtractor:
         return [is_there.get(pending_fetch.symbol, False) for pending_fetch in asked]
 
     def _days_of(self, symbol: str, source: str | None) -> Days:
-        """Return the days to ask for: with those landed from another source, which are replaced.
+        """Return the days to ask for: with those loaded from another source, which are replaced.
 
-        Where later days are landed, all until now are: every dividend and split until now is in
+        Where later days are loaded, all until now are: every dividend and split until now is in
         what the source says of these days, and would make a seam. ``full`` reads just its months.
 
         Raises:

@@ -118,12 +118,12 @@ def _read_rows(connection: Connection, symbol: str, since: date) -> pl.DataFrame
 class _SameSymbol(Reach):
     """A symbol is derived of its prices, known by the time of their latest delivery."""
 
-    def version(self, key: str, landed: Mapping[str, datetime]) -> str:
+    def version(self, key: str, loaded: Mapping[str, datetime]) -> str:
         """Return the version that a derivation of a symbol would have now."""
-        return f"{DEFINITIONS_PREFIX}{landed[key].isoformat()}"
+        return f"{DEFINITIONS_PREFIX}{loaded[key].isoformat()}"
 
 
-INPUTS = Inputs(landed=_find_delivery_times, read=_read, job="prices_daily")
+INPUTS = Inputs(read_loaded=_find_delivery_times, read=_read, job="prices_daily")
 
 
 def _declare_table(

@@ -1,4 +1,4 @@
-"""The first and the last days that are landed of symbols, and those with a dividend or split.
+"""The first and the last days that are loaded of symbols, and those with a dividend or split.
 
 A first or last day is looked up in the index symbol by symbol, beside the fence that each has: to
 group the rows of symbols would read all of their history.
@@ -27,17 +27,17 @@ _daily = prices_daily.c
 
 
 def first_days(connection: Connection, symbols: Sequence[str]) -> Mapping[str, date]:
-    """Return the first landed day of those of ``symbols`` that have one."""
+    """Return the first loaded day of those of ``symbols`` that have one."""
     return _find_days(connection, symbols, select(func.min(_daily.trade_date)))
 
 
 def last_days(connection: Connection, symbols: Sequence[str]) -> Mapping[str, date]:
-    """Return the last landed day of those of ``symbols`` that have one."""
+    """Return the last loaded day of those of ``symbols`` that have one."""
     return _find_days(connection, symbols, select(func.max(_daily.trade_date)))
 
 
 def rows_before(connection: Connection, days: Mapping[str, date]) -> pl.DataFrame:
-    """Return the row of each symbol's last landed day before its own of ``days``, if there is one.
+    """Return the row of each symbol's last loaded day before its own of ``days``, if there is one.
 
     The columns are those of `prices_daily`.
     """
@@ -51,8 +51,8 @@ def rows_before(connection: Connection, days: Mapping[str, date]) -> pl.DataFram
     return pl.concat([nothing, *(read_scope(connection, prices_daily, scope) for scope in scopes)])
 
 
-def landed_actions(connection: Connection, days: Mapping[str, Days]) -> pl.DataFrame:
-    """Return the landed dividends and splits of each symbol within its ``days``.
+def read_loaded_actions(connection: Connection, days: Mapping[str, Days]) -> pl.DataFrame:
+    """Return the loaded dividends and splits of each symbol within its ``days``.
 
     The columns are symbol, trade_date, dividend and split_ratio.
     """

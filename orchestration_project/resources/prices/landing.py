@@ -50,7 +50,7 @@ _daily = prices_daily.c
 
 @dataclass(frozen=True)
 class PriceChange:
-    """How many rows of each month a landing wrote, and how many it replaced or removed."""
+    """How many rows of each month a load wrote, and how many it replaced or removed."""
 
     written: Mapping[date, int]
     replaced: Mapping[date, int]
@@ -58,14 +58,14 @@ class PriceChange:
 
 @dataclass(frozen=True)
 class LoadedPrices:
-    """How a symbol ended, in figures; without ``landed`` nothing was landed by this run.
+    """How a symbol ended, in figures; without ``landed`` nothing was loaded by this run.
 
     Without ``is_asked``, this run sent no request for it to the source.
 
     ``source`` is where its prices come from; of a replay, where they came from when they were kept.
 
     A run keeps these of all its symbols: of each month the number of rows, and of those that are
-    not landed all there is to say.
+    not loaded all there is to say.
     """
 
     symbol: str
@@ -74,17 +74,21 @@ class LoadedPrices:
     row_counts: Mapping[date, int]
     open: Mapping[date, SymbolMonth]
     figures: BatchFigures | None = None
-    landed: WriteResult[PriceChange] | None = None
+    write_result: WriteResult[PriceChange] | None = None
     is_asked: bool = True
 
     def __str__(self) -> str:
-        if self.landed is None:
-            return self._unlanded
-        warned = f"; unusual: {', '.join(self.landed.warnings)}" if self.landed.warnings else ""
-        return f"{self.landed.in_words}{warned}"
+        if self.write_result is None:
+            return self._unwritten
+        warned = (
+            f"; unusual: {', '.join(self.write_result.warnings)}"
+            if self.write_result.warnings
+            else ""
+        )
+        return f"{self.write_result.in_words}{warned}"
 
     @property
-    def _unlanded(self) -> str:
+    def _unwritten(self) -> str:
         standing = self.standing
         if standing == LANDED:
             is_loaded = f"{NOT_ASKED}: its months are loaded; {HOW_TO_ASK}"
@@ -102,7 +106,7 @@ def loaded(
     standing: SymbolStatus,
     rows: Iterable[SymbolMonth],
     figures: BatchFigures | None = None,
-    landed: WriteResult[PriceChange] | None = None,
+    write_result: WriteResult[PriceChange] | None = None,
     *,
     is_asked: bool = True,
 ) -> LoadedPrices:
@@ -112,12 +116,12 @@ def loaded(
         counts[row.month_start] = row.row_count
         if row.state != LANDED.state:
             is_open[row.month_start] = row
-    return LoadedPrices(symbol, source, standing, counts, is_open, figures, landed, is_asked)
+    return LoadedPrices(symbol, source, standing, counts, is_open, figures, write_result, is_asked)
 
 
 @dataclass(frozen=True)
-class PriceLanding:
-    """Says how deliveries of a symbol are landed in `prices_daily`, wherever their bytes are."""
+class PriceWriter:
+    """Says how deliveries of a symbol are loaded in `prices_daily`, wherever their bytes are."""
 
     warehouse: Warehouse
     clock: Clock
@@ -128,7 +132,7 @@ class PriceLanding:
         """Return where a symbol is written, of which ``state`` is loaded."""
         return PRICES.target(symbol, {"symbol": symbol}, state, run_id=self.run_id)
 
-    def land(
+    def write_batch(
         self,
         batches: Sequence[ValidatedBatch[PriceChange]],
         second: Mapping[str, pl.DataFrame | str],
@@ -153,7 +157,7 @@ class PriceLanding:
             note(connection, ended)
             _mark_values(connection, batches, ended)
 
-        ended = self.warehouse.land_all(batches, warn, note_and_mark)
+        ended = self.warehouse.load_batches(batches, warn, note_and_mark)
         return {batch.target.partition_key: end for batch, end in zip(batches, ended, strict=True)}
 
     def _warnings(
@@ -162,7 +166,7 @@ class PriceLanding:
         batches: Sequence[ValidatedBatch],
         second: Mapping[str, pl.DataFrame | str],
     ) -> Sequence[Sequence[Audit]]:
-        """Look at each delivery beside the landed day before it, and a second source."""
+        """Look at each delivery beside the loaded day before it, and a second source."""
         looked_at = [
             (batch, days)
             for batch in batches
@@ -177,7 +181,7 @@ class PriceLanding:
         rows = combine_batches([validated_batch.validated.rows for validated_batch, _ in looked_at])
         nothing = looked_at[0][0].validated.rows.clear()
         beside = [second.get(symbol, NO_SECOND) for symbol in symbols]
-        landed = [name for name in rows.columns if name in _daily]
+        write_result = [name for name in rows.columns if name in _daily]
         places = pl.DataFrame({"symbol": symbols}).with_row_index(BATCH_INDEX)
         places = places.with_columns(pl.col(BATCH_INDEX).cast(pl.Int64))
         is_first = pl.any_horizontal(  # of the rows of a day, which follow each other
@@ -185,7 +189,7 @@ class PriceLanding:
         )
         audits = warnings_about(
             PriceComparison(
-                rows.select(*landed, BATCH_INDEX).filter(is_first),
+                rows.select(*write_result, BATCH_INDEX).filter(is_first),
                 before.join(places, on="symbol"),
                 combine_batches([nothing if isinstance(item, str) else item for item in beside]),
                 [item if isinstance(item, str) else None for item in beside],

@@ -1,6 +1,6 @@
-"""The load of symbols' prices over the months of a run, from their source to the landed table.
+"""The load of symbols' prices over the months of a run, from their source to the loaded table.
 
-A vendor is not asked again for what is landed; files are compared each time. A symbol whose quota
+A vendor is not asked again for what is loaded; files are compared each time. A symbol whose quota
 ended, or that its source does not have, is noted as such and harms no other.
 """
 
@@ -31,7 +31,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.work_items import ClaimedItem
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.warehouse import (
-    HeldBackError,
+    QuarantinedError,
     ScopeState,
     SupersededError,
     Warehouse,
@@ -47,7 +47,7 @@ from orchestration_project.resources.prices.extraction import (
 from orchestration_project.resources.prices.landing import (
     LoadedPrices,
     PriceChange,
-    PriceLanding,
+    PriceWriter,
     loaded,
 )
 from orchestration_project.resources.prices.source import PriceSource
@@ -63,7 +63,7 @@ Asked = TypeVar("Asked")
 Done = TypeVar("Done")
 
 MAX_BATCH_SYMBOLS = 100
-"""Symbols of a batch at most: what it costs to check and land one is then what it costs alone."""
+"""Symbols of a batch at most: what it costs to check and load one is then what it costs alone."""
 
 MAX_BATCH_SYMBOL_MONTHS = 2_000
 """How much is read at once of what is known of symbols."""
@@ -80,7 +80,7 @@ MAX_BATCH_SECONDS = 5
 class PriceLoad:
     """Loads symbols of `prices_daily` over months.
 
-    ``full`` asks also for what is landed, and before it may help; ``force`` replaces all that came
+    ``full`` asks also for what is loaded, and before it may help; ``force`` replaces all that came
     from another source of a symbol, whatever the months. ``asked`` are the months of the run, which
     `pieces` is called before anything is extracted. What the source is asked for are work items: a
     symbol that a run which ``is_under_way`` has claimed is left to that run.
@@ -130,7 +130,7 @@ class PriceLoad:
         return list(dict.fromkeys(symbols))
 
     def batches(self, keys: Sequence[str]) -> Iterator[Sequence[FetchedSymbol]]:
-        """Fetch and check what is missing of symbols, and yield what is best landed together.
+        """Fetch and check what is missing of symbols, and yield what is best loaded together.
 
         Raises:
             ConfigurationError: No session of the months is over.
@@ -171,7 +171,7 @@ class PriceLoad:
         return PriceExtractor(
             self.source,
             self.second,
-            self._landing,
+            self._writer,
             self.limits,
             days,
             now,
@@ -181,8 +181,8 @@ class PriceLoad:
         )
 
     @property
-    def _landing(self) -> PriceLanding:
-        return PriceLanding(self.warehouse, self.clock, self.run_id, self.limits)
+    def _writer(self) -> PriceWriter:
+        return PriceWriter(self.warehouse, self.clock, self.run_id, self.limits)
 
     @property
     def _items(self) -> SymbolItems:
@@ -199,7 +199,7 @@ class PriceLoad:
     def _begun(
         self, taking: PriceExtractor, symbols: Sequence[str]
     ) -> Mapping[str, FetchedSymbol | ScopeState]:
-        """Claim the symbols to be asked for; return what is landed of them, or how others stand."""
+        """Claim the symbols to be asked for; return what is loaded of them, or how others stand."""
         try:
             begun, unsettled = self._seen(taking, symbols)
             is_ended = {symbol: isinstance(value, FetchedSymbol) for symbol, value in begun.items()}
@@ -254,7 +254,7 @@ class PriceLoad:
                 for symbol in symbols
             ]
 
-    def land(
+    def write_batch(
         self, taken: Sequence[FetchedSymbol]
     ) -> Mapping[str, LoadedPrices | OrchestrationError]:
         """Load the taken symbols in one transaction, and record the state of each symbol.
@@ -265,7 +265,7 @@ class PriceLoad:
         symbols = [fetched_symbol.symbol for fetched_symbol in taken]
         try:
             with naming(symbols=", ".join(symbols), run=self.run_id, **self.where):
-                return self._landed(taken)
+                return self._write_symbols(taken)
         except OrchestrationError as error:
             ended = {
                 fetched_symbol.symbol: fetched_symbol.error or copy(error)
@@ -277,7 +277,7 @@ class PriceLoad:
         finally:
             self._items.forget(symbols)
 
-    def _landed(
+    def _write_symbols(
         self, taken: Sequence[FetchedSymbol]
     ) -> Mapping[str, LoadedPrices | OrchestrationError]:
         rows: dict[str, Iterable[SymbolMonth]] = {}
@@ -313,7 +313,7 @@ class PriceLoad:
             fetched_symbol.is_recorded or fetched_symbol.symbol in self.claimed
             for fetched_symbol in taken
         ):
-            ended = self._landing.land(list(ready.values()), second, note)
+            ended = self._writer.write_batch(list(ready.values()), second, note)
         unasked = [
             fetched_symbol
             for fetched_symbol in taken
@@ -362,7 +362,7 @@ class PriceLoad:
         if not taken.is_recorded or isinstance(ended or taken.error, SupersededError):
             return None
         standing, through = taken.standing, taken.through
-        if isinstance(ended, HeldBackError):
+        if isinstance(ended, QuarantinedError):
             standing, through = SymbolStatus("refused", why(ended)), None
         return SymbolObservation(taken.symbol, taken.days, standing, through, self.source.name)
 

@@ -31,7 +31,7 @@ from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.resources.prices.landing import (
     LoadedPrices,
     PriceChange,
-    PriceLanding,
+    PriceWriter,
     loaded,
 )
 from orchestration_project.resources.prices.load import month_named
@@ -48,7 +48,7 @@ from orchestration_project.resources.prices.states import (
 class ReplayedPrices:
     """Recorded deliveries of a symbol, validated; without ``batch`` they are loaded unchanged.
 
-    ``arrives`` is the range of a delivery that was not landed before.
+    ``arrives`` is the range of a delivery that was not loaded before.
     """
 
     symbol: str
@@ -60,12 +60,12 @@ class ReplayedPrices:
 
 @dataclass(frozen=True)
 class PriceReplay:
-    """Checks and lands what was kept of symbols of `prices_daily` again, by the present rules.
+    """Checks and loads what was kept of symbols of `prices_daily` again, by the present rules.
 
-    Without ``group_id`` these are all deliveries that make up what is landed of a symbol, and the
-    latest one that was read whole: in one landing, each for the days for which no later one holds.
+    Without ``group_id`` these are all deliveries that make up what is loaded of a symbol, and the
+    latest one that was read whole: in one load, each for the days for which no later one holds.
     ``symbols`` are those; without any, all that were ever asked for in the months of the run.
-    ``allow_older`` lets what was fetched earlier replace what is landed.
+    ``allow_older`` lets what was fetched earlier replace what is loaded.
     """
 
     warehouse: Warehouse
@@ -91,7 +91,7 @@ class PriceReplay:
         open_all(self.warehouse, self.artifacts)
 
     def pieces(self, partitions: Sequence[str]) -> Sequence[str]:
-        """Return the symbols to be replayed, each with all that is landed of it.
+        """Return the symbols to be replayed, each with all that is loaded of it.
 
         Raises:
             ConfigurationError: There is none, or a key names no month, or the group no delivery.
@@ -115,7 +115,7 @@ class PriceReplay:
     def take(self, key: str) -> ReplayedPrices:
         """Read a symbol's captures from the artifact store and check them.
 
-        What would change nothing needs no landing: then nothing is written.
+        What would change nothing needs no load: then nothing is written.
 
         Raises:
             ConfigurationError: The delivery does not exist, or is older than the loaded one.
@@ -141,34 +141,34 @@ class PriceReplay:
             validate = partial(self._validated, key)
             return validate_together(prices_daily, made_of, found.captures, validate)
 
-        target = self._landing.target(key, plan.state)
+        target = self._writer.target(key, plan.state)
         batch = take(self.warehouse, target, delivery, read, check)
-        is_needed = batch.validated.is_held_back or self.warehouse.are_there([batch]) == [False]
-        arrives = None if delivery.lands_again else ranges[-1]
+        is_needed = batch.validated.is_quarantined or self.warehouse.are_there([batch]) == [False]
+        arrives = None if delivery.loads_again else ranges[-1]
         return ReplayedPrices(key, delivery.source, days, batch if is_needed else None, arrives)
 
-    def land(self, taken: ReplayedPrices) -> LoadedPrices:
+    def write_batch(self, taken: ReplayedPrices) -> LoadedPrices:
         """Land a taken symbol, and note of its months what that changes.
 
         Raises:
-            HeldBackError: An audit failed.
+            QuarantinedError: An audit failed.
             SupersededError: Another run delivered the symbol meanwhile.
         """
-        landed = figures = None
+        write_result = figures = None
         if taken.batch is not None:
             figures = taken.batch.figures
             note = partial(self._note, taken, taken.batch.delivery)
-            landed = self._landing.land([taken.batch], {}, note)[taken.symbol]
-            if isinstance(landed, OrchestrationError):
-                raise landed
+            write_result = self._writer.write_batch([taken.batch], {}, note)[taken.symbol]
+            if isinstance(write_result, OrchestrationError):
+                raise write_result
         with self.warehouse.reading() as connection:
             entries = read_known(connection, [(taken.symbol, taken.days)])
         rows = entries[taken.symbol].values()
-        return loaded(taken.symbol, taken.source, LANDED, rows, figures, landed)
+        return loaded(taken.symbol, taken.source, LANDED, rows, figures, write_result)
 
     @property
-    def _landing(self) -> PriceLanding:
-        return PriceLanding(self.warehouse, self.clock, self.run_id, self.limits)
+    def _writer(self) -> PriceWriter:
+        return PriceWriter(self.warehouse, self.clock, self.run_id, self.limits)
 
     def _note(
         self,

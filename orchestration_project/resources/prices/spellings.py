@@ -33,9 +33,9 @@ class _Symbols(Reach):
         """Return nothing: without symbols the table is empty."""
         return []
 
-    def version(self, key: str, landed: Mapping[str, str]) -> str:
+    def version(self, key: str, loaded: Mapping[str, str]) -> str:
         """Return the version of the symbols."""
-        return landed.get(key, "no symbols")
+        return loaded.get(key, "no symbols")
 
 
 def _read_symbols(connection: Connection, _: Sequence[PendingDerivation]) -> list[str]:
@@ -80,7 +80,7 @@ def derive_spellings(
 
     table = DerivedTable(
         table=prices_symbol_spellings,
-        inputs=Inputs(landed=_map_versions, read=_read_symbols, job="finra_daily"),
+        inputs=Inputs(read_loaded=_map_versions, read=_read_symbols, job="finra_daily"),
         reach=_Symbols(),
         scope=lambda vendor: {"vendor": vendor},
         make=make,

@@ -39,7 +39,7 @@ _row = prices_symbol_months.c
 class SymbolObservation(NamedTuple):
     """A symbol that was looked at for ``days``, and how it stands now.
 
-    ``through`` is the last day that is landed by this look; None: nothing is. Without a standing,
+    ``through`` is the last day that is loaded by this look; None: nothing is. Without a standing,
     all stays as it was but the numbers of rows.
     """
 
@@ -65,7 +65,7 @@ def record_observations(
 ) -> Mapping[str, Sequence[SymbolMonth]]:
     """Note how symbols stand after they were looked at, and return the rows of each.
 
-    One transaction at a time notes: rows of looks that land nothing have no other lock.
+    One transaction at a time notes: rows of looks that load nothing have no other lock.
     """
     if not looks:
         return {}

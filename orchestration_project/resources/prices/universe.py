@@ -36,7 +36,7 @@ def wanted_symbols(settings: Settings, warehouse: Warehouse) -> Sequence[str]:
     """Return FINRA's symbols whose prices are wanted, the most important first.
 
     Those of PRICES_SYMBOLS; without it, those with most shares in the latest weeks of each tier
-    that are landed, and none before any is.
+    that are loaded, and none before any is.
     """
     settings = PricesSettings.of(settings)
     if settings.prices_symbols:
@@ -52,7 +52,7 @@ def wanted_symbols(settings: Settings, warehouse: Warehouse) -> Sequence[str]:
 def most_traded(
     warehouse: Warehouse, *, weeks: int, size: int, as_of: date | None = None
 ) -> Sequence[str]:
-    """Return the ``size`` symbols with most shares in the latest ``weeks`` of each landed tier.
+    """Return the ``size`` symbols with most shares in the latest ``weeks`` of each loaded tier.
 
     With ``as_of``, only weeks count that FINRA's calendar had published by that day.
     """
@@ -91,17 +91,17 @@ GRACE = timedelta(hours=20)
 """From a session's close to noon of the next day: vendors take hours, and a quota restarts."""
 
 
-def months_not_landed(
+def list_unloaded_months(
     warehouse: Warehouse, symbols: Sequence[str], asked: Sequence[date], now: datetime
 ) -> list[date]:
-    """Return the ``asked`` months of which not every symbol is landed to its newest session."""
+    """Return the ``asked`` months of which not every symbol is loaded to its newest session."""
     if not asked:
         return []
     rows = all_months(warehouse, min(asked), max(asked))
     return missing_months(rows, symbols, asked, last_complete_session(now))
 
 
-def oldest_unlanded_session(
+def find_oldest_unloaded_session(
     warehouse: Warehouse, symbols: Sequence[str], now: datetime, *, first_month: date
 ) -> OldestMissing | None:
     """Return the month of the oldest session that is due and that a symbol lacks.

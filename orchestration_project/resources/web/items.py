@@ -117,7 +117,7 @@ def load_items(
             source="web",
             dataset=site.site,
             source_version=version,
-            lands_again=state.source_version == version,
+            loads_again=state.source_version == version,
         )
         [ended] = write_scopes(
             connection,

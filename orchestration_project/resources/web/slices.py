@@ -173,7 +173,7 @@ class SliceLoader:
         self.lease.require(connection)
         batch = self._with_repeated_pages(connection, batch)
         visits = [(item, visit) for item, visit in batch if visit.answer is not None]
-        self._land(connection, [(item.key, visit) for item, visit in visits])
+        self._write_pages(connection, [(item.key, visit) for item, visit in visits])
         links_by_url, places = self._links(connection, visits)
         link_count = places.pop(FOUND)
         places.update(self._enqueue(connection, links_by_url))
@@ -352,7 +352,7 @@ class SliceLoader:
         except BlobError:
             return None
 
-    def _land(self, connection: Connection, visits: Sequence[tuple[str, Visit]]) -> None:
+    def _write_pages(self, connection: Connection, visits: Sequence[tuple[str, Visit]]) -> None:
         fetched = [(url, item) for url, item in visits if item.capture is not None]
         if not fetched:
             return

@@ -38,7 +38,7 @@ from orchestration_project.sensors.definitions import (
 from orchestration_project.sensors.finra.arrivals import PROFILE
 
 SECONDS_BETWEEN_LOOKS = 60
-"""The landings are read from the database, some queries a look."""
+"""The loads are read from the database, some queries a look."""
 
 
 @sensor(
@@ -52,7 +52,7 @@ def finra_on_landing(
     clock: dg.ResourceParam[Clock],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
-    """Derive the weeks whose window or tiers changed: those that landed or changed, and dependents.
+    """Derive the weeks whose window or tiers changed: those that loaded or changed, and dependents.
 
     A week across tiers waits for the last of its tiers.
     """
@@ -66,13 +66,13 @@ def finra_on_landing(
 def _plan_windows(
     context: dg.SensorEvaluationContext, clock: Clock, warehouse: Warehouse
 ) -> TickPlan:
-    landed, outdated = find_outdated(warehouse, WINDOWS)
+    loaded, outdated = find_outdated(warehouse, WINDOWS)
     keys = list_week_keys()
     due = [key for key in outdated if key in keys]
     runs = build_requests(
         (ROLLING, CONCENTRATION),
         tier_ranges(due),
-        landed,
+        loaded,
         database=warehouse.first_landed_at(finra_otc_weekly) if due else None,
         day=clock.today_in_new_york(),
     )
@@ -83,7 +83,7 @@ def _plan_windows(
         due,
         clock.now(),
         gold_job.name,
-        current=f"what {len(landed)} landed weeks derive is current.",
+        current=f"what {len(loaded)} landed weeks derive is current.",
         left_out=describe_unpartitioned(len(outdated) - len(due)),
     )
     return decide_derivations(context, runs, derivation)
@@ -92,13 +92,13 @@ def _plan_windows(
 def _plan_across_tiers(
     context: dg.SensorEvaluationContext, clock: Clock, warehouse: Warehouse
 ) -> TickPlan:
-    landed, outdated = find_outdated(warehouse, TIER_WEEKS)
+    loaded, outdated = find_outdated(warehouse, TIER_WEEKS)
     due = [week for week in outdated if WEEKS_OF_ALL_TIERS.has_partition_key(week)]
-    week_count = len(CROSS_TIER.candidates(landed))
+    week_count = len(CROSS_TIER.candidates(loaded))
     runs = build_requests(
         (CROSS_TIER,),
         week_ranges(due),
-        landed,
+        loaded,
         database=warehouse.first_landed_at(finra_otc_weekly) if due else None,
         day=clock.today_in_new_york(),
     )
@@ -116,7 +116,7 @@ def _plan_across_tiers(
 
 
 SECONDS_BETWEEN_PICTURES = 300
-"""While many weeks land, each look finds other gold: this is how often it is drawn then."""
+"""While many weeks load, each look finds other gold: this is how often it is drawn then."""
 
 
 @sensor(

@@ -15,7 +15,7 @@ from orchestration_project.domains.prices.ticks import (
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.states import oldest_month, waiting
-from orchestration_project.resources.prices.universe import months_not_landed, wanted_symbols
+from orchestration_project.resources.prices.universe import list_unloaded_months, wanted_symbols
 from orchestration_project.resources.prices.work import retried_work
 from orchestration_project.sensors.definitions import build_run, cron_schedule, schedule
 
@@ -40,14 +40,14 @@ def prices_daily_after_close(
 ) -> dg.RunRequest | dg.SkipReason:
     """Load the present month once its day's session is over; on a holiday there is none.
 
-    The month before goes along while a wanted symbol is not landed to its end: what failed or
-    lagged on its last evening is nowhere else asked for again. What is landed costs no request.
+    The month before goes along while a wanted symbol is not loaded to its end: what failed or
+    lagged on its last evening is nowhere else asked for again. What is loaded costs no request.
     """
     now = clock.now()
     before = list_months_before(now, oldest_month(warehouse), MONTHS.get_partition_keys())
     # where there is none, no tick need rank all symbols by their volume
     symbols = wanted_symbols(settings, warehouse) if before else []
-    unfinished = months_not_landed(warehouse, symbols, before, now)
+    unfinished = list_unloaded_months(warehouse, symbols, before, now)
     return build_run(plan_evening(now, unfinished))
 
 

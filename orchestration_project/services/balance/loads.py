@@ -1,4 +1,4 @@
-"""Equations of loads, computed from landings, rejects and rows of the loaded tables."""
+"""Equations of loads, computed from loads, rejects and rows of the loaded tables."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -145,7 +145,7 @@ def _select_other_rejects() -> Select[Any]:
 def read_rows(connection: Connection, chosen: BalanceFilter) -> Iterator[SubjectBalance]:
     """Yield of each load the rows before it, and of each partition the rows that it has now.
 
-    The landings of a partition are added up from its first on; only those of the range are
+    The loads of a partition are added up from its first on; only those of the range are
     yielded. Of a partition with erased rows, nothing is counted.
     """
     loads = groupby(_read_loads(connection, chosen), lambda load: load.partition)

@@ -212,7 +212,7 @@ def find_next_loads(
         return LoadRange(None, now) if is_new else None
     if declared.export.incremental:
         settled = _find_settled_time(connection, now, clock_skew)
-        latest = latest if latest <= settled else _find_latest_landing(connection, table, settled)
+        latest = latest if latest <= settled else _find_newest_load(connection, table, settled)
     if latest is None or (last is not None and latest <= last):
         return None
     return LoadRange(last if declared.export.incremental else None, latest)
@@ -242,7 +242,7 @@ def _list_loaded_names(table: Table) -> list[str]:
     return [next((each.name for each in tables() if each.info.get(HISTORY) is table), table.name)]
 
 
-def _find_latest_landing(connection: Connection, table: Table, until: datetime) -> datetime | None:
+def _find_newest_load(connection: Connection, table: Table, until: datetime) -> datetime | None:
     query = select(func.max(landings.c.landed_at)).where(
         landings.c.table_name == table.name, landings.c.landed_at <= until
     )

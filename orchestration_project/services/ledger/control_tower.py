@@ -88,7 +88,7 @@ def read_observation(
                 for counted_table in (RUNS, STEPS)
             ),
             under_way=waiting | _count_running(connection),
-            landed_at=_read_landed_at(connection),
+            landed_at=_read_load_times(connection),
             quarantined=quarantined,
         )
 
@@ -179,7 +179,7 @@ def _count_running(connection: Connection) -> dict[Subject, ActiveRuns]:
     return {Subject(domain, asset): ActiveRuns(0, running) for domain, asset, running in rows}
 
 
-def _read_landed_at(connection: Connection) -> dict[str, datetime]:
+def _read_load_times(connection: Connection) -> dict[str, datetime]:
     rows = connection.execute(
         select(fences.c.table_name, func.max(fences.c.landed_at))
         .where(fences.c.landed_at.is_not(None))

@@ -1,7 +1,7 @@
 """The ledger in our database: a run's row and those of its steps are written together.
 
 Rows and bytes come from our own tables (`deliveries` and what hangs on them), which say exactly
-what a run fetched, landed and refused, also where it failed; the metadata of a materialization is
+what a run fetched, loaded and refused, also where it failed; the metadata of a materialization is
 for reading.
 """
 
@@ -218,7 +218,7 @@ def _sum_volumes(connection: Connection, run_ids: Sequence[str]) -> dict[str, di
     Captures without lines of their own, such as documents, came in as the rows that they made.
     """
     sums: dict[str, dict[str, dict[str, int]]] = {}
-    for statement in (_sum_fetched(), _sum_landed(), _count_rejected()):
+    for statement in (_sum_fetched(), _sum_loaded(), _count_rejected()):
         row_query = statement.where(deliveries.c.run_id.in_(run_ids)).group_by(
             deliveries.c.run_id, deliveries.c.table_name
         )
@@ -261,7 +261,7 @@ def _sum_fetched() -> Select[Any]:
     )
 
 
-def _sum_landed() -> Select[Any]:
+def _sum_loaded() -> Select[Any]:
     present = landings.c.rows_added + landings.c.rows_changed + landings.c.rows_unchanged
     return _select_sums(func.sum(present).label("rows_landed")).join(
         landings,

@@ -88,7 +88,7 @@ SUMMARY_COLUMNS = (
 def build_summary(sessions: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """Return rows of ``operations_sessions`` for a table.
 
-    ``rows_per_second`` are rows landed by second in which a run was at work;
+    ``rows_per_second`` are rows loaded by second in which a run was at work;
     ``hours_without_change`` shows whether a session that is not over still moves.
     """
     idle = (pl.lit(now) - pl.col("changed_at")).dt.total_seconds() / 3600

@@ -118,13 +118,13 @@ def measure_domains(warehouse: Warehouse, now: datetime) -> list[Metric]:
     )
     with warehouse.reading() as connection:
         rows = connection.execute(query).all()
-    landed = [row for row in rows if row.last_landed_at is not None]
+    loaded = [row for row in rows if row.last_landed_at is not None]
     return [
         gauge(
             "domain_staleness_seconds",
             "Time since the latest load of a domain.",
             ("domain",),
-            {(row.domain,): max(0.0, (now - row.last_landed_at).total_seconds()) for row in landed},
+            {(row.domain,): max(0.0, (now - row.last_landed_at).total_seconds()) for row in loaded},
         ),
         gauge(
             "domain_state",

@@ -1,6 +1,6 @@
 """Retryable failures: partitions by Dagster's events, work items by state.
 
-A partition failed if its latest attempt failed and it did not land since. Dagster's own record is
+A partition failed if its latest attempt failed and it did not load since. Dagster's own record is
 read rather than the ledger, which may be some ticks behind; what kind of failure it was follows
 from the same facts and rules as in the ledger.
 """

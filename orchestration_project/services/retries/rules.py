@@ -14,7 +14,7 @@ from orchestration_project.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class FailedPartition:
-    """A partition whose latest attempt failed, and which did not land since.
+    """A partition whose latest attempt failed, and which did not load since.
 
     Attributes:
         assets: What is made together of it.

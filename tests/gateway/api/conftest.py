@@ -1,4 +1,4 @@
-"""Fixtures of tests of the API: the API over a real instance, with a week of the demo landed."""
+"""Fixtures of tests of the API: the API over a real instance, with a week of the demo loaded."""
 
 import asyncio
 import sys
@@ -190,7 +190,7 @@ def streams_that_end(api: Api) -> Iterator[None]:
 
 
 @pytest.fixture(scope="package")
-def landed(api: Api) -> str:
-    """A run that landed a week, launched as callers of other systems do."""
+def loaded(api: Api) -> str:
+    """A run that loaded a week, launched as callers of other systems do."""
     body = {"tier": "T1", "week_ending": FRIDAY}
     return api.post("/pipelines/run/finra_otc_weekly", body)["execution_id"]

@@ -117,7 +117,7 @@ def test_a_server_that_is_not_there_is_an_error_without_the_url():
     assert "s3cret" not in str(refused.value)
 
 
-def test_without_the_setting_the_route_asks_the_sqlite_file(api, landed):
+def test_without_the_setting_the_route_asks_the_sqlite_file(api, loaded):
     query = "query=SELECT%20count(*)%20AS%20n%20FROM%20finra_otc_weekly&format=csv"
     count = int(api.ask("GET", f"/sql?{query}", "viewer").text.split()[1])
     with api.services.warehouse.reading() as connection:

@@ -215,20 +215,20 @@ def test_schedules_and_sensors_are_listed_with_their_last_ticks_and_switched(api
 
 
 @pytest.mark.slow
-def test_how_the_installation_is_can_be_asked_for(api, landed):
+def test_how_the_installation_is_can_be_asked_for(api, loaded):
     readiness = api.get("/readiness")
     assert readiness["is_ready"]
     assert {finding["dependency"] for finding in readiness["findings"]} >= {"finra", "disk"}
     config = api.get("/config")
     assert (
         config["config_hash"]
-        == api.services.instance.get_run_by_id(landed).tags[".dagster/config_hash"]
+        == api.services.instance.get_run_by_id(loaded).tags[".dagster/config_hash"]
     )
     entries = {entry["name"]: entry for entry in config["entries"]}
     assert entries["STATE_DIR"]["origin"] == "environment"
     api.run("operations_checks")
     [session] = [
-        session for session in api.get("/sessions")["sessions"] if session["session"] == landed
+        session for session in api.get("/sessions")["sessions"] if session["session"] == loaded
     ]
     assert session["state"] == "COMPLETED"
     assert {row["domain"] for row in api.get("/control-tower")["rows"]} >= {"finra"}

@@ -106,7 +106,7 @@ def test_a_backfill_is_of_the_job_that_was_asked_for(api, job):
 
 
 @pytest.mark.slow
-def test_a_replay_job_requests_load_runs_of_the_recorded_delivery_and_ends(api, landed, daemon):
+def test_a_replay_job_requests_load_runs_of_the_recorded_delivery_and_ends(api, loaded, daemon):
     choice = {"table": "finra_otc_weekly", "partitions": [WEEK], "dry_run": False}
     config = {"ops": {"replay_finra": {"config": choice}}}
     launched = api.post("/runs", {"job": "finra_replay", "config": config})

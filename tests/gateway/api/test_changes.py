@@ -62,9 +62,9 @@ def count_rows_added(api: Api, group_id: str, more: int) -> None:
         connection.execute(changed.values(rows_added=landings.c.rows_added + more))
 
 
-def test_a_load_that_counted_other_changes_is_a_failure(api, client, loader, landed):
+def test_a_load_that_counted_other_changes_is_a_failure(api, client, loader, loaded):
     [*_, last] = client.changes(NAME)
-    group_id = loader.land(row("AAA")).group_id
+    group_id = loader.write_batch(row("AAA")).group_id
     count_rows_added(api, group_id, 1)
     try:
         with pytest.raises(ApiError, match="lack changes that a load counted") as refusal:
@@ -76,7 +76,7 @@ def test_a_load_that_counted_other_changes_is_a_failure(api, client, loader, lan
 
 
 @pytest.mark.slow
-def test_changes_come_by_pages_and_the_client_reads_all(api, client, landed):
+def test_changes_come_by_pages_and_the_client_reads_all(api, client, loaded):
     page = api.get(f"{FEED}?limit=2")
     assert (len(page["changes"]), page["is_more"]) == (2, True)
     following = api.get(f"{FEED}?limit=2&after={quote(page['next_cursor'])}")
@@ -99,17 +99,17 @@ def test_changes_come_by_pages_and_the_client_reads_all(api, client, landed):
 
 
 @pytest.mark.slow
-def test_a_stream_has_what_is_committed_from_now_and_goes_on_after_a_cursor(api, loader, landed):
+def test_a_stream_has_what_is_committed_from_now_and_goes_on_after_a_cursor(api, loader, loaded):
     services = replace(api.services, feeds={}, caller=lambda: SOMEBODY, recheck_seconds=3600.0)
     app = Starlette(routes=routes(services))
     stream_of: Any = {"path": f"{FEED}/stream", "event_type": "change", "id_field": "cursor"}
 
     async def follow():
         async with followed(app, **stream_of) as stream:
-            await asyncio.to_thread(loader.land, row("AAA"), row("BBB"))
+            await asyncio.to_thread(loader.write_batch, row("AAA"), row("BBB"))
             first = await stream.events(2)
         changed = [row("AAA", share_quantity=7), row("BBB")]
-        await asyncio.to_thread(lambda: loader.land(*changed, version="v2"))
+        await asyncio.to_thread(lambda: loader.write_batch(*changed, version="v2"))
         async with followed(app, last=first[0]["cursor"], **stream_of) as stream:
             return first, await stream.events(2)
 

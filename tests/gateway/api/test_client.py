@@ -432,13 +432,13 @@ def test_a_key_in_clear_goes_to_no_proxy(monkeypatch):
 
 
 @pytest.mark.slow
-def test_what_cannot_be_repeated_is_asked_for_once(api, landed):
+def test_what_cannot_be_repeated_is_asked_for_once(api, loaded):
     way = Unsteady(api, lost=1)
     with (
         way.client() as client,
         pytest.raises(httpx.ReadError),
     ):
-        client.cancel(landed)
+        client.cancel(loaded)
     assert way.keys == [None]
 
 
@@ -465,7 +465,7 @@ def test_a_key_goes_nowhere_in_clear_and_into_no_log(api, caplog):
 
 
 @pytest.mark.slow
-def test_a_table_is_read_row_by_row_or_as_a_frame_with_its_types(client, landed):
+def test_a_table_is_read_row_by_row_or_as_a_frame_with_its_types(client, loaded):
     where = ["tier=T1", "market=ATS"]
     rows = list(client.rows("finra_otc_weekly", columns=["symbol", "week_start"], where=where))
     frame = client.frame("finra_otc_weekly", columns=["symbol", "week_start"], where=where)
@@ -475,7 +475,7 @@ def test_a_table_is_read_row_by_row_or_as_a_frame_with_its_types(client, landed)
     assert frame["week_start"][0].date() == date(2026, 2, 2)
 
 
-def test_a_frame_has_more_rows_than_a_file_and_the_log_says_so(client, landed, monkeypatch, caplog):
+def test_a_frame_has_more_rows_than_a_file_and_the_log_says_so(client, loaded, monkeypatch, caplog):
     whole = client.frame("finra_otc_weekly")
     monkeypatch.setattr("orchestration_project.client.data.FILE_ROWS", len(whole) // 2)
     with caplog.at_level("INFO", logger="orchestration_project.client.data"):
@@ -486,7 +486,7 @@ def test_a_frame_has_more_rows_than_a_file_and_the_log_says_so(client, landed, m
 
 
 @pytest.mark.slow
-def test_a_frame_takes_alternatives_ranges_and_times_as_texts_or_values(client, landed):
+def test_a_frame_takes_alternatives_ranges_and_times_as_texts_or_values(client, loaded):
     whole = client.frame("finra_otc_weekly")
     symbols = list(whole["symbol"].unique()[:3])
     alternatives = f"(symbol in ({','.join(symbols[:2])})) or (symbol={symbols[2]})"
@@ -504,7 +504,7 @@ def test_a_frame_takes_alternatives_ranges_and_times_as_texts_or_values(client, 
         assert len(client.frame("finra_otc_weekly", published_by=published)) == len(whole)
 
 
-def test_rows_are_sorted_and_added_up_by_the_gateway(client, landed):
+def test_rows_are_sorted_and_added_up_by_the_gateway(client, loaded):
     top = client.frame("finra_otc_weekly", order_by=["-share_quantity", "symbol"], limit=3)
     whole = client.frame("finra_otc_weekly")
     assert list(top["share_quantity"]) == list(
@@ -581,24 +581,24 @@ def test_a_frame_keeps_what_numpy_would_round_and_what_is_null():
 
 
 @pytest.mark.slow
-def test_runs_and_executions_are_frames_with_the_types_of_their_models(client, landed):
+def test_runs_and_executions_are_frames_with_the_types_of_their_models(client, loaded):
     import pandas as pd
 
     client.run_and_wait("operations_checks")
     runs = client.runs_frame(job="finra_otc_weekly").set_index("run_id")
-    [run] = [run for run in client.runs(job="finra_otc_weekly") if run.run_id == landed]
-    assert dict(runs.loc[landed, ["status", "started_at"]]) == {
+    [run] = [run for run in client.runs(job="finra_otc_weekly") if run.run_id == loaded]
+    assert dict(runs.loc[loaded, ["status", "started_at"]]) == {
         "status": "SUCCESS",
         "started_at": run.started_at,
     }
-    assert runs.loc[landed, "duration_seconds"] == run.duration_seconds
+    assert runs.loc[loaded, "duration_seconds"] == run.duration_seconds
     history = client.history_frame(status="completed", limit=1000).set_index("execution_id")
     executed = {
         execution.execution_id: execution
         for execution in client.history(status="completed", limit=1000)
     }
     assert set(history.index) == set(executed)
-    assert history.loc[landed, "metrics_rows_in"] == executed[landed].metrics.rows_in > 1000
+    assert history.loc[loaded, "metrics_rows_in"] == executed[loaded].metrics.rows_in > 1000
     assert history["error_category"].isna().all()
     for some, none in (
         (runs, client.runs_frame(job="web_showroom").set_index("run_id")),
@@ -615,14 +615,14 @@ def test_runs_and_executions_are_frames_with_the_types_of_their_models(client, l
 
 
 @pytest.mark.slow
-def test_the_rest_of_the_api_has_typed_results(client, landed, tmp_path):
-    assert landed in [run.run_id for run in client.runs(job="finra_otc_weekly")]
-    assert client.pipeline_status(landed).status == "completed"
+def test_the_rest_of_the_api_has_typed_results(client, loaded, tmp_path):
+    assert loaded in [run.run_id for run in client.runs(job="finra_otc_weekly")]
+    assert client.pipeline_status(loaded).status == "completed"
     again = client.run_pipeline("finra_otc_weekly", tier="T1", week_ending=FRIDAY)
     assert client.wait(again.execution_id).rows_in == 0
     asked = client.backfill("finra_otc_weekly", date(2026, 2, 2), date(2026, 2, 8), dry_run=True)
     assert WEEK in asked.partitions
-    [capture] = client.artifacts(where=[f"run_id={landed}"])
+    [capture] = client.artifacts(where=[f"run_id={loaded}"])
     assert client.download(capture.capture_id, tmp_path / "page") == capture.sha256
     assert (tmp_path / "page").stat().st_size == capture.bytes
     assert client.preview_preset("standard").preset.name == "standard"
@@ -634,23 +634,23 @@ def test_the_rest_of_the_api_has_typed_results(client, landed, tmp_path):
     assert client.config().config_hash
     assert client.sessions().sessions is not None
     assert client.control_tower().rows is not None
-    assert landed in [run.execution_id for run in client.history(status="completed", limit=1000)]
+    assert loaded in [run.execution_id for run in client.history(status="completed", limit=1000)]
     assert "finra_otc_weekly" in [pipeline.name for pipeline in client.pipelines()]
-    kinds = [event.type for event in client.events(landed)]
+    kinds = [event.type for event in client.events(loaded)]
     assert (kinds[-1], "LOG" in kinds) == ("RUN_SUCCESS", False)
     activity = client.trade_activity(date.fromisoformat(FRIDAY), "T1")
     assert next(activity)["week_start"] == "2026-02-02"
 
 
 @pytest.mark.slow
-def test_evidence_is_exported_and_downloaded_by_its_printed_name(client, landed, tmp_path):
-    asked = client.export_evidence(run_id=landed)
+def test_evidence_is_exported_and_downloaded_by_its_printed_name(client, loaded, tmp_path):
+    asked = client.export_evidence(run_id=loaded)
     assert client.wait(asked.run_id).status == "SUCCESS"
     assert asked.file in [archive.file for archive in client.archives()]
     file = tmp_path / asked.file
     client.download_archive(asked.file, file)
     found = verify(file)
-    assert (found.manifest.about, found.problems) == ({"run": landed}, [])
+    assert (found.manifest.about, found.problems) == ({"run": loaded}, [])
 
 
 def test_an_event_is_a_line_where_it_is_worth_one():
@@ -664,7 +664,7 @@ def test_an_event_is_a_line_where_it_is_worth_one():
     assert line("LOG") == line("RESOURCE_INIT_STARTED") == ""
 
 
-def test_gold_as_of_now_is_what_was_derived(client, landed):
+def test_gold_as_of_now_is_what_was_derived(client, loaded):
     stored = client.frame("finra_symbol_week", where=["tier=T1", "week_start=2026-02-02"])
     found = client.gold_frame("finra_symbol_week", WEEK)
     assert len(found)
@@ -675,7 +675,7 @@ def test_gold_as_of_now_is_what_was_derived(client, landed):
 
 
 @pytest.mark.slow
-def test_gold_is_exported_by_a_run_to_a_file_that_is_named(client, landed, tmp_path):
+def test_gold_is_exported_by_a_run_to_a_file_that_is_named(client, loaded, tmp_path):
     import pandas as pd
 
     times = {"as_of": "2999-01-01T02:00:00+02:00", "published_by": "9999-12-31"}
@@ -706,7 +706,7 @@ def published(api: Api, *rows: Mapping[str, Any]) -> Iterator[None]:
             connection.execute(delete(finra_otc_weekly).where(of_week))
 
 
-def test_rows_that_a_state_by_publication_leaves_out_are_named(api, client, landed):
+def test_rows_that_a_state_by_publication_leaves_out_are_named(api, client, loaded):
     restated: dict[str, Any] = {
         "initial_published_date": date(2025, 12, 1),
         "last_update_date": date(2026, 1, 5),

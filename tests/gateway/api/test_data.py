@@ -90,12 +90,12 @@ def test_work_items_are_listed_by_topic_and_state_a_page_at_a_time(api):
 
 @pytest.mark.slow_after_first
 @pytest.mark.parametrize("name", served())
-def test_every_table_and_view_has_a_key_to_page_by_and_can_be_read(api, landed, name):
+def test_every_table_and_view_has_a_key_to_page_by_and_can_be_read(api, loaded, name):
     assert key_names(served()[name])
     assert api.get(f"/tables/{name}?limit=2")["table"] == name
 
 
-def test_pages_of_a_table_make_up_the_table_in_the_order_of_its_key(api, landed):
+def test_pages_of_a_table_make_up_the_table_in_the_order_of_its_key(api, loaded):
     query = "?columns=symbol,share_quantity&where=tier=T1&where=market=ATS&limit=700"
     rows, cursor = [], ""
     while cursor is not None:
@@ -111,7 +111,7 @@ def test_pages_of_a_table_make_up_the_table_in_the_order_of_its_key(api, landed)
     assert pl.read_parquet(io.BytesIO(parquet.content)).height == 3
 
 
-def test_rows_are_sorted_as_asked_for_and_filtered_by_a_list(api, landed):
+def test_rows_are_sorted_as_asked_for_and_filtered_by_a_list(api, loaded):
     query = "?columns=symbol,share_quantity&order_by=-share_quantity&limit=20"
     rows = api.get(f"{WEEKLY}{query}&where=tier+in+(T1,T2)")["rows"]
     everything = frame_of(api, "?columns=symbol,share_quantity,tier&format=parquet")
@@ -124,9 +124,9 @@ def test_rows_are_sorted_as_asked_for_and_filtered_by_a_list(api, landed):
     assert api.problem("GET", f"{WEEKLY}?order_by=symbol")["status"] == 413
 
 
-def test_equations_of_a_load_and_its_run_are_rows_that_balance(api, landed):
+def test_equations_of_a_load_and_its_run_are_rows_that_balance(api, loaded):
     rows = api.get("/tables/balances?where=table_name=finra_otc_weekly")["rows"]
-    of_run = [row for row in rows if row["subject"] == landed]
+    of_run = [row for row in rows if row["subject"] == loaded]
     assert [(row["equation"], row["came_in"], row["went_to"]) for row in of_run] == [
         ("partitions", 1, '{"loaded": 1}')
     ]
@@ -135,7 +135,7 @@ def test_equations_of_a_load_and_its_run_are_rows_that_balance(api, landed):
     assert {row["state"] for row in rows} <= {"balanced", "not_counted"}
 
 
-def test_filters_take_ranges_and_alternatives(api, landed):
+def test_filters_take_ranges_and_alternatives(api, loaded):
     everything = frame_of(api, "?format=parquet")
     is_wanted = (pl.col("market") == "ATS") | pl.col("share_quantity").is_between(100, 50_000)
     wanted = everything.filter(is_wanted, pl.col("symbol") > "M")
@@ -147,7 +147,7 @@ def test_filters_take_ranges_and_alternatives(api, landed):
     assert [row["symbol"] for row in page["rows"]] == wanted["symbol"].head(3).to_list()
 
 
-def test_a_parquet_file_with_a_limit_names_the_rows_that_may_follow(api, landed):
+def test_a_parquet_file_with_a_limit_names_the_rows_that_may_follow(api, loaded):
     whole = frame_of(api, "?columns=symbol,venue_id&format=parquet&where=tier=T1")
     found: list[pl.DataFrame] = []
     cursor: str | None = ""
@@ -160,7 +160,7 @@ def test_a_parquet_file_with_a_limit_names_the_rows_that_may_follow(api, landed)
     assert pl.concat(found).rows() == whole.rows()
 
 
-def test_groups_are_added_up_by_the_database(api, landed):
+def test_groups_are_added_up_by_the_database(api, loaded):
     query = (
         "?group_by=tier,market&measure=count&measure=sum(share_quantity)&measure=avg(trade_count)"
     )
@@ -191,13 +191,13 @@ def frame_of(api, query: str) -> pl.DataFrame:
     return pl.read_parquet(io.BytesIO(api.ask("GET", f"{WEEKLY}{query}").content))
 
 
-def test_a_table_is_read_as_it_was_known(api, landed):
+def test_a_table_is_read_as_it_was_known(api, loaded):
     assert api.get(f"{WEEKLY}?as_of=2020-01-01T00:00:00Z")["rows"] == []
     assert len(api.get(f"{WEEKLY}?as_of=2999-01-01T00:00:00Z&limit=5")["rows"]) == 5
 
 
 @pytest.mark.slow
-def test_a_table_is_read_as_its_source_had_published_it(api, landed):
+def test_a_table_is_read_as_its_source_had_published_it(api, loaded):
     assert api.get(f"{WEEKLY}?published_by=2020-01-01")["rows"] == []
     query = "published_by=9999-12-31&columns=symbol,venue_id,last_update_date"
     rows: list[Any] = []
@@ -307,7 +307,7 @@ def test_a_table_that_lacks_a_column_is_a_problem_that_refers_to_migrate(api, pr
     assert problem["remedy"] == "run `orchestrate migrate`, which names each difference"
 
 
-def test_gold_that_takes_too_long_is_refused_with_what_derives_it(api, landed):
+def test_gold_that_takes_too_long_is_refused_with_what_derives_it(api, loaded):
     zero_timeout = replace(api.services, read_seconds=0.0, caller=lambda: SOMEBODY)
     path = "/api/v1/finra/gold/finra_symbols?partition=all&published_by=2026-03-02"
     app = Starlette(routes=routes(zero_timeout))
@@ -319,7 +319,7 @@ def test_gold_that_takes_too_long_is_refused_with_what_derives_it(api, landed):
     assert f"{command} --output finra_symbols.parquet" in problem["remedy"]
 
 
-def test_more_rows_than_a_file_may_have_are_refused(api, landed, monkeypatch):
+def test_more_rows_than_a_file_may_have_are_refused(api, loaded, monkeypatch):
     monkeypatch.setattr(data, "MAX_FILE_ROWS", 9)
     for form in ("csv", "parquet"):
         problem = api.problem("GET", f"{WEEKLY}?format={form}")
@@ -332,7 +332,7 @@ def test_a_table_without_history_is_not_known_at_a_time(api):
     assert problem["detail"].startswith("blobs keeps no history")
 
 
-def test_the_trading_of_a_week_is_asked_for_by_its_friday(api, landed):
+def test_the_trading_of_a_week_is_asked_for_by_its_friday(api, loaded):
     path = f"/finra/trade-activity?week_ending={FRIDAY}&tier=T1"
     page = api.get(f"{path}&limit=3")
     assert {(row["week_start"], row["tier"]) for row in page["rows"]} == {("2026-02-02", "T1")}
@@ -340,13 +340,13 @@ def test_the_trading_of_a_week_is_asked_for_by_its_friday(api, landed):
     assert following[0] not in page["rows"]
     symbol = page["rows"][0]["symbol"]
     assert {row["symbol"] for row in api.get(f"{path}&symbol={symbol}")["rows"]} == {symbol}
-    unlanded = api.problem("GET", "/finra/trade-activity?week_ending=2025-12-19&tier=T1")
-    assert (unlanded["status"], unlanded["detail"]) == (404, "nothing is landed of it")
+    overdue = api.problem("GET", "/finra/trade-activity?week_ending=2025-12-19&tier=T1")
+    assert (overdue["status"], overdue["detail"]) == (404, "nothing is landed of it")
     assert api.problem("GET", "/finra/trade-activity?week_ending=2026-02-05&tier=T1")
 
 
-def test_captured_bytes_are_listed_and_sent_with_their_hash_whole_or_in_part(api, landed):
-    captures = api.get(f"/artifacts?where=run_id={landed}")["captures"]
+def test_captured_bytes_are_listed_and_sent_with_their_hash_whole_or_in_part(api, loaded):
+    captures = api.get(f"/artifacts?where=run_id={loaded}")["captures"]
     [capture] = captures
     path = f"/artifacts/{capture['capture_id']}"
     whole = api.ask("GET", path)

@@ -54,7 +54,7 @@ def short_streams(api):
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-def test_an_operation_answers_as_the_document_says(case, role, api, landed):
+def test_an_operation_answers_as_the_document_says(case, role, api, loaded):
     sent = case.as_transport_kwargs(base_url="http://127.0.0.1/api/v1")
     request = httpx.Request(
         sent["method"],

@@ -21,7 +21,7 @@ OF_WEEK = "where=tier={}&where=week_start={}".format(*WEEK.split("|"))
 
 
 @pytest.fixture
-def symbol(api, landed) -> str:
+def symbol(api, loaded) -> str:
     """A symbol of the loaded week; other files may have loaded other weeks before."""
     return api.get(f"{GOLD}?limit=1&{OF_WEEK}")["rows"][0]["symbol"]
 
@@ -61,7 +61,7 @@ def test_a_number_is_explained_by_formula_rows_capture_load_and_signature(api, s
         ("prices_symbol_spellings", "yahoo|A", "reason", "invalid table 'prices_symb"),
     ],
 )
-def test_a_number_that_cannot_be_explained_is_a_problem(api, landed, name, key, column, detail):
+def test_a_number_that_cannot_be_explained_is_a_problem(api, loaded, name, key, column, detail):
     params = {"key": key, "column": column}
     problem = api.problem("GET", f"/tables/{name}/explanation", "viewer", params=params)
     assert (problem["status"], problem["detail"][: len(detail)]) == (422, detail)
@@ -74,7 +74,7 @@ def test_tables_that_are_not_served_are_not_explained(api):
     assert api.ask("GET", f"{GOLD}/explanation", "", params=params).status_code == 401
 
 
-def test_metadata_of_a_load_link_to_the_explanation_of_a_number(api, landed):
+def test_metadata_of_a_load_link_to_the_explanation_of_a_number(api, loaded):
     for name in ("otc_weekly", "symbol_week", "venue_week"):
         asset = dg.AssetKey(["finra", name])
         event = api.services.instance.get_latest_materialization_event(asset)
@@ -92,7 +92,7 @@ def test_the_client_reads_explanations(api, symbol):
     assert len(explained.inputs) == explained.input_count
 
 
-def test_a_number_whose_bytes_are_missing_is_not_equal_and_says_why(api, landed, tmp_path):
+def test_a_number_whose_bytes_are_missing_is_not_equal_and_says_why(api, loaded, tmp_path):
     rows = api.get(f"/tables/finra_otc_weekly?where=market=NON_ATS&limit=200&{OF_WEEK}")["rows"]
     unnamed = next(row for row in rows if row["mpid"] is None)
     key = "|".join([WEEK, *(unnamed[name] for name in ("market", "symbol", "venue_id"))])

@@ -57,8 +57,8 @@ def test_an_admin_reads_the_audit_of_access_page_by_page(api):
     assert api.problem("GET", "/access-audit?cursor=x", "admin")["status"] == 422
 
 
-def test_rows_of_captures_name_their_dataset(api, landed):
-    captures = api.get(f"/artifacts?where=run_id={landed}")["captures"]
+def test_rows_of_captures_name_their_dataset(api, loaded):
+    captures = api.get(f"/artifacts?where=run_id={loaded}")["captures"]
     assert {capture["dataset"] for capture in captures} == {"weeklySummary"}
 
 

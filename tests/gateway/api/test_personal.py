@@ -167,7 +167,7 @@ def test_sql_reads_personal_values_as_nothing_for_all_but_admins(api, customers)
     assert problem["status"] == 422
 
 
-def test_captured_bytes_of_such_a_table_need_an_admin(api, customers, landed):
+def test_captured_bytes_of_such_a_table_need_an_admin(api, customers, loaded):
     [capture] = api.get("/artifacts?limit=1")["captures"]
     path = f"/artifacts/{capture['sha256']}"
     assert api.ask("GET", path, "viewer").status_code == 200

@@ -30,8 +30,8 @@ DEAD = "webhooks/api"
 
 
 @pytest.mark.slow
-def test_a_pipeline_is_run_for_the_week_that_ends_on_a_friday(api, landed):
-    status = api.get(f"/pipelines/status/{landed}")
+def test_a_pipeline_is_run_for_the_week_that_ends_on_a_friday(api, loaded):
+    status = api.get(f"/pipelines/status/{loaded}")
     assert (status["pipeline"], status["status"], status["error"]) == (
         "finra_otc_weekly",
         "completed",
@@ -39,7 +39,7 @@ def test_a_pipeline_is_run_for_the_week_that_ends_on_a_friday(api, landed):
     )
     assert status["metrics"]["rows_landed"] > 0
     assert status["outcome"] == "loaded"
-    run = api.get(f"/runs/{landed}")
+    run = api.get(f"/runs/{loaded}")
     assert run["outcome"] == "loaded"
     assert (run["partition"], run["status"], run["trigger_kind"]) == (WEEK, "SUCCESS", "person")
     [step] = run["steps"]
@@ -141,7 +141,7 @@ def test_a_run_is_tried_again_once_for_a_key_and_what_follows_has_not_its_key(ap
 
 
 @pytest.mark.slow
-def test_a_run_takes_a_preset_or_a_config_and_says_what_is_wrong_with_one(api, landed):
+def test_a_run_takes_a_preset_or_a_config_and_says_what_is_wrong_with_one(api, loaded):
     job, run = "finra_otc_weekly", {"job": "finra_otc_weekly", "partition": WEEK}
     read_again = api.run(job, partition=WEEK, preset="full", force=True)
     assert api.services.instance.get_run_by_id(read_again).run_config == {
@@ -164,7 +164,7 @@ def test_a_run_takes_a_preset_or_a_config_and_says_what_is_wrong_with_one(api, l
 
 
 @pytest.mark.slow
-def test_runs_are_listed_by_page_and_by_what_they_are(api, landed):
+def test_runs_are_listed_by_page_and_by_what_they_are(api, loaded):
     for _ in range(2):
         api.run("finra_daily")
     everything = api.get("/runs?limit=1000")["runs"]
@@ -176,7 +176,7 @@ def test_runs_are_listed_by_page_and_by_what_they_are(api, landed):
         paged, cursor = paged + page["runs"], page["next_cursor"]
     assert paged == everything
     loads = api.get("/runs?job=finra_otc_weekly&status=SUCCESS&status=FAILURE")["runs"]
-    assert landed in [run["run_id"] for run in loads]
+    assert loaded in [run["run_id"] for run in loads]
     assert {run["job"] for run in loads} == {"finra_otc_weekly"}
     assert api.get("/runs?status=CANCELED&job=finra_daily")["runs"] == []
     history = api.get("/history/runs?status=completed&limit=3")["runs"]
@@ -184,13 +184,13 @@ def test_runs_are_listed_by_page_and_by_what_they_are(api, landed):
     assert api.get("/history/runs?status=pending")["runs"] == []
 
 
-def test_a_run_that_has_just_ended_has_its_figures_before_the_ledger_has_them(api, landed):
+def test_a_run_that_has_just_ended_has_its_figures_before_the_ledger_has_them(api, loaded):
     [listed] = [
         run
         for run in api.get("/history/runs?status=completed&limit=100")["runs"]
-        if run["execution_id"] == landed
+        if run["execution_id"] == loaded
     ]
-    status = api.get(f"/pipelines/status/{landed}")
+    status = api.get(f"/pipelines/status/{loaded}")
     assert listed == {
         name: value for name, value in status.items() if name not in ("steps", "outcome")
     }
@@ -199,24 +199,24 @@ def test_a_run_that_has_just_ended_has_its_figures_before_the_ledger_has_them(ap
 
 @pytest.mark.slow
 def test_a_run_that_succeeded_is_not_tried_again_from_its_failure_but_may_be_as_a_whole(
-    api, landed
+    api, loaded
 ):
-    path = f"/runs/{landed}/retry"
+    path = f"/runs/{loaded}/retry"
     assert api.problem("POST", path, json={})["detail"] == "the run did not fail"
     again = api.post(path, {"what": "all"})
-    assert api.get(f"/runs/{again['run_id']}")["retry_of"] == landed
+    assert api.get(f"/runs/{again['run_id']}")["retry_of"] == loaded
     items = api.post(path, {"what": "failed_items", "kinds": ["contract"]})
     assert items["job"] == "operations_runs"
     config = api.services.instance.get_run_by_id(items["run_id"]).run_config
-    assert config["ops"]["handle_runs"]["config"]["retry_failures"]["run_id"] == landed
+    assert config["ops"]["handle_runs"]["config"]["retry_failures"]["run_id"] == loaded
 
 
-def test_a_run_that_has_ended_cannot_be_ended(api, landed):
-    problem = api.problem("POST", f"/runs/{landed}/cancel")
+def test_a_run_that_has_ended_cannot_be_ended(api, loaded):
+    problem = api.problem("POST", f"/runs/{loaded}/cancel")
     assert problem["status"] in (409, 500)
 
 
-def test_a_backfill_names_its_partitions_and_launches_the_missing_ones(api, landed):
+def test_a_backfill_names_its_partitions_and_launches_the_missing_ones(api, loaded):
     body = {"job": "finra_otc_weekly", "from": "2026-01-19", "to": "2026-02-02", "part": "T1"}
     weeks = [f"T1|2026-01-{day}" for day in (19, 26)]
     dry = api.post("/backfills", {**body, "dry_run": True})
@@ -246,7 +246,7 @@ def test_a_backfill_names_its_partitions_and_launches_the_missing_ones(api, land
 
 @pytest.mark.slow
 def test_a_month_is_missing_until_each_wanted_symbol_is_loaded(
-    api, landed, monkeypatch: pytest.MonkeyPatch
+    api, loaded, monkeypatch: pytest.MonkeyPatch
 ):
     [symbol, *_] = most_traded(api.services.warehouse, weeks=1, size=1)
     monkeypatch.setenv("PRICES_SYMBOLS", symbol)
@@ -255,7 +255,7 @@ def test_a_month_is_missing_until_each_wanted_symbol_is_loaded(
     assert api.post("/backfills", {**body, "dry_run": True})["partitions"] == [month]
     api.run("prices_daily", partition=month)
     others = api.post("/backfills", {**body, "dry_run": True})["partitions"]
-    assert others == [month]  # it is materialized, and the other wanted symbols are not landed
+    assert others == [month]  # it is materialized, and the other wanted symbols are not loaded
     settings = api.services.settings.model_copy(update={"prices_symbols": (symbol,)})
     operator = Principal("ada", Role.OPERATOR, "open")
     services = replace(api.services, settings=settings, caller=lambda: operator)
@@ -270,8 +270,8 @@ def test_a_viewer_may_read_and_launch_nothing_and_that_is_written_down(api):
     assert api.problem("POST", "/artifacts/cleanup", "operator", json={})["status"] == 403
 
 
-def test_the_log_of_a_run_is_sent_as_events_and_goes_on_where_it_broke_off(api, landed):
-    answer = api.ask("GET", f"/runs/{landed}/logs")
+def test_the_log_of_a_run_is_sent_as_events_and_goes_on_where_it_broke_off(api, loaded):
+    answer = api.ask("GET", f"/runs/{loaded}/logs")
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["x-accel-buffering"] == "no"
     opening, *events = [part.split("\n") for part in answer.text.strip().split("\n\n")]
@@ -280,30 +280,30 @@ def test_the_log_of_a_run_is_sent_as_events_and_goes_on_where_it_broke_off(api, 
     first, second = events[0][0], events[1][0]
     assert first.startswith("id: ")
     rest = api.ask(
-        "GET", f"/runs/{landed}/logs", headers={"Last-Event-ID": first.removeprefix("id: ")}
+        "GET", f"/runs/{loaded}/logs", headers={"Last-Event-ID": first.removeprefix("id: ")}
     )
     assert rest.text.split("\n\n")[1].split("\n")[0] == second
-    assert api.problem("GET", f"/runs/{landed}/logs", headers={"Last-Event-ID": "x"})
+    assert api.problem("GET", f"/runs/{loaded}/logs", headers={"Last-Event-ID": "x"})
 
 
 @pytest.mark.parametrize("path", ["/runs", "/runs/{}", "/runs/{}/logs", "/runs/{}/events"])
-def test_an_outage_of_dagsters_database_is_answered_as_passing(api, landed, monkeypatch, path):
+def test_an_outage_of_dagsters_database_is_answered_as_passing(api, loaded, monkeypatch, path):
     def unreachable(*_: object, **__: object) -> object:
         retry_pg_connection_fn(create_pg_engine("postgresql://127.0.0.1:1/x").connect, 0)
 
     for name in ("get_run_records", "get_run_by_id", "get_runs_count"):
         monkeypatch.setattr(api.services.instance, name, unreachable)
-    answer = api.ask("GET", path.format(landed))
+    answer = api.ask("GET", path.format(loaded))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     problem = answer.json()
     assert problem["category"] == "transient"
     assert problem["detail"] == "Dagster's database does not respond"
 
 
-def test_the_events_of_a_run_are_its_life_by_page(api, landed):
+def test_the_events_of_a_run_are_its_life_by_page(api, loaded):
     found, page = [], {"next": 0}
     while page["next"] is not None:
-        page = api.get(f"/runs/{landed}/events?limit=10&after={page['next']}")
+        page = api.get(f"/runs/{loaded}/events?limit=10&after={page['next']}")
         found += page["events"]
     assert page["is_finished"]
     types = [event["type"] for event in found]
@@ -338,26 +338,26 @@ class Reading:
     [{"path": "events?after={}"}, {"path": "logs", "headers": {"Last-Event-ID": "{}"}}],
     ids=["events", "logs"],
 )
-def test_what_is_before_an_event_is_not_read_again(api, landed, asked):
-    middle = api.get(f"/runs/{landed}/events?limit=10")["next"]
+def test_what_is_before_an_event_is_not_read_again(api, loaded, asked):
+    middle = api.get(f"/runs/{loaded}/events?limit=10")["next"]
     reading = Reading(api.services.instance)
     services: Any = replace(api.services, instance=reading, caller=lambda: SOMEBODY)
     headers = {name: text.format(middle) for name, text in asked.get("headers", {}).items()}
-    url = f"{HOME}/api/v1/runs/{landed}/{asked['path'].format(middle)}"
+    url = f"{HOME}/api/v1/runs/{loaded}/{asked['path'].format(middle)}"
     app = Starlette(routes=routes(services))
     answer = replace(api, app=app).handle_request(httpx.Request("GET", url, headers=headers))
     assert answer.status_code == 200
     assert min(reading.read) > middle
-    problem = api.problem("GET", f"/runs/{landed}/events?after={2**63}")
+    problem = api.problem("GET", f"/runs/{loaded}/events?after={2**63}")
     assert problem["detail"] == "invalid request: after"
 
 
-def test_unknown_kinds_of_failure_are_refused_before_a_run_is_launched(api, landed):
+def test_unknown_kinds_of_failure_are_refused_before_a_run_is_launched(api, loaded):
     before = api.services.instance.get_runs_count()
     retry = {"what": "failed_items", "kinds": ["contract", "bad luck"]}
     for path, body in (
         ("/runs/retry-failed-items", {"kinds": ["bad luck"], "dry_run": True}),
-        (f"/runs/{landed}/retry", retry),
+        (f"/runs/{loaded}/retry", retry),
     ):
         problem = api.problem("POST", path, json=body)
         assert problem["status"] == 422
@@ -478,11 +478,11 @@ def test_a_viewer_retries_no_work_item(api, dead):
     assert state_of(api) == dict.fromkeys(dead, "dead")
 
 
-def test_the_events_of_a_run_quote_no_stack(api, landed):
+def test_the_events_of_a_run_quote_no_stack(api, loaded):
     instance = api.services.instance
     quoted = 'it broke\n\nStack Trace:\n  File "x.py", line 1, in f\n    g()\n'
-    instance.report_engine_event(quoted, instance.get_run_by_id(landed))
-    events = str(api.get(f"/runs/{landed}/events?limit=1000"))
+    instance.report_engine_event(quoted, instance.get_run_by_id(loaded))
+    events = str(api.get(f"/runs/{loaded}/events?limit=1000"))
     assert "it broke" in events
     assert "x.py" not in events
 

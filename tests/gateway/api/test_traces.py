@@ -6,14 +6,14 @@ from tests.gateway.api.conftest import WEEK
 
 
 @pytest.mark.slow
-def test_a_run_is_found_by_its_trace_with_request_steps_fetches_and_loads(api, landed):
-    run = api.services.instance.get_run_by_id(landed)
+def test_a_run_is_found_by_its_trace_with_request_steps_fetches_and_loads(api, loaded):
+    run = api.services.instance.get_run_by_id(loaded)
     found = api.get(f"/traces/{run.tags['trace_id']}")
     assert {(request["user"], request["outcome"]) for request in found["requests"]} == {
         ("the operator", "done")
     }
     [traced] = found["runs"]
-    assert (traced["run_id"], traced["partition"], traced["status"]) == (landed, WEEK, "SUCCESS")
+    assert (traced["run_id"], traced["partition"], traced["status"]) == (loaded, WEEK, "SUCCESS")
     assert [step["step"] for step in traced["steps"]] == ["finra_otc_weekly_load"]
     [week] = [
         partition for partition in traced["partitions"] if partition["table"] == "finra_otc_weekly"

@@ -9,7 +9,7 @@ import yaml
 from orchestration_project.domains.plugins.manifest import read_manifest
 from orchestration_project.domains.plugins.protocol import Emit, Row
 from orchestration_project.domains.plugins.rows import MAX_HELD_ROWS
-from orchestration_project.engine.warehouse import HeldBackError
+from orchestration_project.engine.warehouse import QuarantinedError
 from orchestration_project.resources.plugins.loading import Emissions
 from orchestration_project.tables.spine import rejects
 from tests.plugin_files import manifest
@@ -68,7 +68,7 @@ def test_many_rows_are_compared_with_what_is_loaded(plugins: PluginRunner):
 def test_a_key_that_comes_again_much_later_is_rejected(plugins: PluginRunner):
     again = 'run.emit("items", [("k0", {"title": "again"})])'
     plugins.add(body(f"{FIRST}\n{again}"), budget=BUDGET)
-    with pytest.raises(HeldBackError):
+    with pytest.raises(QuarantinedError):
         plugins.run()
     [reject] = plugins.rows(rejects)
     assert (reject.line_number, reject.reason_code) == (MANY + 1, "duplicate_key")

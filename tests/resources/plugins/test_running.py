@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 
 from orchestration_project.domains.plugins.tables import plugins_rows_history
-from orchestration_project.engine.warehouse import HeldBackError
+from orchestration_project.engine.warehouse import QuarantinedError
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.plugins.state import disable
 from orchestration_project.tables.spine import outbox, rejects
@@ -74,7 +74,7 @@ def test_a_rejected_row_holds_the_whole_run_back(plugins: PluginRunner, second: 
     plugins.add(body(code), permissions=permissions)
     if "0xD800" in second:
         plugins.add(body(code.replace("run.emit", _RAW)), permissions=permissions)
-    with pytest.raises(HeldBackError):
+    with pytest.raises(QuarantinedError):
         plugins.run()
     assert not plugins.rows()
     assert not plugins.rows(outbox)

@@ -1,4 +1,4 @@
-"""Symbols that land together: each as if alone, and none harmed by another."""
+"""Symbols that load together: each as if alone, and none harmed by another."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +13,7 @@ from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.http.shared_state import SqliteState
-from orchestration_project.engine.warehouse import HeldBackError, SupersededError, Warehouse
+from orchestration_project.engine.warehouse import QuarantinedError, SupersededError, Warehouse
 from orchestration_project.errors import ContractError, SourceError, TransientError
 from orchestration_project.resources.prices import load
 from orchestration_project.resources.prices.load import LoadedPrices
@@ -113,9 +113,9 @@ def check_loaded_alike(
                 found = ended[symbol]
                 assert isinstance(found, LoadedPrices)
                 assert (found.row_counts, found.open) == (expected.row_counts, expected.open)
-                assert bool(found.landed) == bool(expected.landed)
-                if found.landed and expected.landed:
-                    assert found.landed.change == expected.landed.change
+                assert bool(found.write_result) == bool(expected.write_result)
+                if found.write_result and expected.write_result:
+                    assert found.write_result.change == expected.write_result.change
     assert contents(together) == contents(alone)
 
 
@@ -164,7 +164,7 @@ def test_a_symbol_that_fails_does_not_fail_others_of_its_batch(
         "AAA": LoadedPrices,
         "DOWN": TransientError,
         "BROKEN": ContractError,
-        "TWICE": HeldBackError,
+        "TWICE": QuarantinedError,
         "GONE": LoadedPrices,
         "UNKNOWN": LoadedPrices,
         "BBB": LoadedPrices,
@@ -196,7 +196,7 @@ def test_a_symbol_that_another_run_loaded_first_is_skipped(
     [taken] = load.batches(load.pieces(["2026-02-01"]))
     price_loader.write("BBB", *(line(day, 12) for day in FEBRUARY))
     price_loader.load("BBB")
-    ended = load.land(taken)
+    ended = load.write_batch(taken)
     assert isinstance(ended["BBB"], SupersededError)
     assert "partition=BBB" in str(ended["BBB"])
     assert [str(ended[symbol])[:13] for symbol in ("AAA", "CCC")] == ["19 rows added"] * 2
@@ -205,7 +205,7 @@ def test_a_symbol_that_another_run_loaded_first_is_skipped(
     runs = dict(price_loader.months().select("symbol", "run_id").rows())
     assert runs == {"AAA": "run 1", "BBB": "run 2", "CCC": "run 1"}
     [again] = load.batches(["BBB"])
-    assert str(load.land(again)["BBB"]) == NOT_ASKED
+    assert str(load.write_batch(again)["BBB"]) == NOT_ASKED
 
 
 @pytest.mark.slow_after_first
@@ -244,9 +244,9 @@ def test_a_failed_symbol_keeps_the_rows_that_another_run_loaded(
 
 
 class Refused(Warehouse):
-    """A database that takes no landing."""
+    """A database that takes no load."""
 
-    def land_all(self, *_: object, **__: object):
+    def load_batches(self, *_: object, **__: object):
         raise TransientError("the server restarts")
 
 
@@ -268,7 +268,7 @@ def test_what_fails_of_the_transaction_is_the_error_of_each_symbol_in_it(
     assert light_loader.states(MONTH) == {"AAA": "landed", "BBB": "landed"}
 
 
-# What is landed together
+# What is loaded together
 
 
 def sizes(

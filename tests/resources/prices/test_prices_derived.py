@@ -90,6 +90,6 @@ def test_a_derivation_that_loses_a_day_fails_and_writes_nothing(
 
     load = DerivedLoad([replace(derived, make=make)], light_loader.warehouse)
     with pytest.raises(ContractError, match="does not balance") as raised:
-        load.land(load.take("AAA"))
+        load.write_batch(load.take("AAA"))
     assert numbers in raised.value.found
     assert light_loader.warehouse.frame(select(derived.table), derived.table).is_empty()

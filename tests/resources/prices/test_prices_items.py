@@ -27,17 +27,17 @@ from tests.resources.weeks import StoppedClock
 DONE = ("done", 1, None)
 
 
-def landed(load: PriceLoad, taken: Sequence) -> Mapping[str, LoadedPrices | OrchestrationError]:
+def loaded(load: PriceLoad, taken: Sequence) -> Mapping[str, LoadedPrices | OrchestrationError]:
     """Land what a run took, and again what another run delivered first."""
-    ended = dict(load.land(taken))
+    ended = dict(load.write_batch(taken))
     late = [symbol for symbol, value in ended.items() if isinstance(value, SupersededError)]
     for again in load.batches(late) if late else ():
-        ended |= load.land(again)
+        ended |= load.write_batch(again)
     return ended
 
 
 def taken(price_loader: PriceLoader, *symbols: str) -> tuple[PriceLoad, Sequence]:
-    """Have a run claim and fetch symbols that it has not landed yet."""
+    """Have a run claim and fetch symbols that it has not loaded yet."""
     load = price_loader.loading(*symbols)
     [batch] = load.batches(load.pieces(["2026-02-01"]))
     return load, batch
@@ -186,7 +186,7 @@ def test_a_symbol_that_a_run_under_way_has_claimed_is_left_to_it_and_reported_as
     }
     [waits] = month.loaded.open
     assert (waits.symbol, waits.reason, waits.run_id) == ("AAA", "the run run 1 loads it", "run 1")
-    assert str(first.land(batch)["AAA"]).startswith("19 rows added")
+    assert str(first.write_batch(batch)["AAA"]).startswith("19 rows added")
     assert price_loader.items() == {"AAA": DONE, "BBB": DONE}
     assert [request.symbol for request in price_loader.source.asked] == ["AAA", "BBB"]
 
@@ -207,7 +207,7 @@ def test_runs_at_once_over_the_same_symbols_ask_for_each_once_and_neither_waits(
         keys = run.pieces(["2026-02-01"])
         for place in range(0, len(keys), 4):
             for batch in run.batches(keys[place : place + 4]):
-                ended |= landed(run, batch)
+                ended |= loaded(run, batch)
         return ended
 
     with ThreadPoolExecutor(2) as pool:
@@ -267,10 +267,10 @@ def test_a_lease_that_expires_during_its_run_lets_one_run_load(
     first, batch = taken(price_loader, "AAA", "BBB")
     clock.at += SYMBOL_LEASE
     second, later = taken(price_loader, "AAA")
-    ended = landed(first, batch)  # it comes first all the same: the fence decides
+    ended = loaded(first, batch)  # it comes first all the same: the fence decides
     assert [str(value)[:13] for value in ended.values()] == ["19 rows added"] * 2
     assert price_loader.items() == {"BBB": DONE, "AAA": ("leased", 1, "run 2")}
-    assert {symbol: str(value) for symbol, value in landed(second, later).items()} == {
+    assert {symbol: str(value) for symbol, value in loaded(second, later).items()} == {
         "AAA": NOT_ASKED
     }
     assert price_loader.items()["AAA"][::2] == ("done", None)
@@ -291,11 +291,11 @@ def test_a_run_that_lost_its_lease_and_comes_late_leaves_the_symbol_as_the_other
     price_loader.write("AAA", *(line(day, 12) for day in FEBRUARY))
     price_loader.load("AAA")
     before = item(price_loader, "AAA|2026-02-01|2026-02-01")
-    [late] = first.land(batch).values()
+    [late] = first.write_batch(batch).values()
     assert isinstance(late, SupersededError)
     assert item(price_loader, "AAA|2026-02-01|2026-02-01") == before
     [again] = first.batches(["AAA"])
-    assert str(first.land(again)["AAA"]) == NOT_ASKED
+    assert str(first.write_batch(again)["AAA"]) == NOT_ASKED
     assert set(price_loader.closes("AAA").values()) == {12.0}
 
 
@@ -311,11 +311,11 @@ def test_a_run_that_asks_for_a_later_session_takes_a_symbol_over_from_one_under_
     clock.at = closes_at(FEBRUARY[-1]).astimezone(UTC)
     second, newer = taken(price_loader, "AAA")
     assert item(price_loader, "AAA|2026-02-01|2026-02-01").version == "2026-02-27 files"
-    assert str(landed(first, batch)["AAA"]) == "18 rows added, 0 changed, 0 removed, 0 unchanged"
+    assert str(loaded(first, batch)["AAA"]) == "18 rows added, 0 changed, 0 removed, 0 unchanged"
     assert price_loader.items() == {
         "AAA": ("leased", 0, "run 2")
     }  # the older version settles nothing
-    assert str(landed(second, newer)["AAA"]) == "1 rows added, 0 changed, 0 removed, 18 unchanged"
+    assert str(loaded(second, newer)["AAA"]) == "1 rows added, 0 changed, 0 removed, 18 unchanged"
     assert price_loader.items()["AAA"][::2] == ("done", None)
     assert list(price_loader.closes("AAA")) == FEBRUARY
     first, batch = taken(price_loader, "AAA")  # an earlier version never takes over

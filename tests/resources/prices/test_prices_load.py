@@ -24,13 +24,13 @@ from orchestration_project.domains.prices.tables import (
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.http.shared_state import SqliteState
-from orchestration_project.engine.warehouse import HeldBackError
+from orchestration_project.engine.warehouse import QuarantinedError
 from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.gold import derive_outdated, outdated_symbols
 from orchestration_project.resources.prices.load import LoadedPrices
 from orchestration_project.resources.prices.quota import Quota
 from orchestration_project.resources.prices.second_source import failing_second_source
-from orchestration_project.resources.prices.universe import oldest_unlanded_session
+from orchestration_project.resources.prices.universe import find_oldest_unloaded_session
 from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.spine import captures, deliveries, landings
 from tests.domains.prices import csv, line
@@ -225,7 +225,7 @@ def test_a_bad_symbol_is_quarantined_alone_with_its_evidence(
     light_loader.write("BAD", line(FEBRUARY[0]), line(FEBRUARY[0]))
     light_loader.write("AAA", *map(line, FEBRUARY))
     ended = light_loader.load("BAD", "AAA")
-    assert isinstance(ended["BAD"], HeldBackError)
+    assert isinstance(ended["BAD"], QuarantinedError)
     assert "has_unique_days" in str(ended["BAD"])
     assert isinstance(ended["AAA"], LoadedPrices)
     assert light_loader.states(MONTH) == {"BAD": "refused", "AAA": "landed"}
@@ -247,7 +247,7 @@ def test_a_source_that_has_not_the_newest_session_yet_is_asked_again_and_removes
     assert ended.standing.reason == "the source's newest price is of 2026-02-25"
     assert list(light_loader.closes("AAA")) == FEBRUARY
     light_loader.load("AAA")
-    assert len(light_loader.source.asked) == 2  # what is landed stays landed
+    assert len(light_loader.source.asked) == 2  # what is loaded stays loaded
 
 
 def test_a_newest_day_without_prices_is_one_that_the_source_has_not_yet(light_loader: PriceLoader):
@@ -304,7 +304,7 @@ def test_complete_months_are_loaded_while_another_month_waits(
     ]
     light_loader.write("AAA", line(FEBRUARY[0]), line(FEBRUARY[0]))
     [held] = light_loader.load("AAA", months=BOTH, full=True).values()
-    assert isinstance(held, HeldBackError)
+    assert isinstance(held, QuarantinedError)
     states = [light_loader.states(date(2026, 1, 1)), light_loader.states(MONTH)]
     assert states == [{"AAA": "landed"}, {"AAA": "refused"}]
 
@@ -337,7 +337,7 @@ def test_a_day_whose_session_is_not_over_is_left_out(
 
 def late(price_loader: PriceLoader, symbols: str, now: datetime) -> str | None:
     """Return the month that the control tower names, and how many more are missing."""
-    found = oldest_unlanded_session(
+    found = find_oldest_unloaded_session(
         price_loader.warehouse, symbols.split(), now, first_month=date(2026, 1, 1)
     )
     if found is None:
@@ -412,7 +412,7 @@ def test_a_month_is_quarantined_if_each_symbol_that_lacks_it_is(
     light_loader: PriceLoader, clock: StoppedClock
 ):
     def counts(*symbols: str) -> tuple[int, int]:
-        found = oldest_unlanded_session(
+        found = find_oldest_unloaded_session(
             light_loader.warehouse, symbols, clock.at, first_month=date(2026, 1, 1)
         )
         assert found is not None
@@ -707,13 +707,15 @@ def test_any_sequence_of_overlapping_ranges_is_known_as_it_was_at_each_moment(
         [ended] = light_loader.load(symbol, months=months, full=True).values()
         first = date.fromisoformat(months[0])
         last = max(held) if months[-1] == BOTH[1] else JANUARY[-1]
-        if isinstance(ended, HeldBackError):  # a remnant: what was known stays
+        if isinstance(ended, QuarantinedError):  # a remnant: what was known stays
             assert "is_complete" in str(ended)
             continue
         assert isinstance(ended, LoadedPrices)
         kept = {day: close for day, close in known.items() if not first <= day <= last}
         known = kept | {day: float(close) for day, close in held.items() if first <= day <= last}
-        moments.append((ended.landed.known_from if ended.landed else clock.at, dict(known)))
+        moments.append(
+            (ended.write_result.known_from if ended.write_result else clock.at, dict(known))
+        )
     for at, expected in moments:
         assert _as_of(light_loader, symbol, at) == expected
     clock.at = FRIDAY_EVENING
@@ -735,6 +737,6 @@ def test_a_file_that_lacks_most_loaded_days_is_quarantined(price_loader: PriceLo
     price_loader.load("AAA")
     price_loader.write("AAA", *map(line, FEBRUARY[-3:]))
     [held] = price_loader.load("AAA").values()
-    assert isinstance(held, HeldBackError)
+    assert isinstance(held, QuarantinedError)
     assert "at least 16 of the 19 loaded keys" in str(held)
     assert list(price_loader.closes("AAA")) == FEBRUARY

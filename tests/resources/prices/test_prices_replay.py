@@ -22,7 +22,7 @@ from orchestration_project.engine.captures import BlobError
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.values import derive_schema
-from orchestration_project.engine.warehouse import HeldBackError
+from orchestration_project.engine.warehouse import QuarantinedError
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.prices.load import LoadedPrices
@@ -66,7 +66,7 @@ def replay(
     price_loader: PriceLoader, group: int | None = None, *, symbol: str = "AAA", **options
 ) -> LoadedPrices:
     replay = replaying(price_loader, group, **options)
-    return replay.land(replay.take(symbol))
+    return replay.write_batch(replay.take(symbol))
 
 
 def contents(price_loader: PriceLoader) -> Mapping[str, Sequence[tuple]]:
@@ -101,7 +101,7 @@ def load_thrice(price_loader: PriceLoader) -> None:
 
 
 def as_by_older_rules(price_loader: PriceLoader, symbol: str = "AAA") -> None:
-    """Make what is landed of a symbol what rules of another version had made of it."""
+    """Make what is loaded of a symbol what rules of another version had made of it."""
     with price_loader.warehouse.writing() as connection:
         of = prices_daily.c.symbol == symbol
         connection.execute(update(prices_daily).where(of).values(volume=7))
@@ -114,7 +114,7 @@ def test_a_replay_of_overlapping_ranges_by_the_same_rules_writes_nothing(price_l
     load_thrice(price_loader)
     before = contents(price_loader)
     replayed = replay(price_loader)
-    assert (str(replayed), replayed.landed) == ("unchanged", None)
+    assert (str(replayed), replayed.write_result) == ("unchanged", None)
     assert {month.month: count for month, count in replayed.row_counts.items()} == {1: 19, 2: 18}
     assert contents(price_loader) == before
 
@@ -129,8 +129,8 @@ def test_a_replay_by_newer_rules_is_one_restatement_of_ours_that_is_made_of_all_
     clock.at += timedelta(days=1)
     replayed = replay(price_loader)
     assert published(price_loader) == expected
-    assert replayed.landed
-    assert (replayed.landed.change_cause, replayed.landed.rows_changed) == ("ours", 37)
+    assert replayed.write_result
+    assert (replayed.write_result.change_cause, replayed.write_result.rows_changed) == ("ours", 37)
     history = rows(
         price_loader, prices_daily_history, "volume", "change_cause", "rule_version", "known_to"
     )
@@ -176,7 +176,7 @@ def test_an_older_delivery_takes_its_range_back_only_when_asked_and_stays_there(
         replay(light_loader, 1)
     assert contents(light_loader) == before
     clock.at += timedelta(days=1)
-    older = replay(light_loader, 1, allow_older=True).landed
+    older = replay(light_loader, 1, allow_older=True).write_result
     assert older
     assert older.change_cause == "ours"
     assert set(light_loader.closes("AAA").values()) == {10.0, 12.0}
@@ -215,7 +215,7 @@ def test_a_replay_does_not_publish_an_older_quarantined_delivery(
     replay(light_loader, limits=lenient)
     light_loader.write("AAA", *(line(day, 11) for day in JANUARY))
     light_loader.load("AAA", months=BOTH[:1], full=True)
-    with pytest.raises(HeldBackError, match="has_few_rejects"):
+    with pytest.raises(QuarantinedError, match="has_few_rejects"):
         replay(light_loader, 1, allow_older=True)
     for limits in (LIMITS, lenient):
         assert str(replay(light_loader, limits=limits)) == "unchanged"
@@ -230,9 +230,9 @@ def test_a_delivery_that_nothing_later_covers_is_replayed_alone_without_leave(
     light_loader.load("AAA", months=BOTH[:1])
     light_loader.load("AAA", months=BOTH[1:])
     as_by_older_rules(light_loader)
-    landed = replay(light_loader, 1).landed
-    assert landed
-    assert (landed.change_cause, landed.rows_changed) == ("ours", len(JANUARY))
+    loaded = replay(light_loader, 1).write_result
+    assert loaded
+    assert (loaded.change_cause, loaded.rows_changed) == ("ours", len(JANUARY))
 
 
 @pytest.mark.slow
@@ -257,17 +257,17 @@ def test_a_quarantined_symbol_loads_once_the_limit_allows_it(
     light_loader.write("AAA", *TWICE)
     light_loader.load("AAA", months=BOTH[1:])
     assert light_loader.states(MONTH) == {"AAA": "refused"}
-    with pytest.raises(HeldBackError, match="has_few_rejects"):
+    with pytest.raises(QuarantinedError, match="has_few_rejects"):
         replay(light_loader)
     assert list(light_loader.closes("AAA")) == JANUARY
     lenient = replace(LIMITS, max_reject_ratio=0.9)
     replayed = replay(light_loader, limits=lenient)
-    assert replayed.landed
-    assert (replayed.landed.change_cause, replayed.landed.rows_added) == ("more", 1)
+    assert replayed.write_result
+    assert (replayed.write_result.change_cause, replayed.write_result.rows_added) == ("more", 1)
     assert list(light_loader.closes("AAA")) == [*JANUARY, FEBRUARY[0]]
     assert light_loader.states(MONTH) == {"AAA": "landed"}
     assert light_loader.states(date(2026, 1, 1)) == {"AAA": "landed"}
-    with pytest.raises(HeldBackError, match="has_few_rejects"):  # nor is it said to be unchanged
+    with pytest.raises(QuarantinedError, match="has_few_rejects"):  # nor is it said to be unchanged
         replay(light_loader)
     assert str(replay(light_loader, limits=lenient)) == "unchanged"
     assert [row[0] for row in rows(light_loader, landings, "change_cause")] == ["first", "more"]
@@ -285,7 +285,7 @@ def test_what_waits_still_waits_after_a_replay_that_changes_how_many_rows_there_
         connection.execute(update(prices_symbol_months).values(row_count=4))
         connection.execute(update(landings).values(rule_version="older"))
         connection.execute(update(fences).values(landed_rule_version="older"))
-    assert replay(light_loader).landed
+    assert replay(light_loader).write_result
     assert light_loader.months().equals(before)
 
 
@@ -356,7 +356,7 @@ LOADS = st.lists(
 def test_a_replay_of_any_loads_stores_their_rows_once(
     light_loader: PriceLoader, clock: StoppedClock, loads
 ):
-    """Some deliveries are quarantined, between others and at the end: what waits there lands."""
+    """Some deliveries are quarantined, between others and at the end: what waits there loads."""
     symbol = f"S{light_loader.runs}"
     for state, months, is_bad in loads:
         clock.at += timedelta(minutes=1)
@@ -368,7 +368,7 @@ def test_a_replay_of_any_loads_stores_their_rows_once(
     kept = light_loader.warehouse.frame(select(deliveries.c.outcome).where(of_symbol), deliveries)
     expected = published(light_loader)
     if kept["outcome"][-1] == "held_back":
-        with pytest.raises(HeldBackError):
+        with pytest.raises(QuarantinedError):
             replay(light_loader, symbol=symbol)
     else:
         as_by_older_rules(light_loader, symbol)

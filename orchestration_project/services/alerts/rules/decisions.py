@@ -167,7 +167,7 @@ def _collect_failures(run: EndedRun) -> set[Problem]:
     refused = set(run.refused or ())
     failed = {
         Problem("held_back" if unit in refused else "failed", *unit)
-        for unit in refused | (run.wanted - run.landed)
+        for unit in refused | (run.wanted - run.loaded)
     }
     return failed or {Problem("job_failed", run.job, key) for key in run.partitions or ("",)}
 
@@ -175,11 +175,11 @@ def _collect_failures(run: EndedRun) -> set[Problem]:
 def match_resolved(run: EndedRun) -> Callable[[Problem], bool]:
     """Return a predicate: whether a problem is resolved after ``run``.
 
-    A partition is well once it landed, in whichever job; a check once it passes. That a run named
-    no partition is well once any of the asset landed.
+    A partition is well once it loaded, in whichever job; a check once it passes. That a run named
+    no partition is well once any of the asset loaded.
     """
     is_whole = run.outcome == "success"
-    units = run.landed | run.wanted if is_whole else run.landed
+    units = run.loaded | run.wanted if is_whole else run.loaded
     made_pairs = {(unit.asset, key) for unit in units for key in (unit.partition, "")}
     passed = {(check.asset, check.name) for check in run.checks if check.passed}
     made_units = {(run.job, key) for key in (*run.partitions, "")} if is_whole else set()

@@ -91,7 +91,7 @@ class Observation:
     Attributes:
         ended: What ended in the last 28 days, see `COUNTS`.
         under_way: What has not.
-        landed_at: When each asset last landed.
+        landed_at: When each asset last loaded.
         quarantined: Number of quarantined partitions of each asset that has some.
     """
 
@@ -140,7 +140,7 @@ class SubjectHealth:
     figures: Sequence[Figures]
     under_way: ActiveRuns
     landed_at: datetime | None
-    unlanded: OldestMissing | None
+    overdue: OldestMissing | None
     state: State
     reasons: Sequence[str]
     quarantined_count: int = 0
@@ -159,7 +159,7 @@ def _find_no_pause(_: Subject) -> Pause | None:
 
 def evaluate_health(
     look: Observation,
-    unlanded: Iterable[OldestMissing],
+    overdue: Iterable[OldestMissing],
     *,
     now: datetime,
     machine_now: datetime,
@@ -174,7 +174,7 @@ def evaluate_health(
         machine_now: Dagster's time, of runs.
         pause_of: Returns the pause of a subject. A paused one is neither late nor waits too long.
     """
-    late = sorted(unlanded, key=lambda each: each.due_at)
+    late = sorted(overdue, key=lambda each: each.due_at)
     assets = {
         *look.landed_at,
         *look.quarantined,
@@ -195,7 +195,7 @@ def evaluate_health(
             if _is_of(missing.asset, subject)
             and pause_of(Subject(subject.domain, missing.asset)) is None
         ]
-        landed = [at for asset, at in look.landed_at.items() if _is_of(asset, subject)]
+        loaded = [at for asset, at in look.landed_at.items() if _is_of(asset, subject)]
         way = look.under_way.get(subject, ActiveRuns())
         judged = way if pause is None else replace(way, waiting_since=None)
         quarantined = {
@@ -205,7 +205,7 @@ def evaluate_health(
             of_it, judged, missing_items, now=now, machine_now=machine_now, quarantined=quarantined
         )
         reasons = reasons if pause is None else [pause.text, *reasons]
-        landed_at = max(landed, default=None)
+        landed_at = max(loaded, default=None)
         oldest = missing_items[0] if missing_items else None
         total = sum(quarantined.values())
         subject_healths.append(
@@ -217,7 +217,7 @@ def evaluate_health(
 def evaluate_state(
     figures: Sequence[Figures],
     under_way: ActiveRuns,
-    unlanded: Sequence[OldestMissing],
+    overdue: Sequence[OldestMissing],
     *,
     now: datetime,
     machine_now: datetime,
@@ -228,12 +228,10 @@ def evaluate_state(
     recent = next((figure for figure in figures if figure.success_share is not None), None)
     if recent and (recent.success_share or 0.0) < FAILING_SUCCESS_SHARE:
         reasons.append(("failing", _describe_failures(recent)))
-    reasons.extend(
-        ("stale", _describe_lateness(oldest_missing, now)) for oldest_missing in unlanded
-    )
+    reasons.extend(("stale", _describe_lateness(oldest_missing, now)) for oldest_missing in overdue)
     in_lateness = {
         oldest_missing.asset: oldest_missing.quarantined_count
-        for oldest_missing in unlanded
+        for oldest_missing in overdue
         if not oldest_missing.reason
     }
     reasons.extend(
@@ -337,7 +335,7 @@ def build_rows(found: Iterable[SubjectHealth], now: datetime) -> list[dict[str, 
 
 
 def _build_row(standing: SubjectHealth, figures: Figures, now: datetime) -> dict[str, Any]:
-    late = standing.unlanded
+    late = standing.overdue
     ended_count = figures.success_count + figures.failure_count
     return {
         "domain": standing.subject.domain,
