@@ -45,19 +45,25 @@ def read_held(
     replaced, the redacted ones are read. ``urls``: pages of these final URLs alone.
     """
     columns = web_frontier.c
-    entries = [
-        columns.site == site.site,
-        columns.day == day,
-        columns.verdict.in_(["page", "unchanged"]),
-        *([] if urls is None else [columns.final_url.in_(urls)]),
-    ]
-    ends = select(func.min(columns.url).label("first"), func.max(columns.url).label("last"))
-    of_page = ends.where(*entries).group_by(columns.final_url).subquery()
+    entries = (
+        select(
+            *(columns.url, columns.final_url, columns.content_type, columns.sha256),
+            func.min(columns.url).over(partition_by=columns.final_url).label("first"),
+            func.max(columns.url).over(partition_by=columns.final_url).label("last"),
+        )
+        .where(
+            columns.site == site.site,
+            columns.day == day,
+            columns.verdict.in_(["page", "unchanged"]),
+            *([] if urls is None else [columns.final_url.in_(urls)]),
+        )
+        .subquery()
+    )
+    pages = entries.c
     query = (
-        select(columns.url, columns.final_url, columns.content_type, columns.sha256)
-        .join(of_page, columns.url == of_page.c.last)
-        .where(*entries)
-        .order_by(of_page.c.first)
+        select(pages.url, pages.final_url, pages.content_type, pages.sha256)
+        .where(pages.url == pages.last)
+        .order_by(pages.first)
         .execution_options(yield_per=MAX_BATCH_PAGES)
     )
     for some in connection.execute(query).partitions():
