@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestration_project.engine.environment import build_address_guard
 from orchestration_project.engine.http import HttpClient
@@ -21,6 +24,7 @@ from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import child_environment, load_settings
 from tests.faulty_server import FaultyServer, Reply
 from tests.http_clients import make_client
+from tests.properties import bounded
 from tests.tls import make_certificate
 
 NAME = "hooks.example.test"
@@ -360,3 +364,27 @@ def test_a_proxy_that_is_not_declared_is_refused(
         client.request("GET", "http://10.0.0.1/x")
     assert [asked.target for asked in server.requests] == [f"http://{NAME}/x"]
     assert names.asked == []
+
+
+@bounded
+@given(
+    st.text(st.sampled_from("ab1.-@:[]%\\ ?#/é\t"), max_size=9),
+    st.text(st.sampled_from("ab1.-@:[]%\\ ?#/é\t"), max_size=9),
+)
+def test_a_url_leads_where_the_client_connects(name: str, path: str):
+    url = f"http://{NAME}{name}/{path}"
+    try:
+        endpoint = guard_of(["8.8.8.8"]).check(url)
+    except ConfigurationError:
+        return
+    parsed = httpx.URL(url)
+    host = parsed.raw_host.decode().lower().removesuffix(".")
+    assert (endpoint.host, endpoint.port) == (host, parsed.port or 80)
+
+
+@pytest.mark.parametrize("tail", ["/a\\b", "/\x7f", "/a\n", "/é\u2028"])
+def test_no_path_hides_what_is_refused_behind_an_address_that_was_requested(tail: str):
+    guard = guard_of(["8.8.8.8"])
+    assert guard.check(f"http://{NAME}/").host == NAME
+    with pytest.raises(ConfigurationError, match="invalid URL of a request"):
+        guard.check(f"http://{NAME}{tail}")

@@ -46,6 +46,9 @@ NEVER_GLOBAL = tuple(
 The source is IANA's registries of special-purpose IPv4 and IPv6 addresses.
 """
 
+PLAIN_URL = re.compile(r"(https?://[a-z0-9.-]{1,253}(?::[0-9]{1,5})?/)[!-\[\]-~]{0,4000}")
+"""URL whose group alone decides where it leads: no credentials, backslash or blank is in it."""
+
 EXPECTED = "an http or https URL of a host, e.g. https://hooks.example.org/path"
 
 
@@ -189,13 +192,19 @@ class AddressGuard:
         return is_global(meant) or any(meant in network for network in self._networks)
 
 
-@lru_cache(maxsize=100)
 def _parse_endpoint(url: str) -> Endpoint:
-    """Return where ``url`` leads; each request asks several times.
+    """Return where ``url`` leads.
 
     Raises:
         ConfigurationError: As `AddressGuard.check` says, its port and address apart.
     """
+    plain = PLAIN_URL.fullmatch(url)
+    return _parse_url(plain[1] if plain else url)
+
+
+@lru_cache(maxsize=100)
+def _parse_url(url: str) -> Endpoint:
+    """Return the endpoint of a URL; each request, and each page of a site, has the same one."""
     import httpx
 
     try:

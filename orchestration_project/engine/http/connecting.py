@@ -79,7 +79,8 @@ class _Timed(RawIOBase):
         if time_left <= 0:
             raise TimeoutError("the time for the whole request is over")
         silence = self._socket.gettimeout()
-        self._socket.settimeout(time_left if silence is None else min(silence, time_left))
+        if silence is None or time_left < silence:
+            self._socket.settimeout(time_left)
         return self._raw.readinto(buffer)
 
     def close(self) -> None:

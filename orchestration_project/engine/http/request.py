@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
 import httpx
@@ -17,7 +18,7 @@ from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.redaction import redacted
 from orchestration_project.settings import without_secrets
 
-SECRET_WORDS = ("authorization", "cookie", "key", "password", "secret", "signature", "token")
+SECRET_WORDS = re.compile("authorization|cookie|key|password|secret|signature|token")
 SECRET_LENGTH = 4  # to hide every "1" of a text would hide the text, and no secret
 TOKEN_LENGTH = 12  # in ?sort_key=symbol, just the name sounds like a secret
 QUOTED_CHARACTERS = 200
@@ -106,7 +107,7 @@ def _collect_secrets(
     parts = urlsplit(url)
     query = [pair.partition("=")[::2] for pair in parts.query.split("&")]
     named = [*headers.items(), *query]
-    values = {value for name, value in named if any(word in name.lower() for word in SECRET_WORDS)}
+    values = {value for name, value in named if SECRET_WORDS.search(name.lower())}
     of_url = unquote(parts.username or ""), unquote(parts.password or "")
     for user, password in (basic_auth or ("", ""), of_url):
         values |= {password, b64encode(f"{user}:{password}".encode()).decode()}
@@ -167,16 +168,29 @@ def _split_credentials(question: Question, url: str) -> tuple[str, tuple[str, st
     address = f"{scheme}{authority.rpartition('@')[2]}"
     try:
         parts = urlsplit(f"{scheme}{authority}")
-        host, _ = parts.hostname, parts.port  # raises ValueError of a port that there cannot be
-        httpx.URL(address)
+        has_host = _has_host(address)
         address += quote(path, SENT_AS_WRITTEN)
     except (ValueError, httpx.InvalidURL):
         raise build_url_error(question) from None  # its text quotes the URL
-    if not host:
+    if not has_host:
         raise build_url_error(question)
     if parts.username is None:
         return address, None
     return address, (unquote(parts.username), unquote(parts.password or ""))
+
+
+@lru_cache(maxsize=100)
+def _has_host(address: str) -> bool:
+    """Whether an address without path and credentials, the same of many requests, has a host.
+
+    Raises:
+        ValueError: Its port is out of range.
+        httpx.InvalidURL: It is not one.
+    """
+    parts = urlsplit(address)
+    host, _ = parts.hostname, parts.port  # raises ValueError of a port that there cannot be
+    httpx.URL(address)
+    return bool(host)
 
 
 def is_about_certificate(error: BaseException | None) -> bool:

@@ -402,14 +402,16 @@ class SqliteState(SharedState):
     def admit(self, key: HostKey, rate: Rate) -> int:
         """Count a request that may leave now and return 0, or return the ms until one may."""
         with self._writing() as connection:
-            times, batch_count = connection.execute(
+            row = connection.execute(
                 "SELECT window_ms, batch_count FROM http_hosts WHERE host = ? AND system = ?", key
-            ).fetchone() or ("{}", 0)
+            ).fetchone()
+            times, batch_count = row or ("{}", 0)
             known_window = Window(tuple(map(int, times[1:-1].split(","))) if times != "{}" else ())
             window, wait_ms = known_window._replace(batch_count=batch_count).admit(
                 rate, time.time_ns() // 1_000_000
             )
-            connection.execute(_format_sqlite(NEW_HOST), key._asdict())
+            if row is None:
+                connection.execute(_format_sqlite(NEW_HOST), key._asdict())
             connection.execute(
                 "UPDATE http_hosts SET interval_ms = ?, window_ms = ?, batch_count = ?, "
                 "wait_ms = ? WHERE host = ? AND system = ?",

@@ -99,12 +99,15 @@ def base_of(page: Page) -> str:
 
     A ``base`` that is invalid, or leads to no page, does not count, as the HTML standard says.
     """
+    href = page.base_href
+    if not href:
+        return page.url
     try:
-        base = _join_url(page.url, page.base_href)
+        base = _join_url(page.url, href)
         is_page = urlsplit(base).scheme in ("http", "https") and urlsplit(base).hostname
     except ValueError:
         return page.url
-    return base if page.base_href and is_page else page.url
+    return base if is_page else page.url
 
 
 def _join_url(base: str, href: str) -> str:
