@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urljoin, urlsplit
@@ -71,6 +72,7 @@ URL_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 FORM_HEADERS: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
+@lru_cache(maxsize=1_000)
 def parse_origin(url: str) -> str:
     """Return scheme, host and port of a URL, in lower case.
 
@@ -83,15 +85,30 @@ def parse_origin(url: str) -> str:
 
 def resolved(base: str, href: str) -> str | None:
     """Return the absolute URL of a link in one spelling; None: it leads to no page."""
-    from w3lib.url import canonicalize_url  # an extra
-
     try:
-        url = canonicalize_url(_join_url(base, href))
-        parts = urlsplit(url)
+        text = _join_url(base, href)
+        spell = _spell_short_url if len(text) <= MAX_URL_LENGTH else _spell_url
+        return spell(text)
     except ValueError:
         return None
+
+
+def _spell_url(text: str) -> str | None:
+    """Return a URL in one spelling; None: it leads to no page.
+
+    Raises:
+        ValueError: It is not one.
+    """
+    from w3lib.url import canonicalize_url  # an extra
+
+    url = canonicalize_url(text)
+    parts = urlsplit(url)
     is_page = parts.scheme in ("http", "https") and parts.hostname and not parts.username
     return url if is_page and len(url) <= MAX_URL_LENGTH else None
+
+
+_spell_short_url = lru_cache(maxsize=1_000)(_spell_url)
+"""Pages of a site repeat links, as of its navigation."""
 
 
 def base_of(page: Page) -> str:

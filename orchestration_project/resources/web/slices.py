@@ -194,8 +194,8 @@ class SliceLoader:
             if visit.answer is None or visit.error or visit.verdict not in READ:
                 continue
             page = Page(visit.answer.final_url, visit.body, visit.content_type)
-            base = base_of(page)
             targets = [link.href for link in links(page, self.site) if link.is_next]
+            base = base_of(page) if targets else page.url
             urls = filter(None, (resolved(base, target) for target in targets))
             next_urls += [(item.key, url) for url in urls]
         urls = [url for _, url in next_urls]
@@ -418,10 +418,10 @@ class SliceLoader:
             yield from ((url, link) for url in visit.listed.urls)
             return
         page = Page(visit.answer.final_url, visit.body, visit.content_type)
-        base = base_of(page)
-        found_by = "page" if parent.found_by == "index" else parent.found_by
         followed = list(links(page, self.site))
         places[FOUND] += len(followed)
+        base = base_of(page) if followed else page.url
+        found_by = "page" if parent.found_by == "index" else parent.found_by
         for link in followed:
             url = None if link.is_left_out else resolved(base, link.href)
             depth = parent.depth + (link.max_depth is not None)  # the next page is as deep
@@ -450,6 +450,8 @@ class SliceLoader:
         known_names = self._in_frontier(connection, list(found))
         new = {url: link for url, link in found.items() if url not in known_names}
         places = {"known": len(known_names), "queued": 0}
+        if not new:
+            return places
         counted = select(web_crawls.c.url_count).where(*self.own(web_crawls))
         room = max(self.site.budget.urls - connection.execute(counted).scalar_one(), 0)
         if left_out := max(len(new) - room, 0):
