@@ -30,7 +30,7 @@ from orchestration_project.engine.warehouse import (
     SupersededError,
     Warehouse,
 )
-from orchestration_project.engine.warehouse.difference import write_derived
+from orchestration_project.engine.warehouse.derived_partitions import write_derived
 from orchestration_project.engine.warehouse.fencing import read_fence
 from orchestration_project.engine.warehouse.frames import read_scope
 from orchestration_project.engine.warehouse.target import WriteDisposition

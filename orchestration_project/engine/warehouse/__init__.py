@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         prepare,
         prepare_all,
     )
-    from orchestration_project.engine.warehouse.difference import (
+    from orchestration_project.engine.warehouse.derived_partitions import (
         Derivation,
     )
     from orchestration_project.engine.warehouse.recorded import (
@@ -49,7 +49,7 @@ MODULES = {
     "WriteResult": "delivery",
     "prepare": "delivery",
     "prepare_all": "delivery",
-    "Derivation": "difference",
+    "Derivation": "derived_partitions",
     "RecordedDelivery": "recorded",
     "LoadRecord": "recorded",
     "RecordedPart": "recorded",

@@ -67,9 +67,6 @@ from orchestration_project.engine.warehouse.difference import (
     Difference,
     classify_change,
     compare_states,
-    derive_all,
-    derive_ranges,
-    derive_rows,
     find_value_cause,
 )
 from orchestration_project.engine.warehouse.fencing import (
@@ -97,6 +94,11 @@ from orchestration_project.engine.warehouse.target import (
     TableSpec,
     WriteTarget,
     mark_stale,
+)
+from orchestration_project.engine.warehouse.transforms import (
+    derive_all,
+    derive_ranges,
+    derive_rows,
 )
 from orchestration_project.tables.schema import ENDED_ON, IS_LOAD_DAY, key_names
 

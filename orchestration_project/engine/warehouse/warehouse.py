@@ -96,7 +96,7 @@ from orchestration_project.tables.schema import Query
 from orchestration_project.tables.spine import database_labels
 
 if TYPE_CHECKING:
-    from orchestration_project.engine.warehouse.difference import Derivation
+    from orchestration_project.engine.warehouse.derived_partitions import Derivation
     from orchestration_project.engine.warehouse.own_changes import TableChange
     from orchestration_project.engine.warehouse.own_renames import TableRename
     from orchestration_project.engine.warehouse.upgrade_plans import UpgradePlan
@@ -588,7 +588,7 @@ class Warehouse:
         Raises:
             SupersededError: Another run derived one of them since its inputs were read.
         """
-        from orchestration_project.engine.warehouse.difference import write_derived
+        from orchestration_project.engine.warehouse.derived_partitions import write_derived
 
         if derivations:
             with self.writing() as connection:
