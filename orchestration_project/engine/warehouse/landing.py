@@ -371,15 +371,13 @@ def _write_batches(
         counted if new else Counts(unchanged=batch.validated.row_count)
         for batch, new, counted in zip(batches, is_new, change.counts, strict=True)
     ]
-    derived = derive_all(
-        connection,
-        batches,
-        [
-            _is_derived(batch, counted) and not batch.target.derives_by_row
-            for batch, counted in zip(batches, counts, strict=True)
-        ],
-        known_from,
-    )
+    are_derived = [
+        _is_derived(batch, counted) and not batch.target.derives_by_row
+        for batch, counted in zip(batches, counts, strict=True)
+    ]
+    derived = [dict[str, float]() for _ in batches]
+    if any(are_derived):
+        derived = derive_all(connection, batches, are_derived, known_from)
     derived = [
         {**seconds, **counted}
         for seconds, counted in zip(derived, _derive_rows(connection, batches, change), strict=True)
@@ -441,8 +439,10 @@ def _derive_rows(
 
 
 def _is_derived(batch: ValidatedBatch, counts: Counts) -> bool:
-    """Whether the derived tables are rebuilt: rows or rules changed."""
-    return counts.is_any or batch.target.state.rule_version != batch.target.rule_version
+    """Whether derived tables are rebuilt: the table has some, and rows or rules changed."""
+    target = batch.target
+    is_changed = counts.is_any or target.state.rule_version != target.rule_version
+    return bool(target.spec.transforms) and is_changed
 
 
 def is_loaded(before: ScopeState, batch: ValidatedBatch) -> bool:

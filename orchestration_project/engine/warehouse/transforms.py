@@ -83,10 +83,7 @@ def derive(connection: Connection, batch: ValidatedBatch, known_from: datetime) 
 
     The rows of the partition that the delivery left as they were count too.
     """
-    target, seconds = batch.target, dict[str, float]()
-    if not target.spec.transforms:
-        return seconds
-    derived = batch.derived
+    target, seconds, derived = batch.target, dict[str, float](), batch.derived
     if derived is None:
         rows = read_scope(connection, target.table, target.partition)
         derived = {table: maker.of_all(rows) for table, maker in target.spec.transforms.items()}
