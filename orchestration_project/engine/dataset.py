@@ -43,7 +43,7 @@ from orchestration_project.engine.warehouse import (
     WriteTarget,
 )
 from orchestration_project.engine.warehouse.delivery import read_quarantined_keys, skip_warnings
-from orchestration_project.engine.warehouse.recorded import (
+from orchestration_project.engine.warehouse.fencing import (
     count_loaded_rows,
     read_loaded_partitions,
 )

@@ -412,6 +412,35 @@ def build_quarantine_error(batch: ValidatedBatch) -> QuarantinedError:
     return error
 
 
+def read_loaded_partitions(connection: Connection, table: Table) -> list[str]:
+    """Return the keys of the partitions of a table that are loaded."""
+    query = select(fences.c.scope_key).where(
+        fences.c.table_name == table.name, fences.c.landed_at.is_not(None)
+    )
+    return list(connection.scalars(query))
+
+
+def count_loaded_rows(
+    connection: Connection, table: Table, keys: Sequence[str]
+) -> Mapping[str, int]:
+    """Return how many rows the latest load of each partition had."""
+    columns = landings.c
+    query = (
+        select(
+            columns.partition_key,
+            (columns.rows_added + columns.rows_changed + columns.rows_unchanged).label("row_count"),
+        )
+        .join(
+            fences,
+            (fences.c.table_name == columns.table_name)
+            & (fences.c.scope_key == columns.partition_key)
+            & (fences.c.landed_at == columns.landed_at),
+        )
+        .where(columns.table_name == table.name, columns.partition_key.in_(keys))
+    )
+    return {row.partition_key: row.row_count for row in connection.execute(query)}
+
+
 def read_last_changes(connection: Connection, table: Table) -> dict[str, int]:
     """Return each loaded partition, and the number of the delivery that last changed it.
 

@@ -15,7 +15,7 @@ from orchestration_project.engine.warehouse.delivery import Outcome
 from orchestration_project.engine.warehouse.frames import Scope, decode_scope, find_part, find_range
 from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.errors import UnknownNameError
-from orchestration_project.tables.spine import audits, blobs, captures, deliveries, fences, landings
+from orchestration_project.tables.spine import audits, blobs, captures, deliveries, landings
 
 MAX_BATCH_ROWS = 10_000
 """Rows of deliveries that are read at once."""
@@ -330,35 +330,6 @@ def read_load_record(
 
 
 A_DAY = timedelta(days=1)
-
-
-def read_loaded_partitions(connection: Connection, table: Table) -> list[str]:
-    """Return the keys of the partitions of a table that are loaded."""
-    query = select(fences.c.scope_key).where(
-        fences.c.table_name == table.name, fences.c.landed_at.is_not(None)
-    )
-    return list(connection.scalars(query))
-
-
-def count_loaded_rows(
-    connection: Connection, table: Table, keys: Sequence[str]
-) -> Mapping[str, int]:
-    """Return how many rows the latest load of each partition had."""
-    columns = landings.c
-    query = (
-        select(
-            columns.partition_key,
-            (columns.rows_added + columns.rows_changed + columns.rows_unchanged).label("row_count"),
-        )
-        .join(
-            fences,
-            (fences.c.table_name == columns.table_name)
-            & (fences.c.scope_key == columns.partition_key)
-            & (fences.c.landed_at == columns.landed_at),
-        )
-        .where(columns.table_name == table.name, columns.partition_key.in_(keys))
-    )
-    return {row.partition_key: row.row_count for row in connection.execute(query)}
 
 
 @dataclass(frozen=True)
