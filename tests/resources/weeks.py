@@ -47,10 +47,9 @@ from orchestration_project.engine.warehouse.delivery import (
     skip_note,
     skip_warnings,
 )
-from orchestration_project.resources.finra.dependents import DEPENDENTS
 from orchestration_project.resources.finra.preview import WrittenPreview
 from orchestration_project.resources.finra.source import FinraSource
-from orchestration_project.resources.finra.weekly import WeeklyDataset
+from orchestration_project.resources.finra.weekly import DEPENDENTS, WeeklyDataset
 from tests.domains.weekly import Listed
 
 MONDAY = date(2025, 11, 10)

@@ -1,4 +1,4 @@
-"""FINRA's weekly data as a dataset: its rules, its warnings, and what is reported of a load.
+"""FINRA's weekly data as a dataset: rules, warnings, dependents, and the report of a load.
 
 `DatasetLoader` (engine/loader.py) loads it from its source or from captures.
 """
@@ -6,10 +6,12 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
+from orchestration_project.domains.cboe.tables import off_exchange_share_weekly
 from orchestration_project.domains.finra import conservation
 from orchestration_project.domains.finra.anomaly_bands import (
     BandLimits,
@@ -34,6 +36,7 @@ from orchestration_project.domains.finra.gold import (
     venue_sums,
     venue_week,
 )
+from orchestration_project.domains.finra.recomputation import CONCENTRATION, ROLLING
 from orchestration_project.domains.finra.restatement import (
     WeekChange,
     merged,
@@ -41,16 +44,32 @@ from orchestration_project.domains.finra.restatement import (
     week_change,
 )
 from orchestration_project.domains.finra.selection import PARTITIONING, TierWeek, week_of
+from orchestration_project.domains.finra.tables.market import (
+    finra_symbol_anomalies_week,
+    finra_symbol_movers_week,
+    finra_venue_movers_week,
+    finra_venue_week_all_tiers,
+)
+from orchestration_project.domains.finra.tables.short import finra_symbol_week_short
+from orchestration_project.domains.finra.tables.symbols import (
+    finra_symbol_changes,
+    finra_symbol_renames,
+    finra_symbols,
+)
 from orchestration_project.domains.finra.tables.weekly import (
     MARKETS,
     METADATA_COLUMNS,
+    finra_concentration_week,
     finra_otc_weekly,
+    finra_symbol_rolling_6w,
     finra_symbol_week,
+    finra_symbol_week_value,
+    finra_tier_week,
     finra_venue_week,
 )
 from orchestration_project.engine.connections.clock import NEW_YORK
 from orchestration_project.engine.contracts.balance import CountRecords, count_lines
-from orchestration_project.engine.contracts.key_ranges import SpillStore
+from orchestration_project.engine.contracts.key_ranges import KeyRange, SpillStore
 from orchestration_project.engine.contracts.partitioning import Partition, Partitioning
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import Audit, Validated
@@ -70,8 +89,44 @@ from orchestration_project.engine.warehouse.target import (
     Summarise,
 )
 from orchestration_project.resources.finra.copies import find_copies
-from orchestration_project.resources.finra.dependents import DEPENDENTS
 from orchestration_project.resources.finra.preview import WrittenPreview, read_preview
+
+
+def _extend_weeks(partition: Scope, *, weeks: int) -> Scope:
+    """Return the week of a tier and so many that follow it."""
+    first = cast("Any", partition["week_start"])
+    following = tuple(first + number * WEEK for number in range(weeks + 1))
+    return {"week_start": following, "tier": partition["tier"]}
+
+
+def _select_all_symbols(_: Scope) -> Scope:
+    return {"symbol": KeyRange()}
+
+
+def _select_all_tiers(partition: Scope) -> Scope:
+    return {"week_start": partition["week_start"]}
+
+
+DEPENDENTS: dict[Table, Callable[[Scope], Scope]] = {
+    finra_symbol_rolling_6w: partial(_extend_weeks, weeks=ROLLING.weeks_back),
+    finra_concentration_week: partial(_extend_weeks, weeks=CONCENTRATION.weeks_back),
+    finra_symbol_movers_week: partial(_extend_weeks, weeks=CONCENTRATION.weeks_back),
+    finra_venue_movers_week: partial(_extend_weeks, weeks=CONCENTRATION.weeks_back),
+    finra_symbol_anomalies_week: partial(_extend_weeks, weeks=ROLLING.weeks_back),
+    finra_tier_week: _select_all_tiers,
+    finra_venue_week_all_tiers: _select_all_tiers,
+    finra_symbol_week_value: _select_all_tiers,
+    finra_symbol_week_short: _select_all_tiers,
+    off_exchange_share_weekly: _select_all_tiers,
+    **dict.fromkeys(
+        (finra_symbols, finra_symbol_changes, finra_symbol_renames), _select_all_symbols
+    ),
+}
+"""Derived tables with is_stale, and the condition on the rows that a loaded week is part of.
+
+A load that changes a week marks these rows stale; symbol_week and venue_week it derives itself.
+"""
+
 
 DERIVED = {
     finra_symbol_week: Transform(symbol_sums, symbols_of_tier, conservation=conservation.SYMBOLS),
