@@ -7,7 +7,7 @@ import pytest
 from orchestration_project.assets.finra.weekly import build_limits
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.domains.fx.tables import fx_rates_daily
-from orchestration_project.engine.contracts.rules import CompletenessLimits
+from orchestration_project.engine.contracts.audits import CompletenessLimits
 from orchestration_project.engine.dataset import find_completeness
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.presets import resolve_config

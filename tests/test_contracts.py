@@ -9,18 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestration_project.engine.contracts.audits import (
+    Audit,
+    AuditSummary,
+    summarize_audits,
+)
+from orchestration_project.engine.contracts.chain import hash_content, hash_pieces
 from orchestration_project.engine.contracts.contract import Contract, split_rows
 from orchestration_project.engine.contracts.delimited import parse_parts
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import (
-    Audit,
-    AuditSummary,
     RowRule,
     apply_rules,
     escape_bytes,
-    hash_content,
-    hash_pieces,
-    summarize_audits,
 )
 from orchestration_project.engine.contracts.values import (
     derive_schema,

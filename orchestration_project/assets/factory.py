@@ -33,15 +33,15 @@ from orchestration_project.engine.announcements import (
 )
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.balance import Balance
-from orchestration_project.engine.contracts.contract import HELP
-from orchestration_project.engine.contracts.job_options import describe_job
-from orchestration_project.engine.contracts.partition_tags import group_consecutive
-from orchestration_project.engine.contracts.rules import (
+from orchestration_project.engine.contracts.audits import (
     COMPARE,
     COMPLETE_AUDIT,
     summarize_audits,
 )
+from orchestration_project.engine.contracts.balance import Balance
+from orchestration_project.engine.contracts.contract import HELP
+from orchestration_project.engine.contracts.job_options import describe_job
+from orchestration_project.engine.contracts.partition_tags import group_consecutive
 from orchestration_project.engine.contracts.values import format_decimals
 from orchestration_project.engine.dataset import (
     BatchFigures,

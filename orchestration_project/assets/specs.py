@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.audits import Acceptance
 from orchestration_project.engine.contracts.pauses import RUNS_WHILE_PAUSED
-from orchestration_project.engine.contracts.rules import Acceptance
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import AnyJob
 from orchestration_project.services.metadata import (

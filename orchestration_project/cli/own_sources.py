@@ -14,8 +14,8 @@ from orchestration_project.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orchestration_project.engine.contracts.audits import Validated
     from orchestration_project.engine.contracts.partitioning import Partition
-    from orchestration_project.engine.contracts.rules import Validated
     from orchestration_project.engine.own.contracts import Progress, RowDifference
     from orchestration_project.engine.own_sources import Declaration
 

@@ -17,6 +17,11 @@ import polars as pl
 from sqlalchemy import Column, Connection, Table
 
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.audits import (
+    Audit,
+    CompletenessLimits,
+    Validated,
+)
 from orchestration_project.engine.contracts.balance import CountRecords
 from orchestration_project.engine.contracts.contract import Contract, validate
 from orchestration_project.engine.contracts.delimited import Parsed
@@ -30,7 +35,6 @@ from orchestration_project.engine.contracts.partitioning import (
 )
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.problems import OldestMissing
-from orchestration_project.engine.contracts.rules import Audit, CompletenessLimits, Validated
 from orchestration_project.engine.source import Source
 from orchestration_project.engine.warehouse import (
     BatchFigures,

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Table
 
 from orchestration_project.engine.conservation import read_source_sums
 from orchestration_project.engine.contracts.balance import Balance, Conservation, UnbalancedError
-from orchestration_project.engine.contracts.rules import hash_content
+from orchestration_project.engine.contracts.chain import hash_content
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.equations import (
     BalanceFilter,

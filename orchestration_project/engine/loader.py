@@ -16,10 +16,14 @@ from sqlalchemy import Connection
 from orchestration_project.engine.announcements import Announcements, IsReported
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.contracts.audits import (
+    Acceptance,
+    Audit,
+    Validated,
+)
 from orchestration_project.engine.contracts.balance import CountedPieces
 from orchestration_project.engine.contracts.key_ranges import SpillStore
 from orchestration_project.engine.contracts.partitioning import Partition
-from orchestration_project.engine.contracts.rules import Acceptance, Audit, Validated
 from orchestration_project.engine.dataset import (
     Announcement,
     ChangeT,

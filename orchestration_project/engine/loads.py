@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete
 
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.audits import Acceptance, Validated
 from orchestration_project.engine.contracts.balance import NOTHING_COUNTED, Balance, UnbalancedError
 from orchestration_project.engine.contracts.job_options import (
     LOAD,
@@ -27,7 +28,6 @@ from orchestration_project.engine.contracts.job_options import (
 )
 from orchestration_project.engine.contracts.partition_tags import Dimensions, list_partitions
 from orchestration_project.engine.contracts.pipelines import EVERY_DAY, KnownPartitions
-from orchestration_project.engine.contracts.rules import Acceptance, Validated
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import (
     AsFile,

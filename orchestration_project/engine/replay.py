@@ -10,9 +10,9 @@ from sqlalchemy import Table
 
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.balance import sum_balances
 from orchestration_project.engine.contracts.key_ranges import Days
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.contracts.values import BATCH_INDEX, combine_batches
 from orchestration_project.engine.warehouse import (
     Delivery,

@@ -14,7 +14,7 @@ from weakref import finalize
 import polars as pl
 
 from orchestration_project.engine.connections.artifacts import encode_parquet, write_parquet
-from orchestration_project.engine.contracts.rules import Validated
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.errors import ConfigurationError
 
 

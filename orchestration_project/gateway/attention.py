@@ -14,10 +14,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.audits import BALANCE_AUDIT
 from orchestration_project.engine.contracts.job_kinds import EXPORT
 from orchestration_project.engine.contracts.pauses import read_end
 from orchestration_project.engine.contracts.roles import Role
-from orchestration_project.engine.contracts.rules import BALANCE_AUDIT
 from orchestration_project.errors import ConfigurationError, cut
 from orchestration_project.gateway.api.attention import (
     PATH,

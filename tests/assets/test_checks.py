@@ -7,7 +7,7 @@ import pytest
 
 from orchestration_project import redaction
 from orchestration_project.definitions import defs
-from orchestration_project.engine.contracts.rules import AuditSummary
+from orchestration_project.engine.contracts.audits import AuditSummary
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.services.metadata import check_result, check_spec, redact_table
 

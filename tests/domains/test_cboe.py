@@ -7,10 +7,10 @@ import pytest
 
 from orchestration_project.catalog.cboe import SOURCE, VOLUME
 from orchestration_project.domains.cboe import volume
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.contract import validate
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.errors import SourceError
 
 DOCUMENTS = SOURCE.documents

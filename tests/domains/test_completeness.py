@@ -6,13 +6,13 @@ from datetime import date
 import pytest
 
 from orchestration_project.catalog.fx import RATES
-from orchestration_project.engine.contracts.partitioning import Calendar, Partitioning
-from orchestration_project.engine.contracts.rules import (
+from orchestration_project.engine.contracts.audits import (
     Acceptance,
     CompletenessLimits,
     apply_acceptance,
     check_completeness,
 )
+from orchestration_project.engine.contracts.partitioning import Calendar, Partitioning
 
 LIMITS = CompletenessLimits()
 NOTHING = (0, 0)

@@ -10,7 +10,7 @@ from orchestration_project.domains.events.deliveries import (
     WebhookEvent,
     checked_events,
 )
-from orchestration_project.engine.contracts.rules import Validated
+from orchestration_project.engine.contracts.audits import Validated
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.contract import OTHER_SUMS, SYMBOL_TOTALS, check_week
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.delimited import count_data_rows
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.errors import ContractError
 from tests.domains.weekly import FIRM, TOTAL, WEEK, audited_week, file, line, page, quantities
 from tests.properties import bounded

@@ -7,8 +7,8 @@ import pytest
 
 from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.contract import check_week
+from orchestration_project.engine.contracts.audits import Audit
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import Audit
 from orchestration_project.errors import ContractError
 from tests.domains.weekly import FIRM, TOTAL, WEEK, audited_week, file, line, page, quantities
 

@@ -19,8 +19,8 @@ from orchestration_project.domains.finra.contract import (
 )
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.contracts.values import derive_schema, parse_scaled
 from orchestration_project.errors import ContractError
 from tests.domains.weekly import (

@@ -13,10 +13,10 @@ from orchestration_project.domains.finra.datasets import (
 )
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.equity_datasets import SHORT_INTEREST
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.contract import validate
 from orchestration_project.engine.contracts.partitioning import Calendar, Newest, Partition
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.own.partitions import Monthly
 from orchestration_project.errors import ConfigurationError, ContractError, SourceError
 from tests.domains.datasets import (

@@ -15,10 +15,10 @@ from orchestration_project.domains.finra.equity_datasets import (
     REG_SHO_DAILY,
     THRESHOLD_LIST,
 )
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.contract import validate
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.errors import SourceError
 from tests.domains.datasets import known_partitions, source_values
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import API_FIELDS, SYMBOL
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.key_ranges import KeyRange, split_keys
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.errors import ContractError
 from tests.domains.weekly import FIRM, TOTAL, WEEK, Listed, line, page, quantities
 

@@ -22,7 +22,7 @@ from orchestration_project.domains.finra.anomaly_bands import (
 )
 from orchestration_project.domains.finra.calendar import trading_level
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
-from orchestration_project.engine.contracts.rules import Audit
+from orchestration_project.engine.contracts.audits import Audit
 from tests.properties import bounded
 from tests.resources.weeks import LIMITS
 

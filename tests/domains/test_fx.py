@@ -8,11 +8,11 @@ import pytest
 
 from orchestration_project.catalog.fx import RATES, SOURCE
 from orchestration_project.domains.fx.settings import FIRST_DAY
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.balance import RecordCount
 from orchestration_project.engine.contracts.contract import validate
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.own.contracts import iterate_records
 from orchestration_project.errors import SourceError
 

@@ -7,7 +7,7 @@ import pytest
 from orchestration_project.domains.web.drift import Baseline, band_of, drift_audits, members_of
 from orchestration_project.domains.web.extraction import Item, Page, RejectedItem
 from orchestration_project.domains.web.figures import ItemFigures, figures_of
-from orchestration_project.engine.contracts.rules import Audit
+from orchestration_project.engine.contracts.audits import Audit
 
 FIELDS = ["sku", "price", "rating"]
 

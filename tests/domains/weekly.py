@@ -13,8 +13,8 @@ from orchestration_project.domains.finra.contract import (
     WeekRows,
     check_week,
 )
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import Validated
 
 WEEK = date(2025, 11, 10)
 

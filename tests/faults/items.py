@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select, text
 from orchestration_project.domains.events.deliveries import WebhookEvent, checked_events
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.rules import Audit, Validated
+from orchestration_project.engine.contracts.audits import Audit, Validated
 from orchestration_project.engine.contracts.work_items import (
     ALLOWED_ATTEMPTS,
     ClaimedItem,

@@ -25,8 +25,8 @@ from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.partitioning import Partition
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.deliveries import Deliveries, RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.http import HttpClient
 from orchestration_project.engine.loader import DatasetLoader

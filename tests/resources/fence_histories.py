@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, RowMapping, Select, Table, event, func, select
 
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.contracts.audits import Audit, Validated
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
-from orchestration_project.engine.contracts.rules import Audit, Validated
 from orchestration_project.engine.warehouse import (
     QuarantinedError,
     ScopeState,

@@ -13,8 +13,8 @@ from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly,
     finra_otc_weekly_history,
 )
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.warehouse.delivery import prepare
 from orchestration_project.engine.warehouse.landing import is_loaded
 from orchestration_project.tables.catalogue import relation_as_of

@@ -17,9 +17,9 @@ from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.balance import NOT_COUNTED, Balance, UnbalancedError
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.deliveries import SourceDeliveries
 from orchestration_project.engine.warehouse import QuarantinedError, Warehouse, prepare

@@ -20,9 +20,9 @@ from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.contracts.audits import Acceptance, apply_acceptance
 from orchestration_project.engine.contracts.job_kinds import EXPORT_EVIDENCE
 from orchestration_project.engine.contracts.presets import Preset
-from orchestration_project.engine.contracts.rules import Acceptance, apply_acceptance
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
 from orchestration_project.services.evidence.exporting import (

@@ -13,7 +13,7 @@ from orchestration_project.domains.finra.anomaly_bands import (
 )
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
-from orchestration_project.engine.contracts.rules import Audit
+from orchestration_project.engine.contracts.audits import Audit
 from orchestration_project.engine.warehouse import QuarantinedError, Warehouse
 from orchestration_project.resources.finra.weekly import read_earlier
 from orchestration_project.tables.spine import audits

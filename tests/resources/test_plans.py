@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 from orchestration_project.domains.finra.contract import RULE_VERSION
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
-from orchestration_project.engine.contracts.rules import Audit, Validated
+from orchestration_project.engine.contracts.audits import Audit, Validated
 from orchestration_project.engine.deliveries import RecordedDeliveries
 from orchestration_project.engine.distributions import measure
 from orchestration_project.engine.plans import compare_rows, plan_partition

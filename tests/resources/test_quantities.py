@@ -15,7 +15,7 @@ from orchestration_project.domains.finra.audits import plausibility_audits
 from orchestration_project.domains.finra.restatement import sentence, week_change
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, finra_symbol_week
-from orchestration_project.engine.contracts.rules import hash_pieces
+from orchestration_project.engine.contracts.chain import hash_pieces
 from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse.frames import build_frame, insert_frame
 from orchestration_project.errors import ConfigurationError

@@ -22,7 +22,7 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
-from orchestration_project.engine.contracts.rules import hash_content
+from orchestration_project.engine.contracts.chain import hash_content
 from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import (

@@ -16,9 +16,9 @@ from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly_history,
     finra_symbol_week,
 )
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.key_ranges import Days
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.contracts.values import combine_batches
 from orchestration_project.engine.replay import fold_rows, replay_of_all, select_deliveries
 from orchestration_project.engine.warehouse import (

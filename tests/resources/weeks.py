@@ -26,9 +26,9 @@ from orchestration_project.domains.finra.tables.weekly import (
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.connections.artifacts import ArtifactStore, FolderStore
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.audits import Audit, Validated
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.key_ranges import SpilledRows, split_keys
-from orchestration_project.engine.contracts.rules import Audit, Validated
 from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.deliveries import Deliveries, RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader

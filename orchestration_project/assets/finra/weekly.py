@@ -37,8 +37,12 @@ from orchestration_project.engine.announcements import (
 )
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.audits import (
+    COMPARE,
+    COMPLETE_AUDIT,
+    summarize_audits,
+)
 from orchestration_project.engine.contracts.job_options import describe_job
-from orchestration_project.engine.contracts.rules import COMPARE, COMPLETE_AUDIT, summarize_audits
 from orchestration_project.engine.dataset import LoadedPartition, find_completeness
 from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader

@@ -32,9 +32,9 @@ from orchestration_project.domains.prices.tables import prices_daily, prices_sym
 from orchestration_project.engine.announcements import UNCHANGED
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.audits import COMPLETE_AUDIT, summarize_audits
 from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.contracts.job_options import describe_job
-from orchestration_project.engine.contracts.rules import COMPLETE_AUDIT, summarize_audits
 from orchestration_project.engine.dataset import NOT_ASKED
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.loads import (

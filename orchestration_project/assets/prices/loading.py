@@ -7,8 +7,8 @@ from orchestration_project.domains.prices.audits import PriceLimits
 from orchestration_project.domains.prices.options import LOAD_OP, PRICES_LOADING
 from orchestration_project.domains.prices.settings import PricesSettings
 from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.engine.contracts.audits import Acceptance
 from orchestration_project.engine.contracts.job_options import ONLY, REPLAY
-from orchestration_project.engine.contracts.rules import Acceptance
 from orchestration_project.engine.dataset import find_completeness
 from orchestration_project.engine.loads import LoadOptions
 from orchestration_project.engine.options import describe_defaults, show_configured

@@ -7,7 +7,7 @@ import dagster as dg
 
 from orchestration_project.domains.web.drift import COUNT, FILL, MAX_FALL, MEMBERS
 from orchestration_project.domains.web.item_rows import MAX_REJECT_RATIO, REJECTS
-from orchestration_project.engine.contracts.rules import Audit
+from orchestration_project.engine.contracts.audits import Audit
 from orchestration_project.services.metadata import (
     build_result,
     check_spec,

@@ -16,9 +16,9 @@ from orchestration_project.domains.documents.extracted import (
 from orchestration_project.domains.documents.extraction import Document
 from orchestration_project.domains.documents.formats import EXTRACTION_RULES
 from orchestration_project.domains.documents.tables import documents_chunks, documents_pages
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.contracts.values import derive_schema
 
 PAGE_COLUMNS = [

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
-from orchestration_project.engine.contracts.rules import Validated, escape_bytes
+from orchestration_project.engine.contracts.rules import escape_bytes
 
 RULE_VERSION = "1"
 

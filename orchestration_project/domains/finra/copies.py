@@ -11,8 +11,8 @@ from typing import Literal
 import polars as pl
 
 from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.engine.contracts.audits import Audit, format_outcome
 from orchestration_project.engine.contracts.frame_types import QUANTITY
-from orchestration_project.engine.contracts.rules import Audit, format_outcome
 
 COPIES = {
     "is_not_a_copy": "No file has the bytes or the rows of another week, tier or market.",

@@ -9,6 +9,12 @@ import polars as pl
 
 from orchestration_project.domains.plugins.protocol import Row
 from orchestration_project.domains.plugins.tables import plugins_rows
+from orchestration_project.engine.contracts.audits import (
+    Audit,
+    AuditHelp,
+    Validated,
+    format_outcome,
+)
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.key_ranges import (
     SpilledRanges,
@@ -16,13 +22,7 @@ from orchestration_project.engine.contracts.key_ranges import (
     SpillStore,
     split_keys,
 )
-from orchestration_project.engine.contracts.rules import (
-    Audit,
-    AuditHelp,
-    Validated,
-    escape_bytes,
-    format_outcome,
-)
+from orchestration_project.engine.contracts.rules import escape_bytes
 from orchestration_project.engine.contracts.values import derive_schema
 
 RULE_VERSION = "plugins 1"

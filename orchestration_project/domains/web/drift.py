@@ -8,8 +8,8 @@ from typing import Any
 
 from orchestration_project.domains.web.extraction import Page
 from orchestration_project.domains.web.figures import ItemFigures
-from orchestration_project.engine.contracts.rules import Audit
-from orchestration_project.engine.contracts.rules import format_outcome as outcome_of
+from orchestration_project.engine.contracts.audits import Audit
+from orchestration_project.engine.contracts.audits import format_outcome as outcome_of
 
 COUNT, FILL, MEMBERS = "item_count_is_usual", "fields_are_filled", "json_members_are_known"
 

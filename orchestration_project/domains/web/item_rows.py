@@ -21,6 +21,11 @@ from orchestration_project.domains.web.figures import ItemFigures
 from orchestration_project.domains.web.item_counts import count_items
 from orchestration_project.domains.web.sites import ItemRule
 from orchestration_project.domains.web.tables import web_items
+from orchestration_project.engine.contracts.audits import (
+    Audit,
+    Validated,
+    format_outcome,
+)
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.key_ranges import (
     SpilledRanges,
@@ -28,12 +33,7 @@ from orchestration_project.engine.contracts.key_ranges import (
     SpillStore,
     split_keys,
 )
-from orchestration_project.engine.contracts.rules import (
-    Audit,
-    Validated,
-    escape_bytes,
-    format_outcome,
-)
+from orchestration_project.engine.contracts.rules import escape_bytes
 from orchestration_project.engine.contracts.values import derive_schema
 
 REJECTS = "rejects_are_few"

@@ -11,8 +11,8 @@ import polars as pl
 from orchestration_project.domains.web.extraction import RULE_VERSION, Page
 from orchestration_project.domains.web.sites import ItemRule
 from orchestration_project.domains.web.tables import web_pages
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.contracts.values import derive_schema
 
 PageVerdict = Literal[

@@ -1,4 +1,4 @@
-"""Records of loads, chained by hashes and signed: they reveal changes by an owner of the database.
+"""Hashes of rows, and the signed chain of loads: they reveal changes by the database's owner.
 
 A table has one chain. A record names the SHA-256 of the record before it, and of the rows that its
 load wrote, ended and recorded. The last record of a transaction is signed with Ed25519 (RFC 8032),
@@ -18,14 +18,18 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from orchestration_project.engine.contracts import lazy_polars as pl
-from orchestration_project.engine.contracts.rules import hash_pieces
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.schema import USD_SCALE
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MILLIONTH = Decimal("0.000001")
 KEY_BYTES = 32
@@ -109,6 +113,113 @@ def is_signed_by(public_key: str, record_sha256: str, signature: str) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return _encode_base64(signed) == signature
+
+
+def hash_content(rows: pl.DataFrame) -> str:
+    """Return the SHA-256 (hex) of the values of ``rows``, in their order."""
+    return hash_pieces(rows, [len(rows)])[0]
+
+
+def hash_pieces(rows: pl.DataFrame, lengths: Sequence[int]) -> list[str]:
+    """Return the SHA-256 (hex) of ``rows`` piece by piece, each of so many of them.
+
+    Column by column, each as where a value differs from the one above it, and of these values what
+    is null, the lengths of texts, and the values: so no other rows have the same bytes, and a null
+    is another value than a blank. What repeats itself is most of what there is.
+    """
+    import numpy as np
+
+    names = "|".join(rows.columns)
+    digests = [hashlib.sha256(f"{length} {names}".encode()) for length in lengths]
+    ends = np.cumsum(lengths, dtype=np.int64)
+    for column in rows.iter_columns():
+        if len(lengths) == 1 and _is_constant(column):  # the same as below, faster
+            is_start = np.zeros(lengths[0], np.bool_)
+            is_start[0] = True
+            run_ends, runs = np.ones(1, np.int64), column.head(1)
+        else:
+            is_start = _mark_run_starts(column, ends)
+            run_ends = np.append(0, np.cumsum(is_start))[ends]
+            runs = column.filter(pl.Series(is_start))
+        pieces = [_cut(values, cuts) for values, cuts in _encode_column(runs, run_ends)]
+        of_rows = [np.packbits(flags).data for flags in np.split(is_start, ends[:-1])]
+        for digest, *row_pieces in zip(digests, of_rows, *pieces, strict=True):
+            for piece in row_pieces:
+                digest.update(piece)
+    return [digest.hexdigest() for digest in digests]
+
+
+def _is_constant(column: pl.Series) -> bool:
+    """Whether all values are equal, at least one."""
+    null_count = column.null_count()
+    if null_count or column.is_empty():
+        return 0 < null_count == len(column)
+    return column.min() == column.max()
+
+
+def _mark_run_starts(column: pl.Series, ends: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return for each value whether it begins a run; the first one of each piece does."""
+    import numpy as np
+
+    differs = column.ne_missing(column.shift()).to_numpy(writable=True)
+    firsts = np.append(0, ends[:-1])
+    differs[firsts[firsts < len(differs)]] = True
+    return differs
+
+
+def _encode_column(
+    column: pl.Series, ends: NDArray[np.int64]
+) -> Iterator[tuple[memoryview, Sequence[int]]]:
+    """Yield the bytes that stand for a column, and where those of each piece end."""
+    import numpy as np
+
+    if column.null_count():
+        is_null = column.is_null().cast(pl.UInt8).to_numpy()
+    else:
+        is_null = np.zeros(len(column), np.uint8)
+    yield is_null.data, ends.tolist()
+    if column.dtype == pl.String:
+        values = column.fill_null("") if column.null_count() else column
+        sizes = values.str.len_bytes().to_numpy()
+        yield sizes.view(np.uint8).data, (ends * sizes.itemsize).tolist()
+        yield _join_texts(values), np.append(0, np.cumsum(sizes, dtype=np.int64))[ends].tolist()
+    elif column.dtype == pl.Decimal(38, USD_SCALE):
+        yield from _encode_quantities(column, ends)
+    else:
+        numbers = column.to_physical()
+        known_series = numbers.fill_null(strategy="zero") if column.null_count() else numbers
+        array = known_series.to_numpy()
+        yield array.view(np.uint8).data, (ends * array.itemsize).tolist()
+
+
+def _encode_quantities(
+    column: pl.Series, ends: NDArray[np.int64]
+) -> Iterator[tuple[memoryview, Sequence[int]]]:
+    """Yield whole quantities as whole numbers; then, of pieces with any fraction, all fractions."""
+    import numpy as np
+
+    millionths = column.to_physical().cast(pl.Int64).fill_null(0).to_numpy()
+    whole, fractions = np.divmod(millionths, 10**USD_SCALE)
+    yield whole.view(np.uint8).data, (ends * whole.itemsize).tolist()
+    is_fraction = np.append(0, np.cumsum(fractions != 0))
+    starts = np.append(0, ends[:-1])
+    sizes = np.where(is_fraction[ends] > is_fraction[starts], ends - starts, 0)
+    pieces = zip(starts, starts + sizes, strict=True)
+    chosen = np.concatenate([fractions[start:end] for start, end in pieces])
+    yield chosen.view(np.uint8).data, (np.cumsum(sizes) * chosen.itemsize).tolist()
+
+
+def _cut(values: memoryview, ends: Sequence[int]) -> list[memoryview]:
+    return [values[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _join_texts(texts: pl.Series) -> memoryview:
+    """Return the bytes of all ``texts`` one after the other, as Arrow keeps them."""
+    array: Any = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, ends, values = array.buffers()
+    offsets = memoryview(ends).cast("q")
+    first, last = offsets[array.offset], offsets[array.offset + len(array)]
+    return memoryview(values)[first:last] if values is not None else memoryview(b"")
 
 
 def generate_salt() -> str:

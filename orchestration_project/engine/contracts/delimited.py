@@ -16,7 +16,11 @@ import polars as pl
 
 from orchestration_project.engine.contracts.balance import count_byte, count_lines
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import RowRule, apply_rules, escape_bytes
+from orchestration_project.engine.contracts.rules import (
+    RowRule,
+    apply_rules,
+    escape_bytes,
+)
 from orchestration_project.errors import ContractError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from sqlalchemy import Column, Table
 
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.contract import Claim, Contract, validate
 from orchestration_project.engine.contracts.delimited import PLACE, REJECT, Parsed
 from orchestration_project.engine.contracts.partitioning import (
@@ -20,7 +21,6 @@ from orchestration_project.engine.contracts.partitioning import (
     try_parse_day,
 )
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.contracts.values import try_parse_timestamp
 from orchestration_project.engine.own.declarations import OTHER_FIELDS, Dataset, RowCount
 from orchestration_project.engine.own.dlt_source import DltSource

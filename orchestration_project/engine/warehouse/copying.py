@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import polars as pl
 from sqlalchemy import Connection, Table, delete, select
 
-from orchestration_project.engine.contracts.rules import hash_content
+from orchestration_project.engine.contracts.chain import hash_content
 from orchestration_project.engine.warehouse.frames import insert_frame, read_batches
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.catalogue import tables

@@ -14,8 +14,9 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, Table, Text, c
 
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.contracts import lazy_polars as pl
+from orchestration_project.engine.contracts.audits import Audit, Validated
 from orchestration_project.engine.contracts.balance import Balance
-from orchestration_project.engine.contracts.rules import Audit, Validated, hash_pieces
+from orchestration_project.engine.contracts.chain import hash_pieces
 from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse.frames import (
     Scope,

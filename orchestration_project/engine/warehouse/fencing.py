@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from orchestration_project.engine.connections.clock import NEW_YORK
 from orchestration_project.engine.contracts import lazy_polars as pl
-from orchestration_project.engine.contracts.rules import COMPLETE
+from orchestration_project.engine.contracts.audits import COMPLETE
 from orchestration_project.engine.warehouse.balancing import record_balances
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import (

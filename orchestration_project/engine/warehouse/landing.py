@@ -18,10 +18,9 @@ from typing import Generic, NamedTuple
 import polars as pl
 from sqlalchemy import Connection, delete, select
 
-from orchestration_project.engine.contracts.chain import LOAD, QUARANTINE
-from orchestration_project.engine.contracts.rules import (
+from orchestration_project.engine.contracts.audits import (
     COMPLETE,
-    MAX_OFFENDERS,
+    OFFENDERS_KEPT,
     Acceptance,
     Audit,
     CompletenessLimits,
@@ -31,6 +30,7 @@ from orchestration_project.engine.contracts.rules import (
     check_completeness,
     format_outcome,
 )
+from orchestration_project.engine.contracts.chain import LOAD, QUARANTINE
 from orchestration_project.engine.contracts.values import (
     BATCH_INDEX,
     combine_batches,
@@ -265,7 +265,7 @@ def _check_appends(
                 format_outcome(keys.is_empty()),
                 "0 loaded rows with other values",
                 str(len(keys)),
-                keys.sort(keys.columns).head(MAX_OFFENDERS).to_dicts(),
+                keys.sort(keys.columns).head(OFFENDERS_KEPT).to_dicts(),
             )
         ]
         for keys in split_batches(differing, len(batches))

@@ -14,9 +14,9 @@ from sqlalchemy.engine import URL
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts import lazy_polars as pl
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.balance import NOTHING_COUNTED, Balance, UnbalancedError
 from orchestration_project.engine.contracts.chain import REFUSAL, ChainKey
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.tracing.spans import open_span
 from orchestration_project.engine.warehouse.balancing import record_failure

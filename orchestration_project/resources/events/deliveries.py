@@ -19,7 +19,7 @@ from orchestration_project.domains.events.deliveries import (
 )
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.rules import Validated
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.work_items import ItemSettlement
 from orchestration_project.engine.run_items import ItemSummary
 from orchestration_project.engine.warehouse import TableSpec, Warehouse, WriteOutcome

@@ -20,8 +20,8 @@ from orchestration_project.domains.finra.copies import (
 )
 from orchestration_project.domains.finra.selection import TierWeek, parsed
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, finra_symbol_week
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.key_ranges import KeyRange
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.warehouse import ValidatedBatch
 from orchestration_project.engine.warehouse.frames import Scope, match_scope, read_frame
 from orchestration_project.tables.spine import captures, deliveries, fences

@@ -14,8 +14,8 @@ from orchestration_project.domains.finra.tables.symbols import (
     finra_symbols,
 )
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, finra_symbol_week
+from orchestration_project.engine.contracts.chain import hash_content
 from orchestration_project.engine.contracts.key_ranges import KeyRange
-from orchestration_project.engine.contracts.rules import hash_content
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,

@@ -68,11 +68,11 @@ from orchestration_project.domains.finra.tables.weekly import (
     finra_venue_week,
 )
 from orchestration_project.engine.connections.clock import NEW_YORK
+from orchestration_project.engine.contracts.audits import Audit, Validated
 from orchestration_project.engine.contracts.balance import CountRecords, count_lines
 from orchestration_project.engine.contracts.key_ranges import KeyRange, SpillStore
 from orchestration_project.engine.contracts.partitioning import Partition, Partitioning
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import Audit, Validated
 from orchestration_project.engine.dataset import LoadedPartition, LoadSpec
 from orchestration_project.engine.warehouse import (
     Delivery,

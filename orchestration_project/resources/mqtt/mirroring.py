@@ -29,14 +29,14 @@ from orchestration_project.domains.mqtt.kinds import Kinds
 from orchestration_project.domains.mqtt.tables import mqtt_mirror, mqtt_seen_keys
 from orchestration_project.engine.captures import Capture, Captures, build_capture
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
-from orchestration_project.engine.contracts.rules import (
-    MAX_OFFENDERS,
+from orchestration_project.engine.contracts.audits import (
+    OFFENDERS_KEPT,
     Audit,
     Validated,
-    escape_bytes,
     format_outcome,
 )
+from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
+from orchestration_project.engine.contracts.rules import escape_bytes
 from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse import Delivery, TableSpec, Warehouse
 from orchestration_project.engine.warehouse.delivery import require_written
@@ -269,7 +269,7 @@ class Mirror:
             format_outcome(not skewed),
             f"times up to {self.max_skew_seconds:g} s from the arrival",
             f"{len(skewed)} others",
-            skewed[:MAX_OFFENDERS],
+            skewed[:OFFENDERS_KEPT],
             severity="warning",
         )
         return Validated(

@@ -20,7 +20,8 @@ from orchestration_project.domains.plugins.rows import RULE_VERSION, RowSet
 from orchestration_project.domains.plugins.tables import plugins_rows
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.rules import Validated, hash_content
+from orchestration_project.engine.contracts.audits import Validated
+from orchestration_project.engine.contracts.chain import hash_content
 from orchestration_project.engine.outbox import (
     Intention,
     Latest,

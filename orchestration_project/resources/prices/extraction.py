@@ -28,8 +28,8 @@ from orchestration_project.domains.prices.states import (
 )
 from orchestration_project.domains.prices.symbols import VendorSpellings
 from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.key_ranges import Days
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.contracts.values import split_batches
 from orchestration_project.engine.loads import (
     add_discarded,

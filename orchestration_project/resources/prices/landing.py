@@ -21,7 +21,7 @@ from orchestration_project.domains.prices.states import (
 from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.announcements import UNCHANGED
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.rules import Audit
+from orchestration_project.engine.contracts.audits import Audit
 from orchestration_project.engine.contracts.values import BATCH_INDEX, combine_batches
 from orchestration_project.engine.dataset import NOT_ASKED, TO_ASK
 from orchestration_project.engine.warehouse import (

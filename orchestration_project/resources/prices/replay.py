@@ -13,8 +13,8 @@ from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.captures import Capture, build_parts
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.key_ranges import Days
-from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.loads import take
 from orchestration_project.engine.replay import replay_plan, validate_together

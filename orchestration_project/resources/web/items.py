@@ -19,8 +19,8 @@ from orchestration_project.domains.web.sites import Site
 from orchestration_project.domains.web.tables import web_crawls, web_items
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.audits import Audit
 from orchestration_project.engine.contracts.balance import Balance
-from orchestration_project.engine.contracts.rules import Audit
 from orchestration_project.engine.equations import SubjectBalance, record_balance
 from orchestration_project.engine.spill import DiskSpill
 from orchestration_project.engine.warehouse import Delivery, Warehouse, WriteOutcome

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Text, and_, case, cast, false, func, or_, select
 
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.audits import find_acceptable_sha256
 from orchestration_project.engine.contracts.job_kinds import replay_job_name, replay_op
 from orchestration_project.engine.contracts.pauses import OPERATIONS
 from orchestration_project.engine.contracts.problems import OldestMissing
-from orchestration_project.engine.contracts.rules import find_acceptable_sha256
 from orchestration_project.engine.contracts.uploads import TOPIC_PREFIX as UPLOADS_TOPICS
 from orchestration_project.engine.contracts.work_items import FAILED_STATES
 from orchestration_project.engine.warehouse import Warehouse
