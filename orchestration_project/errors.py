@@ -4,8 +4,7 @@ Only a `TransientError` is worth another try. The other three need a person: the
 (`SourceError`), the data (`ContractError`) or the settings (`ConfigurationError`) must change.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
@@ -76,19 +75,6 @@ def cut(text: str, length: int) -> str:
 def did_you_mean(written: str, known: Iterable[str]) -> str:
     """Return the remedy for a mistyped name: the known one that is most like it; empty: none is."""
     return "".join(f"did you mean {name}?" for name in get_close_matches(written, list(known), 1))
-
-
-@contextmanager
-def naming(**where: object) -> Iterator[None]:
-    """Note in a defect, an exception that is none of ours, where it happened."""
-    try:
-        yield
-    except OrchestrationError:
-        raise
-    except BaseException as defect:
-        context = ", ".join(f"{name}={value}" for name, value in where.items())
-        defect.add_note(f"where: {context}")
-        raise
 
 
 def _render_texts(context: Mapping[str, object]) -> dict[str, str]:

@@ -47,7 +47,6 @@ from orchestration_project.errors import (
     MovedError,
     OrchestrationError,
     SourceError,
-    naming,
 )
 from orchestration_project.tables.conditions import read_moment
 from orchestration_project.tables.spine import balances
@@ -250,6 +249,19 @@ class BatchLoad(Protocol[Taken, Loaded]):
     def write_batch(self, taken: Taken) -> Mapping[str, Loaded | OrchestrationError]:
         """Write a batch, each of its pieces whole or not at all; return how each ended."""
         ...
+
+
+@contextmanager
+def naming(**where: object) -> Iterator[None]:
+    """Note in a defect, an exception that is none of ours, where it happened."""
+    try:
+        yield
+    except OrchestrationError:
+        raise
+    except BaseException as defect:
+        context = ", ".join(f"{name}={value}" for name, value in where.items())
+        defect.add_note(f"where: {context}")
+        raise
 
 
 @dataclass(frozen=True)

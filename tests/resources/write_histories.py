@@ -18,6 +18,7 @@ from orchestration_project.domains.finra.tables.weekly import (
 from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.values import combine_batches
+from orchestration_project.engine.loads import naming
 from orchestration_project.engine.replay import fold_rows, replay_of_all, select_deliveries
 from orchestration_project.engine.warehouse import (
     QuarantinedError,
@@ -30,7 +31,6 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.landing import is_loaded
 from orchestration_project.engine.warehouse.target import WriteDisposition, skip_summary
-from orchestration_project.errors import naming
 from orchestration_project.tables.catalogue import relation_as_of
 from tests.resources.weeks import (
     FAILED,

@@ -30,6 +30,7 @@ from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.work_items import ClaimedItem
 from orchestration_project.engine.environment import open_all
+from orchestration_project.engine.loads import naming
 from orchestration_project.engine.warehouse import (
     QuarantinedError,
     ScopeState,
@@ -38,7 +39,7 @@ from orchestration_project.engine.warehouse import (
     WriteOutcome,
 )
 from orchestration_project.engine.warehouse.fencing import read_states
-from orchestration_project.errors import ConfigurationError, OrchestrationError, naming
+from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.resources.prices.extraction import (
     FetchedSymbol,
     PendingFetch,
