@@ -157,8 +157,8 @@ def escaped(text: str) -> str:
 
 def as_json(document: "Document") -> Mapping[str, Any]:
     """Return a document as values of JSON; cells keep their types, days are in ISO 8601."""
+    from orchestration_project.domains.documents.fingerprints import count_words
     from orchestration_project.domains.documents.reasons import REASONS
-    from orchestration_project.domains.documents.words import count_words
 
     extracted = document.extracted
     return {

@@ -14,7 +14,7 @@ from orchestration_project.domains.documents.extracted import (
     Limits,
     Page,
 )
-from orchestration_project.domains.documents.words import count_words
+from orchestration_project.domains.documents.fingerprints import count_words
 from orchestration_project.errors import ConfigurationError
 from tests.properties import bounded
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from orchestration_project.domains.documents.extracted import ChunkSpan, Heading, Page
-from orchestration_project.domains.documents.words import WORD
+from orchestration_project.domains.documents.fingerprints import WORD
 from orchestration_project.errors import ConfigurationError
 
 RULE_VERSION = "1"

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from io import StringIO
 from typing import Literal, NamedTuple
 
-from orchestration_project.domains.documents.fingerprints import Fingerprint
+from orchestration_project.domains.documents.fingerprints import Fingerprint, count_words
 from orchestration_project.domains.documents.language import language_of
 from orchestration_project.domains.documents.reasons import REASONS, DocumentError, Reason, State
 from orchestration_project.domains.documents.recognition import (
@@ -17,7 +17,6 @@ from orchestration_project.domains.documents.recognition import (
     Recogniser,
     RecognitionError,
 )
-from orchestration_project.domains.documents.words import count_words
 
 MIB = 1024**2
 

@@ -1,21 +1,33 @@
-"""Fingerprints of documents, from which their similarity is derived by MinHash.
+"""Words of texts, and fingerprints made of them: similarity is derived of these by MinHash.
 
 MinHash estimates how many shingles of words two texts share, from signatures of fixed size. Its
 numbers are 64-bit integers that wrap around, so a signature is the same on every machine. A change
 of these rules needs a migration that empties the tables of signatures, bands and pairs.
 """
 
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
+from operator import itemgetter
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from orchestration_project.domains.documents.words import words_of
+IDEOGRAPH = "\u3040-\u309f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+"""Characters of Chinese, and Hiragana of Japanese, which are written without spaces."""
+
+WORD = re.compile(
+    rf"[{IDEOGRAPH}]"
+    rf"|[^\W{IDEOGRAPH}]{{1,100}}(?:['\u2019.\-][^\W{IDEOGRAPH}]{{1,100}}){{0,20}}"
+)
+"""An ideograph; or letters and digits, with an apostrophe, full stop or hyphen between them.
+
+A long run without a space, such as encoded bytes, is divided, so that a word is bounded.
+"""
 
 SHINGLE_WORDS = 3
 """Words that follow one another and are compared as one."""
@@ -39,6 +51,16 @@ Signature: TypeAlias = npt.NDArray[np.uint32]
 
 _MASK = 2**64 - 1
 _BASE = np.uint64(0x9E3779B97F4A7C15)
+
+
+def count_words(text: str) -> int:
+    """Return the number of words, as `WORD` delimits them; no tokens of a model."""
+    return sum(1 for _ in WORD.finditer(text))
+
+
+def words_of(text: str) -> Iterator[str]:
+    """Yield the words of a text in their order, without regard to case."""
+    return map(str.casefold, map(itemgetter(0), WORD.finditer(text)))
 
 
 def _generate_numbers(count: int) -> Hashes:
