@@ -16,8 +16,7 @@ import polars as pl
 
 from orchestration_project.domains.finra.calendar import trading_level
 from orchestration_project.domains.finra.contract import DE_MINIMIS
-from orchestration_project.engine.contracts.audits import Audit, Outcome
-from orchestration_project.engine.contracts.usual_ranges import compute_range
+from orchestration_project.engine.contracts.audits import Audit, Outcome, compute_range
 
 WARNINGS = {
     "is_of_usual_size": "Rows, shares, trades, symbols and venues are about those of the weeks "

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from math import ceil, floor
+from math import ceil, exp, floor, log
+from statistics import median
 from typing import Literal, NamedTuple
 
 from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.contracts.key_ranges import SpilledRows
-from orchestration_project.engine.contracts.usual_ranges import compute_range
 from orchestration_project.tables.schema import as_number
 
 Outcome = Literal["passed", "failed", "not_applicable"]
@@ -142,6 +142,35 @@ class Acceptance(NamedTuple):
 
 LoadedKeys = tuple[int, int]
 """Rows that are loaded in a delivery's scope, and how many of their keys it lacks."""
+
+
+SIGMA_OF_MAD = 1.4826
+"""A normal distribution's standard deviation, in median absolute deviations."""
+
+
+class UsualRange(NamedTuple):
+    """Usual size and the factor up and down that is tolerated."""
+
+    usual: float
+    factor: float
+
+
+def compute_range(
+    sizes: Sequence[float], *, sigma: float, min_factor: float, max_factor: float
+) -> UsualRange:
+    """Return the median of ``sizes`` by their logarithms, and a factor from their spread.
+
+    Args:
+        sizes: Positive sizes, one at least.
+        sigma: Standard deviations, by the median absolute deviation.
+        min_factor: The least factor.
+        max_factor: The largest factor.
+    """
+    levels = [log(size) for size in sizes]
+    centre = median(levels)
+    deviation = SIGMA_OF_MAD * median(abs(level - centre) for level in levels)
+    width = min(max(sigma * deviation, log(min_factor)), log(max_factor))
+    return UsualRange(exp(centre), exp(width))
 
 
 def check_completeness(
