@@ -14,7 +14,7 @@ from datetime import date
 from typing import TYPE_CHECKING, cast
 
 from orchestration_project import Daily, Dataset, Document, http_source
-from orchestration_project.catalog.packaged import PackagedSource, packaged_domain
+from orchestration_project.catalog.factory import PackagedSource, packaged_domain
 from orchestration_project.domains.cboe import volume
 from orchestration_project.domains.cboe.settings import FIRST_DAY, URL
 from orchestration_project.domains.cboe.settings import VOLUME as TEXTS

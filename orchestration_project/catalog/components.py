@@ -14,7 +14,7 @@ from pydantic import BaseModel, create_model
 from orchestration_project import catalog
 from orchestration_project.assets.factory import build_dataset_assets
 from orchestration_project.assets.own_derived import build_derived_assets
-from orchestration_project.catalog.own import dataset_of
+from orchestration_project.catalog.factory import dataset_of
 from orchestration_project.catalog.resources import resource_definitions
 from orchestration_project.engine.own.attributes import (
     DatasetAttributes,

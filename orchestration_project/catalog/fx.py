@@ -3,7 +3,7 @@
 import polars as pl
 
 from orchestration_project import Daily, Dataset, Document, http_source
-from orchestration_project.catalog.packaged import PackagedSource, packaged_domain
+from orchestration_project.catalog.factory import PackagedSource, packaged_domain
 from orchestration_project.domains.fx.settings import FIRST_DAY, URL
 from orchestration_project.domains.fx.settings import RATES as TEXTS
 from orchestration_project.domains.fx.tables import FX_FIELDS, fx_rates_daily

@@ -3,39 +3,33 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from orchestration_project.catalog.factory import domain_of
+from orchestration_project.catalog.factory import (
+    dataset_of,
+    documents_of,
+    domain_of,
+    name_own_resource,
+)
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.dlt_private import read_dlt_version
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.subjects import SubjectKind
-from orchestration_project.engine.dataset import Dataset, LoadLimits
-from orchestration_project.engine.dlt_deliveries import DltReader, parse_recorded
-from orchestration_project.engine.dlt_states import StartState, append_state, read_start_state
+from orchestration_project.engine.dlt_deliveries import DltReader
+from orchestration_project.engine.dlt_states import StartState, read_start_state
 from orchestration_project.engine.document_source import (
-    Documents,
     DocumentSource,
     build_recovery,
 )
 from orchestration_project.engine.environment import open_client
 from orchestration_project.engine.listed_datasets import DatasetList, ListedDataset
-from orchestration_project.engine.own.contracts import build_contract, build_partitioning
+from orchestration_project.engine.own.contracts import build_partitioning
 from orchestration_project.engine.own.declarations import Dataset as Declared
-from orchestration_project.engine.own.declarations import UsualSize
 from orchestration_project.engine.own.dlt_source import DltSource
-from orchestration_project.engine.own.partition_documents import (
-    find_version,
-    read_partitions,
-    select_listings,
-    select_names,
-)
-from orchestration_project.engine.own.records import build_counter
-from orchestration_project.engine.own.sources import FileSource, HttpSource
+from orchestration_project.engine.own.sources import FileSource
 from orchestration_project.engine.own_derived import DerivedDeclaration, load_derivations
-from orchestration_project.engine.own_sources import Declaration, load_declarations
+from orchestration_project.engine.own_sources import load_declarations
 from orchestration_project.engine.source import Source
 from orchestration_project.registry import (
     AsOfModule,
@@ -52,9 +46,6 @@ from orchestration_project.settings.project import own_domain
 if TYPE_CHECKING:
     from orchestration_project.engine.http import HttpClient
     from orchestration_project.resources.own import OwnDltSource
-
-A_YEAR = timedelta(days=365)
-MAX_RUNS_PER_TICK = 10
 
 
 @contextmanager
@@ -124,17 +115,6 @@ def _build_dlt_source(
     return OwnDltSource(declared, captures, given.clock, reader)
 
 
-def documents_of(declared: Declared) -> Documents:
-    """Return how the partitions of a dataset are spread over the documents that it declares."""
-    return Documents(
-        listings_of=partial(select_listings, declared),
-        names_of=partial(select_names, declared),
-        partitions_in=partial(read_partitions, declared),
-        version_in=partial(find_version, declared),
-        zone=declared.partitions.calendar.zone,
-    )
-
-
 def _build_connection(declared: Declared) -> Connection[Source]:
     return Connection(
         description=f"Source of {declared.name}, which this project declares.",
@@ -142,53 +122,6 @@ def _build_connection(declared: Declared) -> Connection[Source]:
         open=partial(open_source, declared),
         preflight=None,
     )
-
-
-def _build_limits(declared: Declared, _: Settings, today: date) -> LoadLimits:
-    published = declared.partitions.published_at
-    after_midnight = timedelta(hours=published.hour, minutes=published.minute)
-    return LoadLimits(
-        first_day=declared.partitions.since,
-        horizon=min(A_YEAR, today - declared.partitions.since),
-        max_reject_ratio=declared.max_reject_ratio,
-        freshness_grace=after_midnight + timedelta(hours=declared.grace_hours),
-        max_runs_per_tick=MAX_RUNS_PER_TICK,
-    )
-
-
-def dataset_of(declaration: Declaration, domain: str = "") -> Dataset:
-    """Return a declared dataset as all engines have it; by default, of the project's domain."""
-    declared, source = declaration.dataset, declaration.dataset.source
-    return Dataset(
-        domain=domain or own_domain(),
-        table=declaration.table,
-        partitioning=build_partitioning(declared),
-        source_dataset=declared.name,
-        lists_fields=isinstance(source, HttpSource) and source.field_list is not None,
-        count_records=build_counter(source.reading),
-        declared_in=declaration.file,
-        contract=build_contract(declared, declaration.table, declaration.fields, declaration.code),
-        parse=partial(parse_recorded, declared),
-        after_load=append_state if declared.is_incremental else None,
-        resource=_name_resource(declared),
-        source_label=f"the source of {declared.name}",
-        source_description=f"the source that {declaration.file} declares",
-        limits=partial(_build_limits, declared),
-        licence=declared.licence,
-        owners=declared.owners,
-        min_size_ratio=_find_min_size_ratio(declared),
-        reread_count=0 if declared.is_incremental else declared.partitions.reread_count,
-    )
-
-
-def _find_min_size_ratio(declared: Declared) -> float | None:
-    return next(
-        (check.min_ratio for check in declared.checks if isinstance(check, UsualSize)), None
-    )
-
-
-def _name_resource(declared: Declared) -> str:
-    return f"{own_domain()}_{declared.name}_source"
 
 
 def _list_subject_kinds(_: Settings) -> Sequence[SubjectKind]:
@@ -215,11 +148,11 @@ def import_own_domain() -> Domain:
             own_domain(),
             [dataset_of(declaration) for declaration in declared],
             connections={
-                _name_resource(declaration.dataset): _build_connection(declaration.dataset)
+                name_own_resource(declaration.dataset): _build_connection(declaration.dataset)
                 for declaration in declared
             },
             recoveries=[
-                build_recovery(_name_resource(declaration.dataset), declaration.dataset.name)
+                build_recovery(name_own_resource(declaration.dataset), declaration.dataset.name)
                 for declaration in declared
             ],
             has_source_setting=False,

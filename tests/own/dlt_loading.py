@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import select
 
-from orchestration_project.catalog.own import dataset_of
+from orchestration_project.catalog.factory import dataset_of
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.connections.clock import Clock

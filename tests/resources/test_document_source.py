@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestration_project.catalog.factory import documents_of
 from orchestration_project.catalog.fx import SOURCE
-from orchestration_project.catalog.own import documents_of
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.contracts.partitioning import Partition

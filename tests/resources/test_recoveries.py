@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import insert
 
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.catalog.factory import documents_of
 from orchestration_project.catalog.fx import SOURCE
-from orchestration_project.catalog.own import documents_of
 from orchestration_project.domains.mqtt.tables import mqtt_inbox
 from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.engine.captures import Capture, Captures
