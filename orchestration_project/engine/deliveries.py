@@ -3,7 +3,7 @@
 How a delivery is validated and loaded does not belong here; that is in `engine/loader.py`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,6 @@ from orchestration_project.engine.contracts.contract import Drift, detect_drift,
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.dataset import LoadSpec
 from orchestration_project.engine.environment import open_all
-from orchestration_project.engine.loads import Read
 from orchestration_project.engine.replay import replay_plan
 from orchestration_project.engine.source import Source, SourceVersion
 from orchestration_project.engine.warehouse import (
@@ -36,6 +35,9 @@ from orchestration_project.engine.warehouse.frames import read_scope
 from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.spine import source_fields
+
+Read = Callable[[list[Capture]], Delivery]
+"""Reads a delivery; appends everything that came to the list, also what cannot be used."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@
 source, or the recorded ones, so that a replay takes the same way as a load.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cache, partial
@@ -21,7 +23,11 @@ from orchestration_project.engine.contracts.audits import (
     Audit,
     Validated,
 )
-from orchestration_project.engine.contracts.balance import CountedPieces
+from orchestration_project.engine.contracts.balance import (
+    NOTHING_COUNTED,
+    CountedPieces,
+    UnbalancedError,
+)
 from orchestration_project.engine.contracts.key_ranges import SpillStore
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.dataset import (
@@ -31,21 +37,31 @@ from orchestration_project.engine.dataset import (
     LoadSpec,
     PreviewT,
 )
-from orchestration_project.engine.deliveries import Deliveries, FieldList, PendingDelivery
+from orchestration_project.engine.deliveries import Deliveries, FieldList, PendingDelivery, Read
 from orchestration_project.engine.environment import open_all
-from orchestration_project.engine.loads import Read, take
 from orchestration_project.engine.replay import validate_together
 from orchestration_project.engine.spill import DiskSpill, write_staged_file
 from orchestration_project.engine.warehouse import (
+    AsFile,
     Delivery,
     RecordedDelivery,
     ValidatedBatch,
     Warehouse,
     WriteResult,
     WriteTarget,
+    prepare,
 )
 from orchestration_project.engine.warehouse.landing import is_loaded, judge_completeness
-from orchestration_project.errors import UnavailableError
+from orchestration_project.engine.warehouse.target import SummaryT
+from orchestration_project.errors import (
+    MovedError,
+    OrchestrationError,
+    UnavailableError,
+)
+
+READS_OF_A_MOVING_SOURCE = 3
+
+Check = Callable[[Delivery], Validated]
 
 
 @dataclass(frozen=True)
@@ -352,3 +368,82 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
             run_id=self.run_id,
             write_disposition=pending.write_disposition,
         )
+
+
+def take(
+    warehouse: Warehouse,
+    target: WriteTarget[SummaryT],
+    intended: Delivery,
+    read: Read,
+    check: Check,
+    as_file: AsFile | None = None,
+) -> ValidatedBatch[SummaryT]:
+    """Read a delivery, validate and prepare it; a source that moves meanwhile is read again.
+
+    What comes back has captures without their bytes: two partitions are in memory at a time.
+    What was fetched and cannot be used is recorded in `captures` all the same: where it was not
+    read whole, as of ``intended``. ``as_file`` makes what is staged of the rows, if anything is.
+
+    Raises:
+        OrchestrationError: As ``read`` and ``check`` do; nothing is loaded.
+    """
+    captures: list[Capture] = []
+    started = time.monotonic()
+    delivery = None
+    with record_unusable(
+        warehouse, target, captures, lambda: delivery or replace(intended, discarded=captures)
+    ):
+        delivery = add_discarded(_read_settled(read, captures), captures)
+        monotonic = time.monotonic()
+        batch = prepare(target, delivery, check(delivery), as_file)
+    return replace(
+        batch,
+        delivery=drop_bodies(delivery),
+        read_seconds=monotonic - started,
+        check_seconds=time.monotonic() - monotonic,
+    )
+
+
+@contextmanager
+def record_unusable(
+    warehouse: Warehouse,
+    target: WriteTarget,
+    kept: Sequence[Capture],
+    found: Callable[[], Delivery],
+) -> Iterator[None]:
+    """Record the delivery ``found`` so far where it turns out to be unusable, if any was ``kept``.
+
+    Raises:
+        SupersededError: Another delivery of the partition came first; nothing is recorded.
+    """
+    try:
+        yield
+    except OrchestrationError as error:
+        if kept:
+            counted = error.balances if isinstance(error, UnbalancedError) else (NOTHING_COUNTED,)
+            warehouse.record_refused(target, found(), None, counted)
+        raise
+
+
+def add_discarded(delivery: Delivery, kept: Sequence[Capture]) -> Delivery:
+    """Return a delivery with those of the ``kept`` captures that do not make it up."""
+    used = {id(capture) for capture in delivery.captures}
+    return replace(delivery, discarded=[each for each in kept if id(each) not in used])
+
+
+def drop_bodies(delivery: Delivery) -> Delivery:
+    """Return a delivery whose captures are without their bytes, which the artifact store has."""
+    return replace(
+        delivery,
+        captures=[capture.without_body() for capture in delivery.captures],
+        discarded=[capture.without_body() for capture in delivery.discarded],
+    )
+
+
+def _read_settled(read: Read, kept: list[Capture]) -> Delivery:
+    for _ in range(READS_OF_A_MOVING_SOURCE - 1):
+        try:
+            return read(kept)
+        except MovedError:
+            continue
+    return read(kept)

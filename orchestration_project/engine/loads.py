@@ -1,11 +1,10 @@
-"""How a run's items are fetched, validated and loaded: one by one, in batches, or replayed."""
+"""A run's partitions and options, its loads one by one or in batches, and its equations."""
 
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -13,10 +12,9 @@ import dagster as dg
 from pydantic import Field
 from sqlalchemy import Connection, delete
 
-from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.audits import Acceptance, Validated
-from orchestration_project.engine.contracts.balance import NOTHING_COUNTED, Balance, UnbalancedError
+from orchestration_project.engine.contracts.audits import Acceptance
+from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.contracts.job_options import (
     LOAD,
     ONLY,
@@ -30,112 +28,19 @@ from orchestration_project.engine.contracts.partition_tags import Dimensions, li
 from orchestration_project.engine.contracts.pipelines import EVERY_DAY, KnownPartitions
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import (
-    AsFile,
-    Delivery,
     QuarantinedError,
-    ValidatedBatch,
     Warehouse,
-    WriteTarget,
-    prepare,
 )
 from orchestration_project.engine.warehouse.balancing import build_balance_row
 from orchestration_project.engine.warehouse.frames import build_frame, insert_frame
-from orchestration_project.engine.warehouse.target import SummaryT
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
-    MovedError,
     OrchestrationError,
     SourceError,
 )
 from orchestration_project.tables.conditions import read_moment
 from orchestration_project.tables.spine import balances
-
-READS_OF_A_MOVING_SOURCE = 3
-
-Read = Callable[[list[Capture]], Delivery]
-"""Reads a delivery; appends everything that came to the list, also what cannot be used."""
-
-Check = Callable[[Delivery], Validated]
-
-
-def take(
-    warehouse: Warehouse,
-    target: WriteTarget[SummaryT],
-    intended: Delivery,
-    read: Read,
-    check: Check,
-    as_file: AsFile | None = None,
-) -> ValidatedBatch[SummaryT]:
-    """Read a delivery, validate and prepare it; a source that moves meanwhile is read again.
-
-    What comes back has captures without their bytes: two partitions are in memory at a time.
-    What was fetched and cannot be used is recorded in `captures` all the same: where it was not
-    read whole, as of ``intended``. ``as_file`` makes what is staged of the rows, if anything is.
-
-    Raises:
-        OrchestrationError: As ``read`` and ``check`` do; nothing is loaded.
-    """
-    captures: list[Capture] = []
-    started = time.monotonic()
-    delivery = None
-    with record_unusable(
-        warehouse, target, captures, lambda: delivery or replace(intended, discarded=captures)
-    ):
-        delivery = add_discarded(_read_settled(read, captures), captures)
-        monotonic = time.monotonic()
-        batch = prepare(target, delivery, check(delivery), as_file)
-    return replace(
-        batch,
-        delivery=drop_bodies(delivery),
-        read_seconds=monotonic - started,
-        check_seconds=time.monotonic() - monotonic,
-    )
-
-
-@contextmanager
-def record_unusable(
-    warehouse: Warehouse,
-    target: WriteTarget,
-    kept: Sequence[Capture],
-    found: Callable[[], Delivery],
-) -> Iterator[None]:
-    """Record the delivery ``found`` so far where it turns out to be unusable, if any was ``kept``.
-
-    Raises:
-        SupersededError: Another delivery of the partition came first; nothing is recorded.
-    """
-    try:
-        yield
-    except OrchestrationError as error:
-        if kept:
-            counted = error.balances if isinstance(error, UnbalancedError) else (NOTHING_COUNTED,)
-            warehouse.record_refused(target, found(), None, counted)
-        raise
-
-
-def add_discarded(delivery: Delivery, kept: Sequence[Capture]) -> Delivery:
-    """Return a delivery with those of the ``kept`` captures that do not make it up."""
-    used = {id(capture) for capture in delivery.captures}
-    return replace(delivery, discarded=[each for each in kept if id(each) not in used])
-
-
-def drop_bodies(delivery: Delivery) -> Delivery:
-    """Return a delivery whose captures are without their bytes, which the artifact store has."""
-    return replace(
-        delivery,
-        captures=[capture.without_body() for capture in delivery.captures],
-        discarded=[capture.without_body() for capture in delivery.discarded],
-    )
-
-
-def _read_settled(read: Read, kept: list[Capture]) -> Delivery:
-    for _ in range(READS_OF_A_MOVING_SOURCE - 1):
-        try:
-            return read(kept)
-        except MovedError:
-            continue
-    return read(kept)
 
 
 def read_partition_keys(

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
-from orchestration_project.engine.loads import READS_OF_A_MOVING_SOURCE, take
+from orchestration_project.engine.loader import READS_OF_A_MOVING_SOURCE, take
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
 from orchestration_project.errors import ContractError, MovedError, SourceError, TransientError
 from orchestration_project.tables.spine import blobs, captures, landings

@@ -31,7 +31,7 @@ from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.contracts.values import split_batches
-from orchestration_project.engine.loads import (
+from orchestration_project.engine.loader import (
     add_discarded,
     drop_bodies,
     record_unusable,

@@ -16,7 +16,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.environment import open_all
-from orchestration_project.engine.loads import take
+from orchestration_project.engine.loader import take
 from orchestration_project.engine.replay import replay_plan, validate_together
 from orchestration_project.engine.warehouse import (
     Delivery,
