@@ -29,7 +29,11 @@ from orchestration_project.engine.document_source import (
 )
 from orchestration_project.engine.environment import open_client, select_network
 from orchestration_project.engine.listed_datasets import DatasetList, list_declared
-from orchestration_project.engine.own.contracts import build_contract, build_partitioning
+from orchestration_project.engine.own.contracts import (
+    build_contract,
+    build_partitioning,
+    parse_delivery,
+)
 from orchestration_project.engine.own.declarations import Dataset as Declared
 from orchestration_project.engine.own.declarations import UsualSize
 from orchestration_project.engine.own.packaged import build_table_rules
@@ -113,7 +117,7 @@ class PackagedSource:
         )
         return replace(
             made_dataset,
-            parse=self._with_remedy(made_dataset.parse),
+            parse=self._with_remedy(partial(parse_delivery, declared)),
             source_dataset=self.source_dataset,
             resource=texts.domain,
             source_label=f"{texts.publisher}'s {texts.subject}",
