@@ -95,6 +95,13 @@ def test_every_file_that_the_way_of_a_row_names_exists():
     assert missing == []
 
 
+def test_a_newcomer_opens_at_most_twelve_files_from_a_declaration_to_its_row():
+    files = list(dict.fromkeys(FILE.findall(_way_of_a_row().split("\n### ")[0])))
+    assert files[0] == "catalog/fx.py"
+    assert {"engine/document_source.py", "engine/warehouse/landing.py"} <= set(files)
+    assert len(files) <= 12
+
+
 @pytest.mark.slow_after_first
 @pytest.mark.parametrize(("file", "name"), sorted(set(_files_and_names())))
 def test_every_function_that_the_way_of_a_row_names_is_in_its_file(file, name):
