@@ -8,6 +8,7 @@ unchanged under the lock: of two runs the slower cannot put older figures over n
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 
 import polars as pl
 from sqlalchemy import Connection, Table, delete
@@ -71,21 +72,16 @@ def write_derived(connection: Connection, derivations: Sequence[Derivation], now
         SupersededError: Another run derived one of them since its inputs were read.
     """
     # all lock in one order, so that no two deadlock
-    for table in sorted(
-        {derivation.table for derivation in derivations}, key=lambda each: each.name
-    ):
-        _derive(
-            connection,
-            table,
-            [derivation for derivation in derivations if derivation.table is table],
-            now,
-        )
+    tables = {derivation.table for derivation in derivations}
+    for table in sorted(tables, key=attrgetter("name")):
+        of_table = [derivation for derivation in derivations if derivation.table is table]
+        _derive(connection, table, of_table, now)
 
 
 def _derive(
     connection: Connection, table: Table, derivations: Sequence[Derivation], now: datetime
 ) -> None:
-    versions = [(each, each.version) for each in derivations]
+    versions = [(derivation, derivation.version) for derivation in derivations]
     known_from, overtaken = take_fences(connection, versions, now)
     for error in overtaken.values():
         raise error
@@ -93,9 +89,9 @@ def _derive(
         for derivation in derivations:
             _derive_with_history(connection, derivation, known_from)
         return
-    for scope in join_scopes(each.partition for each in derivations):
+    for scope in join_scopes(derivation.partition for derivation in derivations):
         connection.execute(delete(table).where(match_scope(table, scope)))
-    insert_frame(connection, table, pl.concat(each.rows for each in derivations))
+    insert_frame(connection, table, pl.concat(derivation.rows for derivation in derivations))
 
 
 def _derive_with_history(
