@@ -114,7 +114,7 @@ test-changed: $(VENV)/installed-dev ## tests that the change since main can reac
 # Rules, a load of a FINRA week, exports, HTTP, documents, web sites and the gateway: a part of the suite on SQLite.
 VERSION_TESTS := $(addprefix tests/,contracts plots domains/test_finra_contract.py domains/test_documents_text.py \
   domains/test_web_selectors.py resources/test_finra_weekly.py resources/test_http.py resources/test_export.py \
-  resources/test_warehouse_landing.py gateway/api/test_client.py gateway/test_login.py own/test_formats.py \
+  resources/test_warehouse_loading.py gateway/api/test_client.py gateway/test_login.py own/test_formats.py \
   own/test_derived.py cli/test_command_line.py test_definitions.py)
 run_versions = $(TEST_ENVIRONMENT) $(TEST_FOLDER) $(1)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile \
   -k 'not [postgresql and not -postgresql' $(2) $(VERSION_TESTS) $(ARGS)

@@ -98,7 +98,7 @@ def test_every_file_that_the_way_of_a_row_names_exists():
 def test_a_newcomer_opens_at_most_twelve_files_from_a_declaration_to_its_row():
     files = list(dict.fromkeys(FILE.findall(_way_of_a_row().split("\n### ")[0])))
     assert files[0] == "catalog/fx.py"
-    assert {"engine/document_source.py", "engine/warehouse/landing.py"} <= set(files)
+    assert {"engine/document_source.py", "engine/warehouse/loading.py"} <= set(files)
     assert len(files) <= 12
 
 

@@ -42,7 +42,7 @@ DERIVED_TABLES = "engine/derived.py"
 REPLAY = "engine/replay.py"
 """The one module that puts recorded deliveries together."""
 
-LOAD = "engine/warehouse/landing.py"
+LOAD = "engine/warehouse/loading.py"
 """The one module that writes validated deliveries, in a transaction, with fence and history."""
 
 RUN_OPTIONS = ["LoadOptions", "PricesLoad"]
@@ -300,5 +300,5 @@ def test_lines_of_code_leave_out_docstrings_comments_and_blank_lines():
 def test_a_load_enters_modules_and_makes_values_which_make_check_counts():
     assert {function for function, _ in WAYS.values()} > {"load_week"}
     way = trace("load_week")
-    assert {"engine/captures.py", "engine/warehouse/landing.py"} < set(way.modules)
+    assert {"engine/captures.py", "engine/warehouse/loading.py"} < set(way.modules)
     assert way.values

@@ -96,7 +96,7 @@ PreviewT = TypeVar("PreviewT", covariant=True)
 class LoadedPartition(Generic[SummaryT, PreviewT]):
     """How a partition was loaded, in figures: a run keeps one of these for each of its partitions.
 
-    Without ``landed``, there was nothing new since ``earlier``.
+    Without ``write_result``, there was nothing new since ``earlier``.
 
     Attributes:
         row_counts: Rows of the partition by table: the dataset's first, then derived ones.

@@ -51,7 +51,7 @@ from orchestration_project.engine.warehouse import (
     WriteTarget,
     prepare,
 )
-from orchestration_project.engine.warehouse.landing import is_loaded, judge_completeness
+from orchestration_project.engine.warehouse.loading import is_loaded, judge_completeness
 from orchestration_project.engine.warehouse.target import SummaryT
 from orchestration_project.errors import (
     MovedError,

@@ -22,7 +22,7 @@ from orchestration_project.engine.warehouse.delivery import build_latest_group
 from orchestration_project.engine.warehouse.difference import Difference
 from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.engine.warehouse.frames import read_scope
-from orchestration_project.engine.warehouse.landing import compare, split_ranges
+from orchestration_project.engine.warehouse.loading import compare, split_ranges
 from orchestration_project.engine.warehouse.target import BOOKKEEPING, KNOWN_FROM
 from orchestration_project.errors import (
     ConfigurationError,

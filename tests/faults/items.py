@@ -30,7 +30,7 @@ from orchestration_project.engine.warehouse import (
     TableSpec,
     Warehouse,
 )
-from orchestration_project.engine.warehouse.landing import ScopeDelivery, write_scopes
+from orchestration_project.engine.warehouse.loading import ScopeDelivery, write_scopes
 from orchestration_project.engine.warehouse.target import skip_summary
 from orchestration_project.engine.work_items import COLUMNS, WorkItems
 from orchestration_project.errors import OrchestrationError

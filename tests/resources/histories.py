@@ -16,7 +16,7 @@ from orchestration_project.domains.finra.tables.weekly import (
 from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.warehouse.delivery import prepare
-from orchestration_project.engine.warehouse.landing import is_loaded
+from orchestration_project.engine.warehouse.loading import is_loaded
 from orchestration_project.tables.catalogue import relation_as_of
 from tests.resources.weeks import (
     NOON,

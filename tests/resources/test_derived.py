@@ -70,7 +70,7 @@ class SameDay(Reach):
         return f"copy of {loaded[key]}"
 
 
-def landed_days(connection: Connection, _key: str | None) -> LoadedVersions:
+def loaded_days(connection: Connection, _key: str | None) -> LoadedVersions:
     return {row.day: row.change for row in connection.execute(select(DAYS.c.day, DAYS.c.change))}
 
 
@@ -90,7 +90,7 @@ def sums_of(reads: list[list[str]]) -> DerivedTable[pl.DataFrame]:
 
     return DerivedTable(
         table=SUMS,
-        inputs=Inputs(read_loaded=landed_days, read=read, job="toy_days"),
+        inputs=Inputs(read_loaded=loaded_days, read=read, job="toy_days"),
         reach=TwoDays(),
         scope=lambda key: {"day": key},
         make=make,
@@ -118,7 +118,7 @@ class Toys:
     def deliver(self, day: str, *amounts: int) -> None:
         """Replace a day's rows, as the next delivery of it."""
         with self.warehouse.writing() as connection:
-            change = landed_days(connection, None).get(day, 0) + 1
+            change = loaded_days(connection, None).get(day, 0) + 1
             connection.execute(delete(DAYS).where(DAYS.c.day == day))
             rows = [
                 {"day": day, "number": number, "change": change, "amount": amount}

@@ -30,7 +30,7 @@ from orchestration_project.engine.warehouse import (
     prepare,
 )
 from orchestration_project.engine.warehouse.frames import read_keys
-from orchestration_project.engine.warehouse.landing import is_loaded
+from orchestration_project.engine.warehouse.loading import is_loaded
 from orchestration_project.engine.warehouse.recorded import find_effective_groups
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.spine import audits, deliveries, landings

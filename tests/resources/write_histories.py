@@ -29,7 +29,7 @@ from orchestration_project.engine.warehouse import (
     WriteTarget,
     prepare,
 )
-from orchestration_project.engine.warehouse.landing import is_loaded
+from orchestration_project.engine.warehouse.loading import is_loaded
 from orchestration_project.engine.warehouse.target import WriteDisposition, skip_summary
 from orchestration_project.tables.catalogue import relation_as_of
 from tests.resources.weeks import (

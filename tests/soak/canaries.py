@@ -63,10 +63,10 @@ def _alert_falsely(inbox: Any) -> None:
 
 
 CANARIES: dict[str, dict[str, Patch]] = {
-    "lost-rows": {"orchestration_project.engine.warehouse.landing": _load_and(LOST)},
+    "lost-rows": {"orchestration_project.engine.warehouse.loading": _load_and(LOST)},
     "double-start": {"dagster._scheduler.scheduler": _start_twice},
-    "unbalanced-load": {"orchestration_project.engine.warehouse.landing": _load_and(MISCOUNTED)},
-    "changed-past": {"orchestration_project.engine.warehouse.landing": _forget_history},
+    "unbalanced-load": {"orchestration_project.engine.warehouse.loading": _load_and(MISCOUNTED)},
+    "changed-past": {"orchestration_project.engine.warehouse.loading": _forget_history},
     "muted-alert": {"orchestration_project.services.alerts.inbox": _mute_alerts},
     "false-alert": {"orchestration_project.services.alerts.inbox": _alert_falsely},
 }

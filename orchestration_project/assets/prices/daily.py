@@ -46,12 +46,12 @@ from orchestration_project.engine.loads import (
 from orchestration_project.engine.runner import AssetEvent, Checked, ItemPlan, Report, load_pieces
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.prices.landing import HOW_TO_ASK, LoadedPrices
 from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.universe import LISTED_DAILY, wanted_symbols
+from orchestration_project.resources.prices.writing import HOW_TO_ASK, LoadedPrices
 from orchestration_project.services.delivery_evidence import (
     collect_evidence,
     describe_rejects,

@@ -17,7 +17,7 @@ from orchestration_project.errors import (
     SourceError,
     TransientError,
 )
-from orchestration_project.resources.prices.landing import LoadedPrices, PriceChange
+from orchestration_project.resources.prices.writing import LoadedPrices, PriceChange
 
 SYMBOLS_NAMED = 10
 """In an error; the table `prices_symbol_months` has all."""

@@ -86,7 +86,7 @@ def first_week_shown(newest: date) -> date:
 
 
 def weeks_between(loaded: Collection[date]) -> list[date]:
-    """Return each Monday from the first to the last of ``landed``."""
+    """Return each Monday from the first to the last of ``loaded``."""
     first, last = min(loaded), max(loaded)
     return [first + weeks * WEEK for weeks in range((last - first) // WEEK + 1)]
 

@@ -84,7 +84,7 @@ def coverage(
 ) -> bytes:
     """Draw which of ``days`` each symbol has a price of; return SVG.
 
-    ``landed`` has symbol and trade_date of each that there is, ``requested`` the symbols and first
+    ``loaded`` has symbol and trade_date of each that there is, ``requested`` the symbols and first
     days of months that were requested (None: all); other days stay blank. ``is_synthetic`` writes
     across the picture that its data is synthetic.
     """

@@ -62,7 +62,7 @@ class Delivery:
         discarded: What else was fetched for it and turned out unusable.
         replay_of: Of a replay, the delivery that was fetched.
         turns_back: Of a replay, whether what is loaded in its place was fetched later.
-        lands_again: Of a replay, whether what is loaded in its place was read from the same bytes.
+        loads_again: Of a replay, whether what is loaded in its place was read from the same bytes.
     """
 
     source: str

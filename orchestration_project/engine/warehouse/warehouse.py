@@ -527,7 +527,7 @@ class Warehouse:
         Each ends for itself: one that is quarantined, or came too late, harms no other. ``warn``
         and ``note`` are asked in that transaction; ``note`` also without a delivery.
         """
-        from orchestration_project.engine.warehouse.landing import load_batches
+        from orchestration_project.engine.warehouse.loading import load_batches
 
         with open_span("load") as opened_span:
             if opened_span is not None and batches:
@@ -550,7 +550,7 @@ class Warehouse:
 
     def are_there(self, batches: Sequence[ValidatedBatch]) -> list[bool]:
         """Whether loading would write no row of each, whichever deliveries loaded what is there."""
-        from orchestration_project.engine.warehouse.landing import are_there
+        from orchestration_project.engine.warehouse.loading import are_there
 
         with self.reading() as connection:
             return are_there(connection, batches)

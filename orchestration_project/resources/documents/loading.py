@@ -37,7 +37,7 @@ from orchestration_project.engine.warehouse import (
     WriteResult,
 )
 from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.engine.warehouse.landing import LoadedScope, ScopeDelivery, load_scopes
+from orchestration_project.engine.warehouse.loading import LoadedScope, ScopeDelivery, load_scopes
 from orchestration_project.engine.warehouse.target import skip_summary
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.documents.derivation import write_fingerprints

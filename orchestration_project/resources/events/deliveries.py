@@ -23,7 +23,7 @@ from orchestration_project.engine.contracts.audits import Validated
 from orchestration_project.engine.contracts.work_items import ItemSettlement
 from orchestration_project.engine.run_items import ItemSummary
 from orchestration_project.engine.warehouse import TableSpec, Warehouse, WriteOutcome
-from orchestration_project.engine.warehouse.landing import ScopeDelivery, load_scopes
+from orchestration_project.engine.warehouse.loading import ScopeDelivery, load_scopes
 from orchestration_project.engine.warehouse.target import skip_summary
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.inbox.rows import (

@@ -41,7 +41,7 @@ from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse import Delivery, TableSpec, Warehouse
 from orchestration_project.engine.warehouse.delivery import require_written
 from orchestration_project.engine.warehouse.frames import build_frame, insert_frame, read_keys
-from orchestration_project.engine.warehouse.landing import ScopeDelivery, write_scopes
+from orchestration_project.engine.warehouse.loading import ScopeDelivery, write_scopes
 from orchestration_project.engine.warehouse.target import BOOKKEEPING, skip_summary
 from orchestration_project.resources.mqtt.dead_letters import record_dead_letters
 from orchestration_project.resources.mqtt.folding import EntityEvent, fold_events, lock_fold

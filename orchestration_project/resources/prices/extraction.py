@@ -50,15 +50,15 @@ from orchestration_project.errors import (
     SourceError,
     UnavailableError,
 )
-from orchestration_project.resources.prices.landed_days import (
+from orchestration_project.resources.prices.loaded_days import (
     first_days,
     last_days,
     read_loaded_actions,
 )
-from orchestration_project.resources.prices.landing import NO_SECOND, PriceChange, PriceWriter
 from orchestration_project.resources.prices.quota import QuotaEndedError
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.symbol_fetch import BehindError, SymbolFetch, why
+from orchestration_project.resources.prices.writing import NO_SECOND, PriceChange, PriceWriter
 
 REFUSED_FOR = timedelta(hours=20)
 """A symbol that its source does not have is asked for again the day after."""
@@ -121,7 +121,7 @@ class PriceExtractor:
 
     source: PriceSource
     second: PriceSource | None
-    landing: PriceWriter
+    writer: PriceWriter
     limits: PriceLimits
     days: Days
     now: datetime
@@ -169,7 +169,7 @@ class PriceExtractor:
         What the source or the contract refuse is noted in what is returned.
         """
         reading = SymbolFetch(self.source, symbol, self.mapped.spelling[symbol], self.days)
-        target = self.landing.target(symbol, state)
+        target = self.writer.target(symbol, state)
         pending_fetch = PendingFetch(reading, target, state)
         return self._ended(pending_fetch, lambda: self._fetch(pending_fetch)) or pending_fetch
 
@@ -185,7 +185,7 @@ class PriceExtractor:
 
         error: OrchestrationError | None = None
         try:
-            with record_unusable(self.landing.warehouse, asked.target, reading.kept, found):
+            with record_unusable(self.writer.warehouse, asked.target, reading.kept, found):
                 act()
             return None
         except QuotaEndedError as ended:
@@ -276,7 +276,7 @@ class PriceExtractor:
         if not write_result:
             return {}
         reported = rows.actions.filter(pl.col("symbol").is_in(list(write_result)))
-        with self.landing.warehouse.reading() as connection:
+        with self.writer.warehouse.reading() as connection:
             other = symbols_with_other_actions(
                 reported, read_loaded_actions(connection, write_result)
             )
@@ -334,7 +334,7 @@ class PriceExtractor:
         }
         if not compared:
             return [False] * len(asked)
-        found = self.landing.warehouse.are_there(list(compared.values()))
+        found = self.writer.warehouse.are_there(list(compared.values()))
         is_there = dict(zip(compared, found, strict=True))
         return [is_there.get(pending_fetch.symbol, False) for pending_fetch in asked]
 
@@ -358,7 +358,7 @@ class PriceExtractor:
                 remedy="set PRICES_SOURCE back, use another DATABASE_URL, or replace the symbol by "
                 "allow_conflicts: true in the run's config",
             )
-        with self.landing.warehouse.reading() as connection:
+        with self.writer.warehouse.reading() as connection:
             first, last = first_days(connection, [symbol]), last_days(connection, [symbol])
         if is_same:
             is_later = last.get(symbol, self.days.last) > self.days.last

@@ -45,12 +45,6 @@ from orchestration_project.resources.prices.extraction import (
     PendingFetch,
     PriceExtractor,
 )
-from orchestration_project.resources.prices.landing import (
-    LoadedPrices,
-    PriceChange,
-    PriceWriter,
-    loaded,
-)
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.states import (
     SymbolObservation,
@@ -59,6 +53,12 @@ from orchestration_project.resources.prices.states import (
 )
 from orchestration_project.resources.prices.symbol_fetch import why
 from orchestration_project.resources.prices.work import SymbolItems
+from orchestration_project.resources.prices.writing import (
+    LoadedPrices,
+    PriceChange,
+    PriceWriter,
+    loaded,
+)
 
 Asked = TypeVar("Asked")
 Done = TypeVar("Done")

@@ -28,12 +28,6 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.recorded import parse_group_id, read_delivered_days
 from orchestration_project.errors import ConfigurationError, OrchestrationError
-from orchestration_project.resources.prices.landing import (
-    LoadedPrices,
-    PriceChange,
-    PriceWriter,
-    loaded,
-)
 from orchestration_project.resources.prices.load import month_named
 from orchestration_project.resources.prices.source import is_until_now
 from orchestration_project.resources.prices.states import (
@@ -41,6 +35,12 @@ from orchestration_project.resources.prices.states import (
     read_known,
     record_observations,
     symbols_of,
+)
+from orchestration_project.resources.prices.writing import (
+    LoadedPrices,
+    PriceChange,
+    PriceWriter,
+    loaded,
 )
 
 

@@ -9,8 +9,8 @@ from sqlalchemy import Select, func, select
 from orchestration_project.domains.prices.audits import SECOND_SOURCE
 from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.prices.landing import NO_SECOND
 from orchestration_project.resources.prices.symbol_fetch import NO_DATA_PREFIX, UNMAPPED_PREFIX
+from orchestration_project.resources.prices.writing import NO_SECOND
 from orchestration_project.tables.spine import audits
 
 FAILS_FOR = timedelta(days=3, hours=-1)

@@ -25,7 +25,7 @@ from orchestration_project.engine.equations import SubjectBalance, record_balanc
 from orchestration_project.engine.spill import DiskSpill
 from orchestration_project.engine.warehouse import Delivery, Warehouse, WriteOutcome
 from orchestration_project.engine.warehouse.fencing import read_states
-from orchestration_project.engine.warehouse.landing import ScopeDelivery, write_scopes
+from orchestration_project.engine.warehouse.loading import ScopeDelivery, write_scopes
 from orchestration_project.resources.web.baseline import SAMPLED_PAGES, read_baseline
 from orchestration_project.resources.web.carried import CarryOver
 from orchestration_project.resources.web.changes import items_spec, record_changes

@@ -35,7 +35,7 @@ from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Delivery, TableSpec, Warehouse
 from orchestration_project.engine.warehouse.delivery import require_written
 from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.engine.warehouse.landing import ScopeDelivery, write_scopes
+from orchestration_project.engine.warehouse.loading import ScopeDelivery, write_scopes
 from orchestration_project.engine.warehouse.target import skip_summary
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
 from orchestration_project.errors import (

@@ -360,13 +360,13 @@ def find_failure_start(
     latest = max(attempt.created_at for attempt in failures)
     whole = failures[0].partition
     covered_at = max(
-        (landing.created_at for landing in loaded if has_partition(landing.partition, whole)),
+        (load.created_at for load in loaded if has_partition(load.partition, whole)),
         default=None,
     )
     if covered_at is not None and covered_at > latest:
         return None
-    later = [landing.partition for landing in loaded if landing.created_at > latest]
-    if keys and all(any(has_partition(landing, key) for landing in later) for key in keys):
+    later = [load.partition for load in loaded if load.created_at > latest]
+    if keys and all(any(has_partition(partition, key) for partition in later) for key in keys):
         return None
     return min(
         attempt.ended_at

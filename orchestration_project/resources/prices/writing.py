@@ -36,9 +36,9 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.delivery import AfterWrite
 from orchestration_project.engine.warehouse.frames import Scope, find_range
-from orchestration_project.engine.warehouse.landing import judge_completeness
+from orchestration_project.engine.warehouse.loading import judge_completeness
 from orchestration_project.engine.warehouse.target import mark_stale
-from orchestration_project.resources.prices.landed_days import rows_before
+from orchestration_project.resources.prices.loaded_days import rows_before
 from orchestration_project.tables.schema import HISTORY
 
 NO_SECOND = "no second source was asked"
@@ -58,7 +58,7 @@ class PriceChange:
 
 @dataclass(frozen=True)
 class LoadedPrices:
-    """How a symbol ended, in figures; without ``landed`` nothing was loaded by this run.
+    """How a symbol ended, in figures; without ``write_result`` nothing was loaded by this run.
 
     Without ``is_asked``, this run sent no request for it to the source.
 
