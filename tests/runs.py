@@ -31,7 +31,7 @@ def set_worker_health(
     monkeypatch.setattr(launcher, "check_run_worker_health", lambda *_: answer)
 
 
-def failure_of(result: dg.ExecuteInProcessResult | dg.JobExecutionResult, op: str) -> str:
+def expect_failure(result: dg.ExecuteInProcessResult | dg.JobExecutionResult, op: str) -> str:
     """Return what a failed op says."""
     failure = result.failure_data_for_node(op)
     assert failure
@@ -49,17 +49,19 @@ def metadata_by_partition(
     """Return the metadata of each materialization, by asset and partition."""
     by_asset: dict[str, dict[str | None, dict[str, Any]]] = defaultdict(dict)
     for evaluation in result.get_asset_check_evaluations():
-        declared(evaluation.metadata)
+        check_declared(evaluation.metadata)
     for event in result.get_asset_materialization_events():
         assert event.asset_key
         metadata = event.step_materialization_data.materialization.metadata
         by_asset[event.asset_key.path[-1]][event.partition] = {
-            label: value.value for label, value in declared(metadata).items()
+            label: value.value for label, value in check_declared(metadata).items()
         }
     return by_asset
 
 
-def declared(metadata: Mapping[str, dg.MetadataValue[Any]]) -> Mapping[str, dg.MetadataValue[Any]]:
+def check_declared(
+    metadata: Mapping[str, dg.MetadataValue[Any]],
+) -> Mapping[str, dg.MetadataValue[Any]]:
     """Return metadata of which every key is declared with its meaning."""
     unknown = [name for name in metadata if key_named(name) is None and name not in OF_TESTS]
     assert unknown == []
@@ -75,7 +77,7 @@ def observed_by(
         if event.event_type == dg.DagsterEventType.ASSET_OBSERVATION:
             observation = event.asset_observation_data.asset_observation
             found[observation.asset_key.path[-1]][observation.partition] = {
-                label: value.value for label, value in declared(observation.metadata).items()
+                label: value.value for label, value in check_declared(observation.metadata).items()
             }
     return found
 
@@ -130,7 +132,7 @@ def run_kind(
 def op_metadata(result: dg.JobExecutionResult) -> dict[str, Any]:
     """Return the metadata of the one output of a job."""
     [output] = [event for event in result.all_events if event.is_successful_output]
-    found = declared(output.step_output_data.metadata)
+    found = check_declared(output.step_output_data.metadata)
     return {name: value.value for name, value in found.items()}
 
 

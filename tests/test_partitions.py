@@ -46,7 +46,7 @@ from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.settings import settings_class
 from orchestration_project.tables.spine import balances
 from tests.prepared import Prepared
-from tests.runs import failure_of, metadata_by_partition
+from tests.runs import expect_failure, metadata_by_partition
 
 LETTERS = dg.StaticPartitionsDefinition(["a", "b", "c", "d"])
 THING = dg.AssetKey("thing")
@@ -329,14 +329,14 @@ def test_a_run_of_which_a_partition_has_no_result_fails_and_names_it(instance):
 def test_a_range_that_ends_before_it_starts_is_refused(instance):
     result = run(Script(), instance, first="c", last="b")
     assert not result.success
-    assert failure_of(result, "thing").startswith("the run's range holds no partition: c to b")
+    assert expect_failure(result, "thing").startswith("the run's range holds no partition: c to b")
 
 
 def test_a_run_without_a_partition_names_the_tag_to_set(instance):
     script = Script()
     result = run(script, instance, last=None)
     assert not result.success
-    message = failure_of(result, "thing")
+    message = expect_failure(result, "thing")
     assert message.startswith("the run names no partition\n")
     assert """--tags '{"dagster/partition": "d"}'""" in message
     assert script.asked == []
@@ -348,7 +348,7 @@ def test_a_refused_partition_leaves_the_others_alone_and_is_named_with_its_reaso
     assert not result.success
     assert script.asked == ["a", "b", "c", "d"]
     assert instance.get_materialized_partitions(THING) == {"a", "c", "d"}
-    description = failure_of(result, "thing")
+    description = expect_failure(result, "thing")
     assert description.startswith("1 of 4 partitions did not land: b\nthe page is HTML")
     assert f"partition=b, run={result.run_id}, asset=thing, url=https://x" in description
 
@@ -375,7 +375,7 @@ def test_a_transient_error_is_retried_and_a_refusal_is_not(instance):
     assert not result.success
     assert (script.asked.count("b"), script.asked.count("c")) == (2, 1)
     assert instance.get_materialized_partitions(THING) == {"a", "b", "d"}
-    description = failure_of(result, "thing")
+    description = expect_failure(result, "thing")
     assert description.startswith("1 of 4 partitions did not land: c\nunusable")
 
 
@@ -571,7 +571,9 @@ def test_a_run_does_not_keep_its_place_until_a_source_answers_again_tomorrow(ins
     assert not result.success
     assert (retries(result), script.asked.count("b")) == (0, 1)
     assert instance.get_materialized_partitions(THING) == {"a", "c", "d"}
-    assert failure_of(result, "thing").startswith("1 of 4 partitions did not land: b\nthrottled")
+    assert expect_failure(result, "thing").startswith(
+        "1 of 4 partitions did not land: b\nthrottled"
+    )
 
 
 def test_a_run_that_waits_for_a_source_can_be_ended(instance, monkeypatch):
@@ -641,7 +643,7 @@ def test_checks_that_cannot_be_read_for_a_moment_are_read_by_a_second_attempt(in
 def test_checks_that_stay_unreadable_end_the_run_with_everything_materialized(instance):
     result = run(Script(), instance, checks=failing(TransientError("busy"), times=9))
     assert not result.success
-    assert failure_of(result, "thing").startswith("busy")
+    assert expect_failure(result, "thing").startswith("busy")
     assert instance.get_materialized_partitions(THING) == {"a", "b", "c", "d"}
 
 
@@ -663,16 +665,16 @@ def test_what_cannot_be_opened_names_asset_partitions_and_run(instance, error, a
     result = run(script, instance)
     assert not result.success
     assert (script.opened, script.asked) == (attempts, [])
-    assert failure_of(result, "thing").startswith(error.what)
-    assert f"assets=thing, partitions=a to d (4), run={result.run_id}" in failure_of(
+    assert expect_failure(result, "thing").startswith(error.what)
+    assert f"assets=thing, partitions=a to d (4), run={result.run_id}" in expect_failure(
         result, "thing"
     )
-    assert error.remedy in failure_of(result, "thing")
+    assert error.remedy in expect_failure(result, "thing")
 
 
 def test_of_one_partition_that_one_is_named(instance):
     result = run(Script(opening=raising(SourceError("gone"))), instance, first="b", last="b")
-    assert "partitions=b, run=" in failure_of(result, "thing")
+    assert "partitions=b, run=" in expect_failure(result, "thing")
 
 
 @dataclass(eq=False)

@@ -244,7 +244,7 @@ def load(instance: dg.DagsterInstance, *, forced: bool = False) -> bool:
 
 
 def alerted(installation: Installation, watch: Watch) -> None:
-    installation.record("tick", watch.look())
+    installation.record("tick", watch.tick_and_expect_skip())
     installation.record("tick", watch.deliver())
 
 
@@ -409,7 +409,7 @@ def without_a_database(
     installation: Installation, instance: dg.DagsterInstance, watch: Watch
 ) -> None:
     installation.set(DATABASE_URL=value_of(installation, "DATABASE_URL"))
-    installation.record("tick", watch.look())
+    installation.record("tick", watch.tick_and_expect_skip())
     assert main(["verify"]) == 1
     with_a_bundle(installation, "bundle without a database")
     installation.set(DATABASE_URL=installation.database_url)

@@ -19,7 +19,7 @@ from tests import databases
 from tests.prepared import write_default
 from tests.programs import DEMO
 from tests.resources.definitions import RESOURCES
-from tests.runs import failure_of, metadata_by_partition, observed_by, part_of_daily
+from tests.runs import expect_failure, metadata_by_partition, observed_by, part_of_daily
 
 TABLE, WEEKLY = market_volume_daily, off_exchange_share_weekly
 JOB, OP, ASSET = "cboe_market_volume_daily", "cboe_market_volume_daily_load", "market_volume_daily"
@@ -125,7 +125,7 @@ def test_without_a_source_the_load_fails_and_names_the_setting(
     for name in ("FINRA_SOURCE", "PRICES_SOURCE", "CBOE_SOURCE"):
         monkeypatch.delenv(name, raising=False)
     refused = run(instance, "2026-02-25", "2026-02-25")
-    assert "Cboe has no source: CBOE_SOURCE is not set" in failure_of(refused, OP)
+    assert "Cboe has no source: CBOE_SOURCE is not set" in expect_failure(refused, OP)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from orchestration_project.domains.fx.tables import fx_rates_daily
 from orchestration_project.tables.spine import audits
 from tests import databases
 from tests.faulty_server import FaultyServer, Reply, Request
-from tests.runs import failure_of, metadata_by_partition
+from tests.runs import expect_failure, metadata_by_partition
 
 DAYS = [f"2026-02-{day:02}" for day in (16, 17, 18, 19, 20, 23, 24)]
 WHOLE = [f"{first}X{second}" for first in "ABCD" for second in "ABCD"]
@@ -86,7 +86,7 @@ def test_a_remnant_is_quarantined_and_loaded_once_it_is_accepted_by_its_sha256(
 ):
     assert run(instance, DAYS[0], DAYS[4]).success
     ecb.days = {**ecb.days, DAYS[0]: WHOLE[:3]}  # a well-formed remnant
-    said = failure_of(run(instance, DAYS[0]), "fx_rates_daily_load")
+    said = expect_failure(run(instance, DAYS[0]), "fx_rates_daily_load")
     assert "is quarantined by is_complete" in said
     assert "at least 13 of the 16 loaded keys" in said
     assert "accept_sha256" in said
@@ -95,7 +95,7 @@ def test_a_remnant_is_quarantined_and_loaded_once_it_is_accepted_by_its_sha256(
 
     ecb.days = {**ecb.days, DAYS[0]: WHOLE[:2]}
     other = run(instance, DAYS[0], accept_sha256=sha256, accept_reason="a shorter list")
-    assert "2 of them in 2 rows" in failure_of(other, "fx_rates_daily_load")
+    assert "2 of them in 2 rows" in expect_failure(other, "fx_rates_daily_load")
     ecb.days = {**ecb.days, DAYS[0]: WHOLE[:3]}
     options = ["--accept", sha256, "--reason", "the ECB has shortened its list"]
     assert main(["load", "fx_rates_daily", DAYS[0], *options]) == 0
@@ -113,7 +113,7 @@ def test_a_remnant_is_quarantined_and_loaded_once_it_is_accepted_by_its_sha256(
 def test_a_first_delivery_is_compared_with_the_partitions_around_it(ecb: Ecb, url, instance):
     assert run(instance, DAYS[0], DAYS[4]).success  # first deliveries beside none are loaded
     ecb.days = {**ecb.days, DAYS[5]: WHOLE[:3], DAYS[6]: WHOLE[:14]}
-    said = failure_of(run(instance, DAYS[5], DAYS[6]), "fx_rates_daily_load")
+    said = expect_failure(run(instance, DAYS[5], DAYS[6]), "fx_rates_daily_load")
     assert "at least 11 rows; the 5 nearest partitions have about 16" in said
     assert counts(url) == {**dict.fromkeys(DAYS[:5], 16), DAYS[6]: 14}
     [sha256] = re.findall(r"SHA-256 ([0-9a-f]{64})", said)
@@ -122,11 +122,11 @@ def test_a_first_delivery_is_compared_with_the_partitions_around_it(ecb: Ecb, ur
     ecb.days = {**ecb.days, "2026-02-25": WHOLE[:3], DAYS[6]: WHOLE[:14]}
     options = {"accept_sha256": sha256, "accept_reason": "a shorter list"}
     expired = run(instance, DAYS[5], **options, accept_until="2026-01-01T00:00:00Z")
-    assert "the acceptance has expired" in failure_of(expired, "fx_rates_daily_load")
+    assert "the acceptance has expired" in expect_failure(expired, "fx_rates_daily_load")
     in_time = run(instance, DAYS[5], **options, accept_until="2999-01-01T00:00:00Z")
     assert in_time.success
     refused = run(instance, DAYS[5], accept_sha256=sha256)
-    assert "invalid accept_sha256" in failure_of(refused, "fx_rates_daily_load")
+    assert "invalid accept_sha256" in expect_failure(refused, "fx_rates_daily_load")
 
 
 @pytest.mark.slow
@@ -135,7 +135,7 @@ def test_a_replay_of_a_quarantined_remnant_loads_it_only_once_it_is_accepted(
 ):
     assert run(instance, DAYS[0]).success
     ecb.days = {**ecb.days, DAYS[0]: WHOLE[:3]}
-    said = failure_of(run(instance, DAYS[0]), "fx_rates_daily_load")
+    said = expect_failure(run(instance, DAYS[0]), "fx_rates_daily_load")
     [sha256] = re.findall(r"SHA-256 ([0-9a-f]{64})", said)
     assert main(["replay", "--table", "fx_rates_daily", DAYS[0]]) == 1
     assert "is quarantined by is_complete" in capfd.readouterr().out

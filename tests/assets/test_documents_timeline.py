@@ -13,7 +13,7 @@ from tests.document_loader import document_loader as document_loader
 from tests.document_loader import folder as folder
 
 
-def kinds(document_loader: DocumentLoader, name: str) -> list[str]:
+def check_order_and_list_kinds(document_loader: DocumentLoader, name: str) -> list[str]:
     found = read_timeline(document_loader.warehouse, name)
     assert found
     times = [event.happened_at for event in found.events if event.happened_at]
@@ -27,7 +27,7 @@ def test_a_document_is_followed_from_its_first_sight_to_its_successor_and_its_en
     document_loader.write(a_txt="first version", b_json=b"{")
     document_loader.load()
     first = document_loader.id_of("a.txt")
-    assert sorted(kinds(document_loader, "a.txt")) == sorted(
+    assert sorted(check_order_and_list_kinds(document_loader, "a.txt")) == sorted(
         ["first_seen", "stable", "captured", "extracted", "attempt", "loaded"]
     )
     [run_id] = {run_id for (run_id,) in document_loader.rows(captures.c.run_id)}
@@ -110,5 +110,5 @@ def test_the_command_prints_it_with_links_to_runs_and_knows_what_was_erased(
     counts = ("rows_deleted", "rows_masked", "captures_deleted", "captures_redacted")
     row = dict.fromkeys((*counts, "artifacts_deleted", "files_changed"), 0)
     requests.record(request, row | {"tables": "{}", "not_reached": "[]", "run_id": "one"})
-    assert kinds(document_loader, "gone.txt") == ["erased"]
+    assert check_order_and_list_kinds(document_loader, "gone.txt") == ["erased"]
     assert read_timeline(document_loader.warehouse, "other.txt") is None

@@ -25,7 +25,7 @@ from orchestration_project.tables.queries.row_diff import row_diff
 from orchestration_project.tables.spine import captures, deliveries, landings
 from tests import databases
 from tests.assets.conftest import BOTH
-from tests.runs import failure_of, lost_reports, metadata_by_partition, observed_by, texts_of
+from tests.runs import expect_failure, lost_reports, metadata_by_partition, observed_by, texts_of
 
 OP = "finra_otc_weekly_load"
 LATEST = {"T1": date(2026, 2, 9), "T2": date(2026, 1, 26), "OTCE": date(2026, 1, 26)}
@@ -170,8 +170,8 @@ def test_a_full_run_fetches_again_and_says_that_nothing_changed(url, instance):
 def test_a_bad_partition_is_quarantined_alone_and_rerun_alone(url, instance):
     result = load(instance, key("T2", 10), key("T2", 8))
     assert not result.success
-    assert failure_of(result, OP).startswith(f"1 of 3 partitions did not land: {key('T2', 9)}")
-    assert "reconciles_with_symbol_totals" in failure_of(result, OP)
+    assert expect_failure(result, OP).startswith(f"1 of 3 partitions did not land: {key('T2', 9)}")
+    assert "reconciles_with_symbol_totals" in expect_failure(result, OP)
     for spec in SPECS:
         assert instance.get_materialized_partitions(spec.key) == {key("T2", 8), key("T2", 10)}
     assert count(url, finra_otc_weekly, week_start=LATEST["T2"] - timedelta(weeks=8)) == 0
@@ -427,7 +427,7 @@ def test_a_silent_database_is_retried_and_then_named(instance, demo_settings, mo
     result = load(instance, key("T1", 3), key("T1", 1))
     assert not result.success
     assert retries(result) == 1
-    said = failure_of(result, OP)
+    said = expect_failure(result, OP)
     assert said.startswith("the database did not do what was asked")
     assert "what to do: check that it runs" in said
     assert "finra/otc_weekly," in said
@@ -442,7 +442,7 @@ def test_a_demo_that_cannot_start_is_not_asked_again_and_named(url, instance, mo
     result = load(instance, key("T1", 1))
     assert not result.success
     assert retries(result) == 0
-    said = failure_of(result, OP)
+    said = expect_failure(result, OP)
     assert said.startswith("the demo source does not start")
     assert f"partitions={key('T1', 1)}, run={result.run_id}" in said
 
@@ -473,7 +473,7 @@ def test_credentials_that_the_source_refuses_are_a_clear_error_without_the_secre
     monkeypatch.setenv("FINRA_CLIENT_SECRET", "not-the-secret")
     result = load(instance, key("OTCE", 1))
     assert not result.success
-    assert "FINRA refuses the client somebody with HTTP 401" in failure_of(result, OP)
+    assert "FINRA refuses the client somebody with HTTP 401" in expect_failure(result, OP)
     assert "not-the-secret" not in str(result.all_events)
 
 
@@ -501,7 +501,7 @@ def test_a_change_of_metadata_alone_is_marked_as_one(url, instance, set_clock):
 def test_a_load_with_rejects_is_refused_under_a_limit_of_none(url, instance):
     result = load(instance, key("T1", 2), max_reject_ratio=0.0)
     assert not result.success
-    assert "has_few_rejects" in failure_of(result, OP)
+    assert "has_few_rejects" in expect_failure(result, OP)
     assert count(url, finra_otc_weekly) == 0
 
 
@@ -517,8 +517,8 @@ def test_a_load_with_rejects_is_refused_under_a_limit_of_none(url, instance):
 def test_a_partition_that_is_none_is_refused_by_name(url, instance, partition, found):
     result = load(instance, partition)
     assert not result.success
-    assert f"invalid partition {partition}" in failure_of(result, OP)
-    assert f"found: {found}" in failure_of(result, OP)
+    assert f"invalid partition {partition}" in expect_failure(result, OP)
+    assert f"found: {found}" in expect_failure(result, OP)
 
 
 def test_weeks_that_are_not_published_are_observed_with_the_day_and_fail_nothing(url, instance):
@@ -564,8 +564,8 @@ def test_another_real_source_replaces_a_partition_only_by_force(
 
     result = load(instance, partition)
     assert not result.success
-    assert "was landed from another source" in failure_of(result, OP)
-    forced = failure_of(load(instance, partition, allow_conflicts=True), OP)
+    assert "was landed from another source" in expect_failure(result, OP)
+    forced = expect_failure(load(instance, partition, allow_conflicts=True), OP)
     [sha256] = re.findall(r"SHA-256 ([0-9a-f]{64})", forced)  # one row in place of hundreds
     accepted = {"accept_sha256": sha256, "accept_reason": "a file of one symbol"}
     assert load(instance, partition, allow_conflicts=True, **accepted).success
@@ -612,6 +612,6 @@ def test_a_replay_materializes_the_partition_and_changes_no_table(url, instance)
 
 def test_an_option_of_the_other_kind_of_run_is_refused(demo_settings, instance):
     refused = replayed(instance, key("OTCE", 1), full=True)
-    assert "invalid full: expected no option of a load in a replay" in failure_of(refused, OP)
+    assert "invalid full: expected no option of a load in a replay" in expect_failure(refused, OP)
     refused = load(instance, key("OTCE", 1), allow_older=True)
-    assert "invalid allow_older: expected no option of a replay" in failure_of(refused, OP)
+    assert "invalid allow_older: expected no option of a replay" in expect_failure(refused, OP)

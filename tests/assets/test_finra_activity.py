@@ -35,7 +35,7 @@ def draw(instance) -> dg.ExecuteInProcessResult:
     return job.execute_in_process(instance=instance, raise_on_error=False)
 
 
-def stored(link: str) -> bytes:
+def check_link_and_read(link: str) -> bytes:
     assert link.startswith("/api/v1/files?name=plots/finra/trade_activity/")
     return open_store(load_settings()).get(name_in(link))
 
@@ -83,9 +83,9 @@ def test_it_shows_the_newest_week_of_all_tiers_in_numbers_tables_and_files(url, 
     assert [row.data["tier"] for row in shown["tiers"].records] == ["OTCE", "T1", "T2"]
     assert shown["made_of_weekly"].count("/assets/finra/otc_weekly?view=partitions&partition=") == 3
 
-    svg = stored(shown["svg_file"])
+    svg = check_link_and_read(shown["svg_file"])
     assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314
-    assert stored(shown["png_file"]).startswith(b"\x89PNG")
+    assert check_link_and_read(shown["png_file"]).startswith(b"\x89PNG")
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ def run(instance, job: str, first: str = "", last: str = "") -> dg.ExecuteInProc
     return found
 
 
-def drawn(instance) -> dict[str, dict]:
+def draw_and_expect_all_charts(instance) -> dict[str, dict]:
     job = part_of_daily("finra", *finra_charts.keys)
     found = metadata_by_partition(job.execute_in_process(instance=instance))
     assert set(found) == set(CHARTS)
@@ -44,7 +44,7 @@ def drawn(instance) -> dict[str, dict]:
 
 
 def test_without_data_each_chart_says_that_there_is_nothing_to_draw(url, instance):
-    outcomes = {metadata["outcome"] for metadata in drawn(instance).values()}
+    outcomes = {metadata["outcome"] for metadata in draw_and_expect_all_charts(instance).values()}
     assert outcomes == {"nothing to draw: what the chart shows is not loaded"}
 
 
@@ -59,7 +59,7 @@ def test_each_chart_shows_what_is_loaded(url, instance, set_clock):
     run(instance, "finra_symbol_week_value", WEEK, "2026-01-19")
     set_clock("2026-03-12T15:00:00+00:00")
     run(instance, "finra_otc_weekly", f"T1|{WEEK}")
-    charts = drawn(instance)
+    charts = draw_and_expect_all_charts(instance)
     for metadata in charts.values():
         assert "picture" in metadata
         store = open_store(load_settings())

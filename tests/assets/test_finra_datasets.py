@@ -34,7 +34,7 @@ from tests import databases
 from tests.prepared import write_default
 from tests.programs import DEMO
 from tests.resources.definitions import RESOURCES
-from tests.runs import failure_of, metadata_by_partition, observed_by, part_of_daily
+from tests.runs import expect_failure, metadata_by_partition, observed_by, part_of_daily
 
 SENSORS = {
     dataset_sensor.name.removeprefix("finra_on_"): dataset_sensor
@@ -151,12 +151,12 @@ def test_weeks_still_listed_are_loaded_once_and_discontinued(settings, instance,
     assert "2 of 2 partitions: unchanged, nothing was written" in capfd.readouterr().out
     assert databases.contents(url) == as_it_is
     refused = load(instance, "treasury_weekly", "2023-02-06", allow_older=True)
-    said = failure_of(refused, "finra_treasury_weekly_load")
+    said = expect_failure(refused, "finra_treasury_weekly_load")
     assert "invalid allow_older: expected no option of a replay in a load" in said
     marks = {"outcome": "unchanged", "landed_by": result.run_id}
     assert again["2023-02-06"] == newest | marks
     later = load(instance, "treasury_weekly", "2023-02-13")
-    assert "found: a day after 2023-02-06, the last partition" in failure_of(
+    assert "found: a day after 2023-02-06, the last partition" in expect_failure(
         later, "finra_treasury_weekly_load"
     )
     assert (
@@ -193,7 +193,7 @@ def test_days_and_months_of_treasuries_are_asked_for_and_a_month_is_named_by_its
         *("Bills", "FRNs", "Nominal Coupons", "TIPS")
     }
     refused = load(instance, "treasury_monthly", "2026-01-02")
-    assert "expected: <a past day 1 of a month, yyyy-mm-dd>" in failure_of(
+    assert "expected: <a past day 1 of a month, yyyy-mm-dd>" in expect_failure(
         refused, "finra_treasury_monthly_load"
     )
 
@@ -286,7 +286,7 @@ def test_breadth_is_loaded_and_an_unpublished_day_is_observed(settings, instance
         "2026-02-27": 3,
     }
     saturday = load(instance, "corporate_market_breadth", "2026-02-28")
-    assert "found: 2026-02-28 is a Saturday" in failure_of(
+    assert "found: 2026-02-28 is a Saturday" in expect_failure(
         saturday, "finra_corporate_market_breadth_load"
     )
 
@@ -296,7 +296,7 @@ def test_bonds_need_a_licence_where_the_data_is_real(settings, instance, monkeyp
     monkeypatch.setenv("FINRA_SOURCE", "files")
     monkeypatch.setenv("FINRA_FILES_DIR", str(tmp_path))
     refused = load(instance, "bond_trade_activity", NEWEST_BONDS)
-    said = failure_of(refused, "finra_bond_trade_activity_load")
+    said = expect_failure(refused, "finra_bond_trade_activity_load")
     assert "no source of bonds by CUSIP is set: FINRA does not publish them" in said
     feed = tmp_path / "feed"
     feed.mkdir()
@@ -311,7 +311,7 @@ def test_bonds_need_a_licence_where_the_data_is_real(settings, instance, monkeyp
         ("T1", "037833100", 5_000_000, 3)
     ]
     treasury = load(instance, "treasury_daily", "2026-02-24")
-    assert "FINRA_SOURCE=files has no public dataset" in failure_of(
+    assert "FINRA_SOURCE=files has no public dataset" in expect_failure(
         treasury, "finra_treasury_daily_load"
     )
 
@@ -365,7 +365,7 @@ def test_a_day_that_begins_no_half_month_is_refused_and_an_unpublished_one_obser
     settings, instance
 ):
     settled = load(instance, "short_interest", "2026-01-15")
-    assert "no partition 2026-01-15" in failure_of(settled, "finra_short_interest_load")
+    assert "no partition 2026-01-15" in expect_failure(settled, "finra_short_interest_load")
     early = load(instance, "short_interest", "2026-02-16")
     assert early.success
     assert observed_by(early)["short_interest"]["2026-02-16"]["reason"] == (

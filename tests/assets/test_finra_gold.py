@@ -18,7 +18,7 @@ from orchestration_project.domains.finra.tables.weekly import (
 from orchestration_project.tables.spine import balances
 from tests import databases
 from tests.assets.conftest import BOTH
-from tests.runs import failure_of, metadata_by_partition
+from tests.runs import expect_failure, metadata_by_partition
 
 RESTATED = date(2026, 1, 12)
 """A week of T1 that the demo restates on 2026-03-10."""
@@ -202,7 +202,7 @@ def test_a_week_not_loaded_is_refused_and_others_are_derived(url, instance):
     missing = t1(RESTATED + timedelta(weeks=1))
     result = run(instance, "finra_gold", t1(RESTATED), missing)
     assert not result.success
-    said = failure_of(result, "derive_finra_across_weeks")
+    said = expect_failure(result, "derive_finra_across_weeks")
     assert f"{missing} cannot be derived" in said
     assert f"found: not landed: {missing}" in said
     assert "what to do: load that first, by the job finra_otc_weekly" in said
@@ -218,7 +218,7 @@ def test_the_tiers_of_a_week_are_derived_once_all_are_loaded(url, instance):
     load(instance, f"OTCE|{week}")
     result = run(instance, "finra_tier_week", str(week))
     assert not result.success
-    assert f"found: not landed: T2|{week}" in failure_of(result, "derive_finra_tier_week")
+    assert f"found: not landed: T2|{week}" in expect_failure(result, "derive_finra_tier_week")
     assert of_week(url, finra_tier_week, week) == []
 
     load(instance, f"T2|{week}")
@@ -266,6 +266,6 @@ def test_a_database_that_does_not_answer_is_named_with_what_was_to_be_derived(
     result = run(instance, "finra_tier_week", "2026-01-19")
     assert not result.success
     assert len([event for event in result.all_events if event.is_step_up_for_retry]) == 1
-    said = failure_of(result, "derive_finra_tier_week")
+    said = expect_failure(result, "derive_finra_tier_week")
     assets = "finra/tier_week, finra/venue_week_all_tiers"
     assert f"assets={assets}, partitions=2026-01-19, run={result.run_id}" in said

@@ -93,7 +93,7 @@ def test_runs_of_one_backfill_share_a_confirmation_and_others_do_not(kept_instan
     assert "second person" in failure_of(load(kept_instance, job, op, partition, **BY_ADA))
 
 
-def decide(instance: dg.DagsterInstance, decision: str) -> str:
+def decide_and_expect_failure(instance: dg.DagsterInstance, decision: str) -> str:
     """Decide on a proposal of selectors; return why it failed."""
     config = {"proposal_id": "p", "decision": decision, "reason": "compared ten products"}
     result = defs.resolve_job_def("web_accept_proposal").execute_in_process(
@@ -109,9 +109,9 @@ def decide(instance: dg.DagsterInstance, decision: str) -> str:
 def test_accepting_a_proposal_waits_and_rejecting_it_does_not(kept_instance):
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
         connection.execute(filled(web_proposals, proposal_id="p", site="shop"))
-    assert "second person" not in decide(kept_instance, "reject")
+    assert "second person" not in decide_and_expect_failure(kept_instance, "reject")
     assert requests() == []
-    assert "accept needs a second person" in decide(kept_instance, "accept")
+    assert "accept needs a second person" in decide_and_expect_failure(kept_instance, "accept")
     [waiting] = requests()
     assert (waiting.requested_by, waiting.parameters) == (
         "ada",
@@ -119,7 +119,7 @@ def test_accepting_a_proposal_waits_and_rejecting_it_does_not(kept_instance):
     )
     with open_warehouse(load_settings()) as warehouse:
         Approvals(warehouse, Clock()).confirm(waiting.approval_id, waiting.sha256, BOB)
-    assert "second person" not in decide(kept_instance, "accept")
+    assert "second person" not in decide_and_expect_failure(kept_instance, "accept")
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from tests.prepared import write_default
 from tests.programs import DEMO
 from tests.resources.definitions import RESOURCES
 from tests.resources.weeks import known
-from tests.runs import failure_of, metadata_by_partition, observed_by
+from tests.runs import expect_failure, metadata_by_partition, observed_by
 
 TABLE = fx_rates_daily
 JOB, OP = "fx_rates_daily", "fx_rates_daily_load"
@@ -74,7 +74,7 @@ def test_a_range_of_tags_that_passes_the_known_days_is_refused_whole(
 ):
     result = run(instance, *ends)
     assert not result.success
-    assert failure_of(result, OP).startswith(
+    assert expect_failure(result, OP).startswith(
         f"1 of 1 partitions did not land: {unknown}\nfx_rates_daily has no partition {unknown}"
     )
     assert metadata_by_partition(result) == {}
@@ -170,7 +170,7 @@ def test_a_day_before_the_first_partition_is_refused_and_nothing_of_it_is_loaded
     refused = defs.resolve_job_def(JOB).execute_in_process(
         instance=instance, raise_on_error=False, tags={"dagster/partition": before}
     )
-    said = failure_of(refused, OP)
+    said = expect_failure(refused, OP)
     assert f"fx_rates_daily has no partition {before}" in said
     assert "found: a day before 20" in said
     url = databases.sqlite_url(settings.state_path)
@@ -205,7 +205,7 @@ def test_a_replay_of_all_skips_days_before_the_first_partition(settings, instanc
 def test_real_rates_need_a_source(settings, instance, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PRICES_SOURCE", "yahoo")
     refused = run(instance, "2026-02-25", "2026-02-25")
-    assert "FX has no source: FX_SOURCE is not set" in failure_of(refused, OP)
+    assert "FX has no source: FX_SOURCE is not set" in expect_failure(refused, OP)
 
 
 @pytest.mark.slow

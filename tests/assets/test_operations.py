@@ -24,7 +24,7 @@ from tests import databases
 from tests.programs import free_port
 from tests.receivers import http_receiver
 from tests.resources.definitions import RESOURCES
-from tests.runs import failure_of, metadata_by_partition
+from tests.runs import expect_failure, metadata_by_partition
 
 LOAD, VERIFY = "finra_otc_weekly_load", "verify_operations"
 PARTITION = {"dagster/partition": "OTCE|2026-01-26"}
@@ -179,7 +179,7 @@ def test_a_load_is_refused_before_the_source_is_asked_and_the_next_go_by_what_wa
     (demo_settings.state_path / "artifacts").touch()  # where the folder should be
     result = run(instance, "finra_otc_weekly", tags=PARTITION)
     assert not result.success
-    said = failure_of(result, LOAD)
+    said = expect_failure(result, LOAD)
     assert said.startswith("cannot write the artifact ")
     assert (
         "refused_by=the preflight check, before any request for data, dependency=artifacts" in said
@@ -208,11 +208,11 @@ def test_a_forced_load_goes_on_and_is_tagged_with_what_it_did_not_wait_for(
     monkeypatch.setenv("DISK_HEADROOM_MIB", str(10**9))
     refused = run(instance, "finra_otc_weekly", tags=PARTITION)
     assert not refused.success
-    assert "a disk is nearly full" in failure_of(refused, LOAD)
+    assert "a disk is nearly full" in expect_failure(refused, LOAD)
     assert "forced_past" not in tags(instance, refused)
     config = {"ops": {LOAD: {"config": {"replay": True}}}}
     replay = run(instance, "finra_otc_weekly", tags=PARTITION, run_config=config)
-    assert "a disk is nearly full" in failure_of(replay, LOAD)
+    assert "a disk is nearly full" in expect_failure(replay, LOAD)
     forced = run(instance, "finra_otc_weekly", tags=PARTITION, run_config=FORCE)
     assert forced.success
     assert tags(instance, forced)["forced_past"] == "disk"

@@ -44,7 +44,7 @@ def edit(
     return executed(instance, "operations_definitions_edit", ops=ops)
 
 
-def refusal(result: dg.JobExecutionResult) -> str:
+def expect_refusal(result: dg.JobExecutionResult) -> str:
     """Return why an edit was refused."""
     failure = result.failure_data_for_node("edit_definitions")
     assert failure
@@ -78,8 +78,8 @@ def test_a_flag_is_created_changed_and_deleted_with_a_version_each(instance, url
     expires_at = datetime(2026, 3, 2, 11, tzinfo=UTC)
     assert databases.rows(url, wanted) == [(0.25, '["2026-03-02"]', expires_at, 2)]
     late = edit(instance, "change", fields={"share": 1}, expected_version=1)
-    assert "the flag share_of_fx was edited meanwhile" in refusal(late)
-    assert "names no expected_version" in refusal(edit(instance, "delete"))
+    assert "the flag share_of_fx was edited meanwhile" in expect_refusal(late)
+    assert "names no expected_version" in expect_refusal(edit(instance, "delete"))
     assert edit(instance, "delete", expected_version=2).success
     assert databases.rows(url, wanted) == []
     versions = operations_flag_versions.c
@@ -114,10 +114,12 @@ def test_a_dry_run_shows_the_changes_and_writes_nothing(instance, url: str):
 def test_a_schedule_needs_a_flag_that_exists_and_a_flag_in_use_stays(instance, url: str):
     fields = {**FX, "flag": "share_of_fx"}
     missing = edit(instance, "create", "fx", "schedule", fields=fields)
-    assert "its flag does not exist" in refusal(missing)
+    assert "its flag does not exist" in expect_refusal(missing)
     assert edit(instance, "create", fields={"owner": "ada", "share": 0.5}).success
     assert edit(instance, "create", "fx", "schedule", fields=fields).success
-    assert "the flag share_of_fx is in use" in refusal(edit(instance, "delete", expected_version=1))
+    assert "the flag share_of_fx is in use" in expect_refusal(
+        edit(instance, "delete", expected_version=1)
+    )
     result = executed(instance, "operations_checks")
     assert result.success
     assert found_by_check(result) == ""

@@ -15,7 +15,7 @@ from orchestration_project.tables.operations_edits import operations_presets
 from orchestration_project.tables.spine import audits
 from tests import databases
 from tests.programs import from_then_on
-from tests.runs import failure_of
+from tests.runs import expect_failure
 
 WEEK = "T1|2026-02-02"
 """Four of its lines are rejected."""
@@ -144,6 +144,6 @@ def test_a_preset_that_the_code_does_not_understand_any_more_fails_loads_by_name
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
         connection.execute(insert(operations_presets).values(row | {"applied_at": LONG_AGO}))
     result = execute(instance, "finra_otc_weekly", LOAD, {"dagster/partition": WEEK})
-    assert "the preset strict_quality sets max_rejects" in failure_of(result, LOAD)
-    assert "apply another preset" in failure_of(result, LOAD)
+    assert "the preset strict_quality sets max_rejects" in expect_failure(result, LOAD)
+    assert "apply another preset" in expect_failure(result, LOAD)
     assert choose(instance, preset="standard", **ADA).success

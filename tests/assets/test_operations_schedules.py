@@ -47,7 +47,7 @@ def edit(instance: Any, action: str, name: str = "fx", **config: Any) -> dg.JobE
     return executed(instance, "operations_definitions_edit", ops=ops)
 
 
-def refusal(result: dg.JobExecutionResult) -> str:
+def expect_refusal(result: dg.JobExecutionResult) -> str:
     """Return why an edit was refused."""
     failure = result.failure_data_for_node("edit_definitions")
     assert failure
@@ -93,11 +93,11 @@ def test_the_second_of_two_edits_of_a_version_is_refused(instance, url: str):
     assert edit(instance, "create", fields=FX).success
     assert edit(instance, "change", fields={"owner": "ada"}, expected_version=1).success
     second = edit(instance, "change", fields={"owner": "eve"}, expected_version=1)
-    assert "the schedule fx was edited meanwhile" in refusal(second)
-    assert "expected_version 2" in refusal(second)
-    assert "names no expected_version" in refusal(edit(instance, "delete"))
-    assert "the schedule fx exists" in refusal(edit(instance, "create", fields=FX))
-    assert "schedule not found: 'none'" in refusal(edit(instance, "pause", "none"))
+    assert "the schedule fx was edited meanwhile" in expect_refusal(second)
+    assert "expected_version 2" in expect_refusal(second)
+    assert "names no expected_version" in expect_refusal(edit(instance, "delete"))
+    assert "the schedule fx exists" in expect_refusal(edit(instance, "create", fields=FX))
+    assert "schedule not found: 'none'" in expect_refusal(edit(instance, "pause", "none"))
 
 
 @pytest.mark.slow

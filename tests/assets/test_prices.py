@@ -24,7 +24,7 @@ from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.tables.spine import fences, landings, work_items
 from tests import databases
 from tests.domains.prices import csv, line
-from tests.runs import executed, failure_of, metadata_by_partition, observed_by, texts_of
+from tests.runs import executed, expect_failure, metadata_by_partition, observed_by, texts_of
 
 FEBRUARY, MARCH = "2026-02-01", "2026-03-01"
 DAYS = sessions(date(2026, 2, 1), date(2026, 3, 3))
@@ -134,7 +134,7 @@ def test_months_are_loaded_by_symbol_and_reported_by_month(url, instance, tmp_pa
     (tmp_path / "prices" / "BBB.csv").write_bytes(csv(line(DAYS[0]), line(DAYS[0])))
     held = run(instance, "prices_daily", FEBRUARY, full=True)
     assert not held.success
-    said = failure_of(held, "prices_daily_load")
+    said = expect_failure(held, "prices_daily_load")
     assert "1 of 2 symbols failed: BBB" in said
     assert "has_unique_days" in said
     assert (
@@ -262,9 +262,11 @@ def test_a_replay_needs_no_source_and_writes_nothing_by_the_same_rules(
     assert [metadata[month]["symbols_unchanged"] for month in (FEBRUARY, MARCH)] == [2, 2]
     assert (metadata[MARCH]["source"], metadata[MARCH]["dagster/row_count"]) == ("files", 4)
     refused = run(instance, "prices_daily", FEBRUARY, replay=True, full=True)
-    assert "invalid full: expected no option of a load in a replay" in failure_of(refused, LOAD_OP)
+    assert "invalid full: expected no option of a load in a replay" in expect_failure(
+        refused, LOAD_OP
+    )
     refused = run(instance, "prices_daily", FEBRUARY, symbols=["AAA"])
-    assert "invalid symbols: expected no option of a replay" in failure_of(refused, LOAD_OP)
+    assert "invalid symbols: expected no option of a replay" in expect_failure(refused, LOAD_OP)
     assert main(["replay", "--table", "prices_daily", "BBB"]) == 0
     said = capfd.readouterr().out
     assert "[ 1/1] BBB: unchanged" in said

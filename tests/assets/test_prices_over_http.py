@@ -18,7 +18,7 @@ from orchestration_project.domains.prices.calendar import NEW_YORK, sessions
 from orchestration_project.domains.prices.tables import PRICES, prices_symbol_months
 from tests import databases
 from tests.faulty_server import FaultyServer, Reply, Request
-from tests.runs import failure_of, metadata_by_partition, observed_by
+from tests.runs import expect_failure, metadata_by_partition, observed_by
 
 JANUARY, FEBRUARY = "2026-01-01", "2026-02-01"
 DAYS = sessions(date(2026, 1, 1), date(2026, 3, 3))
@@ -167,7 +167,9 @@ def test_symbols_with_bad_responses_fail_and_others_are_loaded(
     broken = [*yahoo.answers]
     result = run(instance, FEBRUARY)
     assert not result.success
-    assert f"4 of 5 symbols failed: {', '.join(broken)}" in failure_of(result, "prices_daily_load")
+    assert f"4 of 5 symbols failed: {', '.join(broken)}" in expect_failure(
+        result, "prices_daily_load"
+    )
     assert metadata_by_partition(result)["daily"][FEBRUARY]["symbols_landed"] == 1
     observed = observed_by(result)["daily"][FEBRUARY]
     assert (observed["category"], observed["is_retryable"]) == ("source", False)
@@ -197,7 +199,7 @@ def test_a_symbol_that_is_always_throttled_is_asked_for_three_times_across_both_
     alpha_vantage.answers = {"AAA": lambda _: b'{"Note": "our call frequency is 5 a minute"}'}
     result = run(instance, FEBRUARY)
     assert not result.success
-    assert "1 of 2 symbols failed: AAA" in failure_of(result, "prices_daily_load")
+    assert "1 of 2 symbols failed: AAA" in expect_failure(result, "prices_daily_load")
     assert len([event for event in result.all_events if event.is_step_up_for_retry]) == 1
     assert alpha_vantage.asked.count("AAA") == 3
     assert alpha_vantage.asked.count("BBB") == 1

@@ -29,7 +29,7 @@ def replay(instance: dg.DagsterInstance, **config: Any) -> dg.JobExecutionResult
     return executed(instance, "finra_replay", ops=ops, tags={"user": "ada"})
 
 
-def refusal(result: dg.JobExecutionResult) -> str:
+def expect_refusal(result: dg.JobExecutionResult) -> str:
     failure = result.failure_data_for_node("replay_finra")
     assert failure
     assert failure.error
@@ -87,7 +87,7 @@ def test_a_replay_fails_with_a_run_that_it_executed(instance, demo_settings):
     first = f"{TABLE}:{WEEK}#1"
     failed = replay(instance, group_id=first, accept_sha256="0f", dry_run=False)
     assert not failed.success
-    assert "1 of 1 runs failed" in refusal(failed)
+    assert "1 of 1 runs failed" in expect_refusal(failed)
 
 
 @pytest.mark.slow_after_first
@@ -106,4 +106,4 @@ def test_a_replay_fails_with_a_run_that_it_executed(instance, demo_settings):
 def test_a_choice_that_cannot_be_replayed_is_refused(
     instance, demo_settings, config: dict[str, Any], message: str
 ):
-    assert message in refusal(replay(instance, **config))
+    assert message in expect_refusal(replay(instance, **config))

@@ -26,7 +26,7 @@ from tests.resources.definitions import RESOURCES
 from tests.resources.saas_histories import OWN_TABLES
 from tests.resources.saas_systems import ISSUE_TYPE, PROJECT, SaasSystems, systems_in_memory
 from tests.resources.weeks import StoppedClock
-from tests.runs import failure_of, metadata_by_partition, texts_of
+from tests.runs import expect_failure, metadata_by_partition, texts_of
 
 RULE = {**WHOLE, "target_project": PROJECT, "issue_type": ISSUE_TYPE}
 
@@ -65,7 +65,7 @@ class SyncRuns:
             raise_on_error=False,
         )
 
-    def dry(self, job: str) -> dict[str, Any]:
+    def run_dry_and_expect_no_write(self, job: str) -> dict[str, Any]:
         """Run a job without a config; return the metadata of its asset that begins with dry_run."""
         writes = self.systems.writes
         result = defs.resolve_job_def(job).execute_in_process(
@@ -183,19 +183,19 @@ def test_jobs_without_a_config_write_nothing_outside_and_sensor_and_schedule_do_
     sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
     sync_runs.systems.tasks.add("Order a laptop")
     sync_runs.systems.tasks.add("poison")
-    assert sync_runs.dry("saas_reconcile")["seen"] == 2
+    assert sync_runs.run_dry_and_expect_no_write("saas_reconcile")["seen"] == 2
     assert sync_runs.systems.issues.rows == {}
     assert Ticks(sync_runs.warehouse, PEOPLEFORCE_JIRA).tick().started_at is None
     assert sync_runs.ask("saas_reconcile", sync_runs.tick()).success
     assert list(sync_runs.systems.issues.rows) == ["IT-1"]
 
-    refused = sync_runs.dry("saas_replay_dead_letters")
+    refused = sync_runs.run_dry_and_expect_no_write("saas_replay_dead_letters")
     assert (refused["still_refused"], refused["without_a_dead_letter"]) == (1, "")
     done = sync_runs.run("saas_replay_dead_letters")
     assert metadata_by_partition(done)["dead_letters"][None]["dead"] == 1  # it was retried
 
     sync_runs.systems.issues.rows.clear()
-    swept = sync_runs.dry("saas_sweep")
+    swept = sync_runs.run_dry_and_expect_no_write("saas_sweep")
     assert (swept["differed"], swept["is_mended"]) == (1, False)
     assert sync_runs.systems.issues.rows == {}
     context = dg.build_schedule_context(resources={"warehouse": sync_runs.warehouse})
@@ -301,7 +301,7 @@ def test_a_run_that_did_not_end_well_fails_and_leaves_the_time_of_the_last_that_
     assert isinstance(began, dg.RunRequest)
     sync_runs.systems.faults.coming = ["down"]
     failed = sync_runs.run("saas_reconcile")
-    assert "HTTP 503" in failure_of(failed, "reconcile_saas")
+    assert "HTTP 503" in expect_failure(failed, "reconcile_saas")
     tick = Ticks(sync_runs.warehouse, PEOPLEFORCE_JIRA).tick()
     assert (tick.started_at, tick.synced_at) == (sync_runs.clock.at, None)
     sync_runs.clock.at += timedelta(minutes=4)

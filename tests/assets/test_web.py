@@ -31,20 +31,20 @@ from tests.assets.web_shop import (
     PRODUCTS,
     REQUESTS,
     counted,
-    crawl,
-    crawled,
+    crawl_and_check_success,
     items_of,
+    materialize_and_check_success,
     with_budget,
 )
 from tests.resources.balances import assert_balanced
-from tests.runs import declared
+from tests.runs import check_declared
 
 
 @pytest.mark.slow
 @POSTGRESQL_SLOW
 def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop, instance):
     shop.at("2026-02-01")
-    first = crawl(instance, "2026-02-01")
+    first = crawl_and_check_success(instance, "2026-02-01")
     assert first["shop_pages"]["crawl_outcome"] == "complete"
     assert first["shop_pages"]["request_count"] == REQUESTS
     assert first["shop_items"]["rows_added"] == PRODUCTS
@@ -94,7 +94,7 @@ def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop
     assert_balanced(url, "web_crawls", "web_items", "web_pages")
 
     before = counted(url, captures)
-    again = crawl(instance, "2026-02-01")
+    again = crawl_and_check_success(instance, "2026-02-01")
     assert shop.politeness["requests"] == REQUESTS
     assert again["shop_pages"]["request_count"] == REQUESTS
     assert items_of(url).keys() == {f"P{number:04}" for number in range(1, PRODUCTS + 1)}
@@ -107,7 +107,7 @@ def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop
     assert len(databases.rows(url, of_items)) == PRODUCTS
 
     shop.at("2026-02-02")
-    second = crawl(instance, "2026-02-02")
+    second = crawl_and_check_success(instance, "2026-02-02")
     assert second["shop_items"]["rows_changed"] == PRODUCTS // 10
     assert items_of(url)["P0010"]["price"] == "13.67"
     assert items_of(url)["P0011"]["price"] == "14.02"
@@ -121,14 +121,14 @@ def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop
     assert counted(url, web_pages, unchanged) == REQUESTS - PRODUCTS // 10
 
     shop.at("2026-02-03")  # another layout: no price is found
-    third = crawl(instance, "2026-02-03", succeeds=False)
+    third = crawl_and_check_success(instance, "2026-02-03", succeeds=False)
     assert third["shop_pages"]["crawl_outcome"] == "complete"
     assert "shop_items" not in third
     assert len(items_of(url)) == PRODUCTS
     is_missing = rejects.c.reason_code == "missing"
     for _ in range(2):  # a repetition records the same lines once
         assert counted(url, rejects, is_missing) == PRODUCTS
-        crawl(instance, "2026-02-03", succeeds=False)
+        crawl_and_check_success(instance, "2026-02-03", succeeds=False)
     of_rejects = rejects.join(captures, captures.c.capture_id == rejects.c.capture_id)
     assert counted(url, of_rejects) == PRODUCTS
 
@@ -136,9 +136,9 @@ def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop
 @pytest.mark.slow
 def test_a_crawl_that_ends_by_its_budget_is_partial_and_removes_no_item(url, shop, instance):
     shop.at("2026-02-01")
-    crawl(instance, "2026-02-01")
+    crawl_and_check_success(instance, "2026-02-01")
     shop.at("2026-02-02")
-    crawled(instance, with_budget(requests=12), "2026-02-02")
+    materialize_and_check_success(instance, with_budget(requests=12), "2026-02-02")
     assert shop.politeness["requests"] == 12
     outcome = select(web_crawls.c.day, web_crawls.c.outcome).order_by(web_crawls.c.day)
     assert [each for _, each in databases.rows(url, outcome)] == ["complete", "budget"]
@@ -151,14 +151,14 @@ def test_links_beyond_the_limit_of_urls_are_left_out_with_a_reason(url, shop, in
     shop.at("2026-02-01")
     limits = {"urls": 10, "cost": Decimal(1), "cost_per_request": Decimal("0.002")}
     site = with_budget(**limits)
-    crawled(instance, site, "2026-02-01")
+    materialize_and_check_success(instance, site, "2026-02-01")
     columns = web_crawls.c
     wanted = select(columns.outcome, columns.reason, columns.url_count, columns.cost)
     left_out = 2 * 20 + 1 + 2 - 10  # products, one that is disallowed, and both lists
     reason = f"the limit of urls is reached; {left_out} links are left out"
     assert databases.rows(url, wanted) == [("budget", reason, 10, 10 * 2_000)]
     assert len(items_of(url)) == 10 - 2
-    crawled(instance, site, "2026-02-01")
+    materialize_and_check_success(instance, site, "2026-02-01")
     assert databases.rows(url, wanted) == [("budget", reason, 10, 10 * 2_000)]
 
 
@@ -172,7 +172,7 @@ def test_links_beyond_the_limit_of_urls_are_left_out_with_a_reason(url, shop, in
 )
 def test_a_crawl_ends_by_each_limit_and_says_which(url, shop, instance, limits, reason):
     shop.at("2026-02-01")
-    crawled(instance, with_budget(**limits), "2026-02-01")
+    materialize_and_check_success(instance, with_budget(**limits), "2026-02-01")
     [(outcome, found, count)] = databases.rows(
         url, select(web_crawls.c.outcome, web_crawls.c.reason, web_crawls.c.request_count)
     )
@@ -196,7 +196,7 @@ def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvalu
     found = {
         evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()
     }
-    assert all(declared(value.metadata) for value in found.values())
+    assert all(check_declared(value.metadata) for value in found.values())
     return found
 
 

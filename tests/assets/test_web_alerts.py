@@ -23,7 +23,7 @@ from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import load_settings
 from tests.assets.conftest import BOTH
 from tests.assets.test_web_operation import LINKS, PAGE, site_of, small_site
-from tests.assets.web_shop import crawled
+from tests.assets.web_shop import materialize_and_check_success
 from tests.faulty_server import Reply
 from tests.resources.definitions import RESOURCES
 from tests.sensors.test_operations import Watch, sent_messages
@@ -40,7 +40,7 @@ def test_a_block_ends_the_crawl_and_alerts_until_a_later_one_is_let_in(
     watch = Watch(kept_instance, url)
     replies = {"/": LINKS, "/a": Reply(status), "/b": PAGE}
     with site_of(replies, {}) as (server, access):
-        crawled(kept_instance, small_site(1000), "2026-02-01", web=access)
+        materialize_and_check_success(kept_instance, small_site(1000), "2026-02-01", web=access)
         title = "Check failed: web/small_pages is_not_blocked"
         assert sent_messages(watch, hook) == [(title, "failure")]
         message = hook.received[0]["message"]
@@ -49,7 +49,7 @@ def test_a_block_ends_the_crawl_and_alerts_until_a_later_one_is_let_in(
         assert [request.target for request in server.requests] == ["/robots.txt", "/", "/a"]
         replies["/a"] = PAGE
         monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-02T09:00:00+00:00")
-        crawled(kept_instance, small_site(1000), "2026-02-02", web=access)
+        materialize_and_check_success(kept_instance, small_site(1000), "2026-02-02", web=access)
         assert sent_messages(watch, hook) == [(f"Recovered: {title}", "success")]
 
 

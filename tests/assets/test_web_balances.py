@@ -11,7 +11,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import balances, blobs
 from tests import databases
 from tests.assets.test_web_operation import LINKS, PAGE, site_of, small_site
-from tests.assets.web_shop import counted, crawled
+from tests.assets.web_shop import counted, materialize_and_check_success
 from tests.faulty_server import Reply
 
 DAYS = ("2026-02-01", "2026-02-02")
@@ -43,12 +43,14 @@ def test_a_page_whose_bytes_vanish_before_they_are_read_fails_the_items_once(
         for day in DAYS:
             monkeypatch.setenv("DEMO_CLOCK_NOW", f"{day}T09:00:00+00:00")
             settings = {"web": access, "artifacts": store, "succeeds": day == DAYS[0]}
-            crawled(instance, small_site(1000), day, **settings)
+            materialize_and_check_success(instance, small_site(1000), day, **settings)
         assert databases.rows(url, of_pages.order_by(own.subject)) == [
             (f"small|{DAYS[0]}", 3, '{"read": 3}'),
             (f"small|{DAYS[1]} (failed)", 3, '{"read": 2}'),
         ]
-        crawled(instance, small_site(1000), DAYS[1], web=access, artifacts=store)
+        materialize_and_check_success(
+            instance, small_site(1000), DAYS[1], web=access, artifacts=store
+        )
     assert databases.rows(url, of_pages.order_by(own.subject))[1:] == [
         (f"small|{DAYS[1]}", 2, '{"read": 2}')
     ]

@@ -25,7 +25,7 @@ from orchestration_project.services.erasure.requests import ErasureRequests, Sub
 from orchestration_project.settings import load_settings
 from tests import databases
 from tests.assets.test_web_operation import site_of
-from tests.assets.web_shop import POSTGRESQL_SLOW, crawled
+from tests.assets.web_shop import POSTGRESQL_SLOW, materialize_and_check_success
 from tests.faulty_server import Reply
 from tests.resources.planted import flush, in_database, places_of
 
@@ -104,7 +104,7 @@ def test_a_person_is_erased_from_items_changes_and_pages_and_stays_so(
 
         def crawl(day: str) -> None:
             monkeypatch.setenv("DEMO_CLOCK_NOW", f"{day}T09:00:00+00:00")
-            crawled(kept_instance, site, day, web=access)
+            materialize_and_check_success(kept_instance, site, day, web=access)
 
         crawl("2026-02-01")
         replies["/"] = page(EMAIL)

@@ -21,7 +21,7 @@ from orchestration_project.tables.operations_artifacts import operations_exports
 from orchestration_project.tables.spine import work_items
 from tests import databases
 from tests.assets.test_web_operation import site_of
-from tests.assets.web_shop import POSTGRESQL_SLOW, crawled
+from tests.assets.web_shop import POSTGRESQL_SLOW, materialize_and_check_success
 from tests.faulty_server import Reply
 from tests.resources.definitions import RESOURCES
 
@@ -96,8 +96,8 @@ def test_a_complete_crawl_delivers_the_rows_of_its_site_once(url, instance):
     site, other = site_with(exports), site_with({}, "other")
     replies = {"/": page("1", "<a href=/a>a</a>"), "/a": page("2")}
     with site_of(replies, {}) as (_, access):
-        crawled(instance, other, DAY, web=access)
-        first = crawled(instance, site, DAY, web=access)
+        materialize_and_check_success(instance, other, DAY, web=access)
+        first = materialize_and_check_success(instance, site, DAY, web=access)
         assert delivered(first) == [
             ("web/small/csv", "delivered"),
             ("web/small/values", "delivered"),
@@ -105,13 +105,16 @@ def test_a_complete_crawl_delivers_the_rows_of_its_site_once(url, instance):
         found = files()
         assert sorted(found["web/small/csv"][1:]) == ["1", "2"]
         assert sorted(found["web/small/values"][1:]) == ["small,1", "small,2"]
-        again = crawled(instance, site, DAY, web=access)
+        again = materialize_and_check_success(instance, site, DAY, web=access)
         assert delivered(again)[0] == ("web/small/csv", "unchanged")
         replies["/a"] = page("3")
         spent = site_with(exports, budget={"requests": 1})
-        assert delivered(crawled(instance, spent, "2026-02-02", web=access)) == []
+        assert (
+            delivered(materialize_and_check_success(instance, spent, "2026-02-02", web=access))
+            == []
+        )
         assert sorted(files()["web/small/csv"][1:]) == ["1", "2"]
-        crawled(instance, site, "2026-02-02", web=access)
+        materialize_and_check_success(instance, site, "2026-02-02", web=access)
     assert sorted(files()["web/small/csv"][1:]) == ["1", "3"]
 
 
@@ -124,11 +127,11 @@ def test_a_target_that_is_down_fails_no_crawl_and_gets_the_items_later(
     name, mart = "web/small/mart", f"sqlite:///{tmp_path}/mart.sqlite"
     replies = {"/": page("1", "<a href=/a>a</a>"), "/a": page("2")}
     with site_of(replies, {}) as (_, access):
-        result = crawled(instance, site_with(exports), DAY, web=access)
+        result = materialize_and_check_success(instance, site_with(exports), DAY, web=access)
         assert delivered(result) == [(name, "failed")]  # EXPORT_URL_MART is not set
         replies["/"] = page("5")
         partial = site_with(exports, budget={"requests": 1})
-        crawled(instance, partial, "2026-02-02", web=access)
+        materialize_and_check_success(instance, partial, "2026-02-02", web=access)
     monkeypatch.setenv("EXPORT_URL_MART", mart)
     resources = {key: RESOURCES[key] for key in ("clock", "registry", "settings", "warehouse")}
     databases.execute(url, work_items.update().values(state="ready"))

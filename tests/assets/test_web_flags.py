@@ -27,7 +27,7 @@ from tests import databases
 from tests.assets.conftest import BOTH
 from tests.assets.test_web_alerts import row
 from tests.assets.test_web_operation import LINKS, PAGE, site_of, small_site
-from tests.assets.web_shop import crawled
+from tests.assets.web_shop import materialize_and_check_success
 from tests.resources.definitions import RESOURCES
 
 ON, OFF = "2026-02-02", "2026-02-03"
@@ -81,11 +81,11 @@ def test_a_run_of_another_day_is_refused_before_any_request(flagged, instance, m
     monkeypatch.setenv("DEMO_CLOCK_NOW", f"{OFF}T09:00:00+00:00")
     site = small_site(1000).model_copy(update={"flag": "some"})
     with site_of({"/": LINKS, "/a": PAGE, "/b": PAGE}, {}) as (server, access):
-        refused = crawled(instance, site, OFF, web=access, succeeds=False)
+        refused = materialize_and_check_success(instance, site, OFF, web=access, succeeds=False)
         failure = refused.failure_data_for_node("web_crawl_small")
         assert f"the site small is not crawled for {OFF}" in str(failure)
         assert server.requests == []
-        crawled(instance, site, ON, web=access)
+        materialize_and_check_success(instance, site, ON, web=access)
     wanted = select(web_crawls.c.outcome)
     assert databases.rows(flagged, wanted) == [("complete",)]
 

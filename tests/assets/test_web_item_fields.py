@@ -12,7 +12,7 @@ from orchestration_project.domains.web.sites import Site, read_site
 from orchestration_project.domains.web.tables import web_item_fields
 from tests import databases
 from tests.assets.test_web_operation import site_of
-from tests.assets.web_shop import POSTGRESQL_SLOW, crawled
+from tests.assets.web_shop import POSTGRESQL_SLOW, materialize_and_check_success
 from tests.faulty_server import Reply
 
 LOG = "CREATE TABLE deleted_fields (item_key TEXT)"
@@ -78,19 +78,21 @@ def test_a_load_replaces_the_fields_of_changed_items_alone(
     replies = {"/": page(prices)}
     priced = site({"process": "price"})
     with site_of(replies, {}) as (_, access):
-        crawled(instance, site({}, "other"), "2026-02-01", web=access)
-        crawled(instance, priced, "2026-02-01", web=access)
+        materialize_and_check_success(instance, site({}, "other"), "2026-02-01", web=access)
+        materialize_and_check_success(instance, priced, "2026-02-01", web=access)
         assert fields(url) == expected(prices)
         if is_logged:
             databases.execute(url, text(LOG), text(TRIGGER))
         prices |= {"P3": "30", "P10": "10"}
         del prices["P9"]
         replies["/"] = page(prices)
-        crawled(instance, priced, "2026-02-02", web=access)
+        materialize_and_check_success(instance, priced, "2026-02-02", web=access)
         assert fields(url) == expected(prices)
         if is_logged:
             deleted = databases.rows(url, text("SELECT DISTINCT item_key FROM deleted_fields"))
             assert sorted(deleted) == [("P3",), ("P9",)]
-        crawled(instance, site({}), "2026-02-03", web=access)  # other rules, the same payloads
+        materialize_and_check_success(
+            instance, site({}), "2026-02-03", web=access
+        )  # other rules, the same payloads
         assert fields(url) == expected(prices, scale=None)
     assert len(fields(url, "other")) == 27

@@ -45,7 +45,14 @@ from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import leases, work_items
 from tests import databases
 from tests.assets.conftest import BOTH
-from tests.assets.web_shop import POSTGRESQL_SLOW, PRODUCTS, counted, crawl, crawled, items_of
+from tests.assets.web_shop import (
+    POSTGRESQL_SLOW,
+    PRODUCTS,
+    counted,
+    crawl_and_check_success,
+    items_of,
+    materialize_and_check_success,
+)
 from tests.faulty_server import FaultyServer, Reply, Request
 
 SWITCHED_OFF = (
@@ -87,9 +94,11 @@ def test_a_site_is_crawled_by_one_run_at_a_time_also_on_other_days(url, shop, in
     shop.at("2026-02-02")
     with open_warehouse(load_settings()) as warehouse:
         with at_work(warehouse, 0.5):
-            crawl(instance, "2026-02-02", succeeds=False)
+            crawl_and_check_success(instance, "2026-02-02", succeeds=False)
         assert shop.politeness["requests"] == 0
-        found = crawl(instance, "2026-02-02")  # the lease of the run that ended expires
+        found = crawl_and_check_success(
+            instance, "2026-02-02"
+        )  # the lease of the run that ended expires
         assert found["shop_pages"]["crawl_outcome"] == "complete"
         assert len(items_of(url)) == PRODUCTS
 
@@ -128,7 +137,9 @@ def test_a_run_whose_site_was_taken_over_writes_nothing(url, instance, monkeypat
                 take(connection, name, holder="other", now=now, until=now + timedelta(hours=1))
 
         with site_of({"/": LINKS}, {"/": take_over}) as (server, access):
-            crawled(instance, small_site(1000), "2026-02-01", succeeds=False, web=access)
+            materialize_and_check_success(
+                instance, small_site(1000), "2026-02-01", succeeds=False, web=access
+            )
             assert [request.target for request in server.requests] == ["/robots.txt", "/"]
     assert outcomes(url) == [("running", None)]  # the other run says how it ends
     assert counted(url, web_pages) == 0
@@ -202,13 +213,13 @@ def test_no_request_leaves_after_a_site_is_switched_off(url, instance, monkeypat
 
         then["/"] = switch_off
         with site_of({"/": LINKS, "/a": PAGE, "/b": PAGE}, then) as (server, access):
-            crawled(instance, small_site(0.9), "2026-02-01", web=access)
+            materialize_and_check_success(instance, small_site(0.9), "2026-02-01", web=access)
             assert [request.target for request in server.requests] == ["/robots.txt", "/"]
             assert outcomes(url) == [("stopped", SWITCHED_OFF)]
-            crawled(instance, small_site(100), "2026-02-01", web=access)
+            materialize_and_check_success(instance, small_site(100), "2026-02-01", web=access)
             assert len(server.requests) == 2
             assert switch(instance, "on", site="small", who="bob")
-            crawled(instance, small_site(100), "2026-02-01", web=access)
+            materialize_and_check_success(instance, small_site(100), "2026-02-01", web=access)
             targets = [request.target for request in server.requests]
             assert sorted(targets) == ["/", "/a", "/b", "/robots.txt"]
     assert outcomes(url) == [("complete", None)]
@@ -231,7 +242,7 @@ def test_a_crawl_that_waits_for_the_rate_ends_when_its_site_is_switched_off(
             0.3, set_switch, (warehouse, change, ["small"])
         ).start()
         with site_of({"/robots.txt": robots, "/": PAGE}, then) as (server, access):
-            crawled(instance, small_site(100), "2026-02-01", web=access)
+            materialize_and_check_success(instance, small_site(100), "2026-02-01", web=access)
             assert [request.target for request in server.requests] == ["/robots.txt"]
     assert outcomes(url) == [("stopped", SWITCHED_OFF)]
 
@@ -247,7 +258,7 @@ def test_robots_that_are_throttled_are_asked_again_after_their_time(url, instanc
     replies = {"/": PAGE}
     then = {"/robots.txt": lambda: replies.update({"/robots.txt": answers.pop(0)})}
     with site_of(replies, then) as (server, access):
-        crawled(instance, small_site(1000), "2026-02-01", web=access)
+        materialize_and_check_success(instance, small_site(1000), "2026-02-01", web=access)
         assert [request.target for request in server.requests] == ["/robots.txt"] * 3 + ["/"]
     assert outcomes(url) == [("complete", None)]
 
@@ -279,14 +290,14 @@ def test_items_fields_and_changes_are_exported_once_per_load(url, shop, instance
         return found
 
     shop.at("2026-02-01")
-    crawl(instance, "2026-02-01")
+    crawl_and_check_success(instance, "2026-02-01")
     first = exported("a", 1)
     assert len(first["items"]) == len(first["fields"]) == PRODUCTS
     assert "P0010,13660000" in first["fields"]
     assert first["changes"] == []
     assert exported("b", 1) == {}
     shop.at("2026-02-02")
-    crawl(instance, "2026-02-02")
+    crawl_and_check_success(instance, "2026-02-02")
     second = exported("c", 2)
     assert len(second["items"]) == PRODUCTS // 10
     assert "P0010,13670000" in second["fields"]
@@ -305,7 +316,7 @@ def test_retention_deletes_old_frontiers_states_of_pages_and_bytes(url, instance
             body = f"<h1>1</h1>{name}".encode()
             replies["/"] = Reply(headers={"Content-Type": "text/html"}, body=body)
             monkeypatch.setenv("DEMO_CLOCK_NOW", f"2026-02-0{day}T09:00:00+00:00")
-            crawled(instance, site, f"2026-02-0{day}", web=access)
+            materialize_and_check_success(instance, site, f"2026-02-0{day}", web=access)
         assert databases.rows(url, select(web_frontier.c.day)) == [(date(2026, 2, 9),)]
         topics = select(work_items.c.topic)
         assert databases.rows(url, topics) == [("web/small/2026-02-09",)]
@@ -322,7 +333,7 @@ def test_retention_deletes_old_frontiers_states_of_pages_and_bytes(url, instance
             gone = clean_up(warehouse, store, plan, now=now, run_id="run")
         # The item is still as it was read on day 1, and the page is that of day 9.
         assert len(gone[CAPTURED]) == 1
-        crawled(instance, site, "2026-02-09", web=access)
+        materialize_and_check_success(instance, site, "2026-02-09", web=access)
     assert counted(url, web_items) == 1
 
 

@@ -26,7 +26,7 @@ from orchestration_project.settings import PROJECT_ROOT, load_settings
 from tests import databases, web_shop
 from tests.assets.web_shop import POSTGRESQL_SLOW
 from tests.resources.definitions import RESOURCES
-from tests.runs import declared as declared_keys
+from tests.runs import check_declared as declared_keys
 from tests.web_shop import PRODUCTS, Shop, items_of, price_of
 
 FIRST, NEW = "2026-02-01", "2026-02-03"
@@ -55,7 +55,7 @@ def run(
     )
 
 
-def proposed(instance: dg.DagsterInstance) -> Mapping[str, Any]:
+def search_and_expect_proposals(instance: dg.DagsterInstance) -> Mapping[str, Any]:
     """Run the search; return the metadata of `web/proposals`."""
     result = run(instance, "web_propose_selectors", "propose_web_selectors", {"site": "shop"})
     assert result.success
@@ -74,7 +74,7 @@ def decide(
     return run(instance, "web_accept_proposal", "decide_web_proposal", config, **tags)
 
 
-def failure_of(result: dg.ExecuteInProcessResult) -> str:
+def expect_failure(result: dg.ExecuteInProcessResult) -> str:
     assert not result.success
     [event] = [event for event in result.all_events if event.is_step_failure]
     error = event.step_failure_data.error
@@ -89,7 +89,7 @@ def check_layout_change_is_accepted(
     assert crawled(instance, FIRST)
     before = items_of(url)
     assert len(before) == products
-    assert proposed(instance)["outcome"] == (
+    assert search_and_expect_proposals(instance)["outcome"] == (
         f"no proposal: as many items of {FIRST} as before have each field"
     )
 
@@ -98,7 +98,7 @@ def check_layout_change_is_accepted(
     shop.stop()  # nothing is requested from now on
     assert items_of(url) == before
 
-    found = proposed(instance)
+    found = search_and_expect_proposals(instance)
     proposal_id = found["proposal_id"]
     assert found["proposal_state"] == "open"
     [selector] = found["selectors"]
@@ -121,7 +121,7 @@ def check_layout_change_is_accepted(
     )
     assert proposal_id in found["what_to_do"]
     assert items_of(url) == before  # nothing changes by itself
-    assert proposed(instance)["proposal_id"] == proposal_id
+    assert search_and_expect_proposals(instance)["proposal_id"] == proposal_id
     [row] = databases.rows(url, select(web_proposals.c.state, web_proposals.c.fields))
     assert (row[0], json.loads(row[1])["price"]["new"]) == ("open", {"css": ".amount"})
 
@@ -160,7 +160,7 @@ def test_a_layout_change_leads_to_a_proposal_that_is_accepted_and_replayed(
     check_layout_change_is_accepted(url, shop, instance, PRODUCTS)
     [(proposal_id,)] = databases.rows(url, select(web_proposals.c.proposal_id))
     assert decide(instance, proposal_id, "accept", user="ada").success  # again: nothing changes
-    refused = failure_of(decide(instance, proposal_id, "reject", user="bob"))
+    refused = expect_failure(decide(instance, proposal_id, "reject", user="bob"))
     assert "cannot be decided" in refused
     assert "state accepted" in refused
 
@@ -178,11 +178,11 @@ def test_a_rejected_proposal_changes_nothing_and_is_not_made_again(
     before = items_of(url)
     shop.at(NEW)
     assert not crawled(instance, NEW)
-    proposal_id = proposed(instance)["proposal_id"]
-    assert "no user or no reason" in failure_of(decide(instance, proposal_id, "reject"))
-    assert "unknown proposal" in failure_of(decide(instance, "shop-0", "reject", user="ada"))
+    proposal_id = search_and_expect_proposals(instance)["proposal_id"]
+    assert "no user or no reason" in expect_failure(decide(instance, proposal_id, "reject"))
+    assert "unknown proposal" in expect_failure(decide(instance, "shop-0", "reject", user="ada"))
     assert decide(instance, proposal_id, "reject", user="ada").success
-    found = proposed(instance)
+    found = search_and_expect_proposals(instance)
     assert (found["proposal_id"], found["proposal_state"]) == (proposal_id, "rejected")
     assert items_of(url) == before
     replay = run(instance, "web_replay", "replay_web_items", {"site": "shop", "dry_run": False})
@@ -208,7 +208,7 @@ def test_a_partial_crawl_leads_to_a_proposal_that_removes_no_item(
         raise_on_error=False,
     )
     assert not result.success
-    found = proposed(instance)
+    found = search_and_expect_proposals(instance)
     assert (found["day"], found["items_after"]) == (NEW, 11)
     assert decide(instance, found["proposal_id"], "accept", user="ada").success
     after = items_of(url)

@@ -19,7 +19,7 @@ from orchestration_project.settings import load_settings
 from tests import databases
 from tests.assets.test_web_operation import site_of
 from tests.assets.test_web_proposals import decide, run
-from tests.assets.web_shop import POSTGRESQL_SLOW, crawled, items_of
+from tests.assets.web_shop import POSTGRESQL_SLOW, items_of, materialize_and_check_success
 from tests.faulty_server import Reply
 
 SITE = {
@@ -55,11 +55,11 @@ def test_elements_that_are_not_found_any_more_are_proposed_and_accepted(
     monkeypatch.setitem(SITE_FILES.sites, "tiles", site)
     replies = {"/": page(OLD)}
     with site_of(replies, {}) as (_, access):
-        crawled(instance, site, "2026-02-01", web=access)
+        materialize_and_check_success(instance, site, "2026-02-01", web=access)
         before = items_of(url)
         replies["/"] = page(NEW, changed=3)
         monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-02T09:00:00+00:00")
-        crawled(instance, site, "2026-02-02", web=access, succeeds=False)
+        materialize_and_check_success(instance, site, "2026-02-02", web=access, succeeds=False)
     assert items_of(url) == before
     result = run(instance, "web_propose_selectors", "propose_web_selectors", {"site": "tiles"})
     assert result.success

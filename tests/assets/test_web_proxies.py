@@ -15,7 +15,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import load_settings
 from tests import databases
 from tests.assets.test_web_operation import LINKS, PAGE, site_of, small_site
-from tests.assets.web_shop import crawled
+from tests.assets.web_shop import materialize_and_check_success
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.resources.test_http import free_url
 
@@ -74,7 +74,7 @@ REPLIES: Mapping[str, Reply] = {"/": LINKS, "/a": PAGE, "/b": PAGE}
 def test_a_site_that_allows_it_is_requested_by_proxy_and_its_robots_txt_too(url, instance, proxies):
     [proxy, spare] = proxies.start(forward, forward)
     with site_of(REPLIES, {}) as (server, access):
-        crawled(instance, allowed(), DAY, web=access)
+        materialize_and_check_success(instance, allowed(), DAY, web=access)
         assert paths(proxy) == paths(server) == ["", "a", "b", "robots.txt"]
     assert spare.requests == []
     assert outcome(url) == ("complete", None)
@@ -84,7 +84,7 @@ def test_a_site_that_allows_it_is_requested_by_proxy_and_its_robots_txt_too(url,
 def test_a_site_that_does_not_allow_it_is_requested_directly(url, instance, proxies):
     [proxy] = proxies.start(forward)
     with site_of(REPLIES, {}) as (server, access):
-        crawled(instance, small_site(1000), DAY, web=access)
+        materialize_and_check_success(instance, small_site(1000), DAY, web=access)
         assert len(server.requests) == 4
     assert proxy.requests == []
 
@@ -94,9 +94,9 @@ def test_a_site_that_does_not_allow_it_is_requested_directly(url, instance, prox
 def test_a_block_page_ends_the_crawl_and_no_other_proxy_is_asked(url, instance, proxies, answer):
     [proxy, spare] = proxies.start(forward, forward)
     with site_of({**REPLIES, "/a": answer}, {}) as (server, access):
-        crawled(instance, allowed(), DAY, web=access)
+        materialize_and_check_success(instance, allowed(), DAY, web=access)
         assert [request.target for request in server.requests].count("/a") == 1
-        crawled(instance, allowed(), "2026-02-02", web=access)
+        materialize_and_check_success(instance, allowed(), "2026-02-02", web=access)
     assert spare.requests == []
     assert {found for (found,) in databases.rows(url, select(web_crawls.c.outcome))} == {"blocked"}
     assert proxy.requests
@@ -109,7 +109,7 @@ def test_a_crawl_without_a_proxy_that_works_is_stopped_and_continues_later(
 ):
     proxies.set(*(free_url() for _ in range(count)))
     with site_of(REPLIES, {}) as (server, access):
-        crawled(instance, allowed(), DAY, web=access)
+        materialize_and_check_success(instance, allowed(), DAY, web=access)
         assert server.requests == []
     ended, reason = outcome(url)
     assert ended == "stopped"
@@ -117,7 +117,7 @@ def test_a_crawl_without_a_proxy_that_works_is_stopped_and_continues_later(
     assert "hidden" not in reason
     proxies.start(forward)
     with site_of(REPLIES, {}) as (_, access):
-        crawled(instance, allowed(), DAY, web=access)
+        materialize_and_check_success(instance, allowed(), DAY, web=access)
     assert outcome(url) == ("complete", None)
     verdicts = databases.rows(url, select(web_frontier.c.url, web_frontier.c.verdict))
     assert {verdict for _, verdict in verdicts} == {"page"}

@@ -14,10 +14,10 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.spine import rejects
 from tests import databases
 from tests.assets.test_web_operation import site_of
-from tests.assets.web_shop import POSTGRESQL_SLOW, crawled
+from tests.assets.web_shop import POSTGRESQL_SLOW, materialize_and_check_success
 from tests.faulty_server import Reply
 from tests.resources.balances import assert_balanced, differences
-from tests.runs import declared as declared_keys
+from tests.runs import check_declared as declared_keys
 
 DAY = "2026-02-01"
 
@@ -44,7 +44,7 @@ def page(bad: Collection[int]) -> Reply:
     return Reply(headers={"Content-Type": "text/html"}, body="".join(rows).encode())
 
 
-def shown(metadata: Mapping[str, Any]) -> tuple[int, list[str], str]:
+def check_rejected_lines(metadata: Mapping[str, Any]) -> tuple[int, list[str], str]:
     """Return count, first words of the reasons, and command."""
     found = declared_keys(metadata)
     table = found["rejected_lines"]
@@ -66,26 +66,28 @@ def test_a_run_shows_the_items_that_its_load_rejects(
     monkeypatch.setenv("DEMO_CLOCK_NOW", f"{DAY}T09:00:00+00:00")
     replies = {"/": page([0])}
     with site_of(replies, {}) as (_, access):
-        crawled(instance, site("other"), DAY, web=access)
-        first = crawled(instance, site("small"), DAY, web=access)
+        materialize_and_check_success(instance, site("other"), DAY, web=access)
+        first = materialize_and_check_success(instance, site("small"), DAY, web=access)
         items = dg.AssetKey(["web", "small_items"])
         [event] = [
             event
             for event in first.get_asset_materialization_events()
             if event.materialization.asset_key == items
         ]
-        count, records, command = shown(event.materialization.metadata)
+        count, records, command = check_rejected_lines(event.materialization.metadata)
         assert (count, len(records)) == (1, 1)
         assert '"P0"' in records[0].replace("\\", "")
         assert command.startswith("orchestrate export rejects --where table_name=web_items")
         assert_balanced(url, "web_items")
 
         replies["/"] = page(range(6))
-        failed = crawled(instance, site("small"), "2026-02-02", web=access, succeeds=False)
+        failed = materialize_and_check_success(
+            instance, site("small"), "2026-02-02", web=access, succeeds=False
+        )
     [event] = [event for event in failed.all_events if event.is_step_failure]
     data = event.step_failure_data.user_failure_data
     assert data is not None
-    count, records, _ = shown(data.metadata)
+    count, records, _ = check_rejected_lines(data.metadata)
     assert (count, len(records)) == (6, 6)
     databases.execute(url, delete(rejects).where(rejects.c.record.contains("P0")))
     with Warehouse(url, clock=Clock()) as warehouse:  # later lines replaced those of small

@@ -60,7 +60,9 @@ class Shop:
         return shop_demo(WebSettings.of(load_settings()))
 
 
-def crawl(instance: dg.DagsterInstance, day: str, *, succeeds: bool = True) -> Mapping[str, Any]:
+def crawl_and_check_success(
+    instance: dg.DagsterInstance, day: str, *, succeeds: bool = True
+) -> Mapping[str, Any]:
     result = defs.resolve_job_def("web_shop").execute_in_process(
         instance=instance, partition_key=day, raise_on_error=False
     )
@@ -77,7 +79,7 @@ def with_budget(**limits: Any) -> Site:
     return site.model_copy(update={"budget": site.budget.model_copy(update=limits)})
 
 
-def crawled(
+def materialize_and_check_success(
     instance: dg.DagsterInstance, site: Site, day: str, *, succeeds: bool = True, **resources: Any
 ) -> dg.ExecuteInProcessResult:
     result = dg.materialize(

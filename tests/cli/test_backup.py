@@ -40,7 +40,7 @@ class Installation:
         assert main([*arguments, "--json"]) == 0
         return json.loads(self.capsys.readouterr().out)
 
-    def refusal(self, *arguments: str) -> str:
+    def expect_refusal(self, *arguments: str) -> str:
         """Run a command that is refused; return its message."""
         self.capsys.readouterr()
         assert main(arguments) == 1
@@ -190,7 +190,7 @@ def test_a_restore_into_what_is_not_empty_is_refused_and_changes_nothing(install
         row("B"), captures=[installation.partition_loader.capture(b"later")], version="v2"
     )
     before = rows_of(installation.partition_loader)
-    assert "the database to restore into is not empty" in installation.refusal(
+    assert "the database to restore into is not empty" in installation.expect_refusal(
         *installation.restore()
     )
     assert rows_of(installation.partition_loader) == before
@@ -206,7 +206,7 @@ def test_a_backup_of_another_installation_is_refused_unless_it_is_accepted(insta
         present_url(), "INSERT INTO database_labels VALUES ('installation', 'another one')"
     )
     installation.capsys.readouterr()
-    message = installation.refusal(*installation.restore())
+    message = installation.expect_refusal(*installation.restore())
     assert "the backup is of another installation" in message
     assert "--other-installation" in message
     assert not (other / "artifacts").exists()
@@ -228,7 +228,7 @@ def test_tables_of_a_newer_release_are_refused_by_name(installation):
     project["parts"][0]["row_counts"]["invented_table"] = 0
     change_manifest(installation.folder(backup_id), project=project, release="7.8.9")
     installation.move()
-    message = installation.refusal(*installation.restore())
+    message = installation.expect_refusal(*installation.restore())
     assert "version 9001 of release 7.8.9, with invented_table" in message
     assert "install release 7.8.9" in message
 
@@ -268,7 +268,7 @@ def test_a_damaged_backup_is_refused_by_name(installation, damage, expected):
     [artifact] = (path for path in installation.place.glob("objects/*/*") if path.is_file())
     DAMAGES[damage](folder, artifact)
     target = installation.move()
-    assert expected in installation.refusal(*installation.restore())
+    assert expected in installation.expect_refusal(*installation.restore())
     assert not (target / "other.sqlite.restoring").exists()
     copied = list(target.glob("artifacts/blobs/*/*"))
     assert len(copied) == (damage == "part")  # a whole artifact, before the database
@@ -307,13 +307,13 @@ def test_a_store_that_lacks_an_artifact_is_backed_up_and_named(installation):
 
 @pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
 def test_places_that_cannot_be_are_refused(installation):
-    assert "outside the artifact store" in installation.refusal(
+    assert "outside the artifact store" in installation.expect_refusal(
         "backup", "--to", str(installation.partition_loader.folder / "backups")
     )
-    assert "invalid --to: expected a folder or an s3:// URL" in installation.refusal(
+    assert "invalid --to: expected a folder or an s3:// URL" in installation.expect_refusal(
         "backup", "--to", "ftp://host/x"
     )
-    assert "has no complete backup" in installation.refusal(*installation.restore())
+    assert "has no complete backup" in installation.expect_refusal(*installation.restore())
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ sys.exit(f"imported: {{found}}" if found else 0)
 """
 
 
-def usage_error(capsys, *arguments: str) -> str:
+def expect_usage_error(capsys, *arguments: str) -> str:
     """Return what is written of a command line that cannot be understood."""
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -155,7 +155,7 @@ def test_the_script_in_the_venv_runs_in_any_folder_and_takes_no_module_from_it(t
     ],
 )
 def test_what_is_mistyped_is_a_usage_error_with_a_suggestion(arguments, message, capsys):
-    assert message in usage_error(capsys, *arguments)
+    assert message in expect_usage_error(capsys, *arguments)
 
 
 def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():

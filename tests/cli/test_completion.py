@@ -46,7 +46,7 @@ def installation(tmp_path_factory) -> Path:
     return folder
 
 
-def complete_in_bash(folder: Path, *words: str) -> list[str]:
+def complete_in_bash_and_expect_no_error(folder: Path, *words: str) -> list[str]:
     """Return what bash proposes for the last of ``words``."""
     done = subprocess.run(  # noqa: S603 - our program
         ["bash", "--norc", "-c", BASH, "bash", *words],  # noqa: S607 - of the PATH
@@ -60,7 +60,7 @@ def complete_in_bash(folder: Path, *words: str) -> list[str]:
     return done.stdout.split("\n")[:-1]
 
 
-def complete_by_protocol(folder: Path, shell: str, *words: str) -> list[str]:
+def complete_and_expect_no_error(folder: Path, shell: str, *words: str) -> list[str]:
     """Return what our program answers the script of a shell; heavy packages are an error."""
     number = words[-1] if shell == "fish" else str(len(words))
     given = {"COMP_WORDS": " ".join(["orchestrate", *words]), "COMP_CWORD": number}
@@ -87,7 +87,7 @@ def complete_by_protocol(folder: Path, shell: str, *words: str) -> list[str]:
     ],
 )
 def test_bash_completes_names_of_the_installation(words: list[str], proposed, installation: Path):
-    assert complete_in_bash(installation, *words) == proposed
+    assert complete_in_bash_and_expect_no_error(installation, *words) == proposed
 
 
 @pytest.mark.parametrize(
@@ -134,13 +134,13 @@ def test_open_alerts_are_completed_by_their_ids(partition_loader, monkeypatch, c
 @pytest.mark.slow_after_first
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_get_partitions_as_they_are(shell: str, installation: Path):
-    answer = complete_by_protocol(installation, shell, "load", "finra_otc_weekly", "T2")
+    answer = complete_and_expect_no_error(installation, shell, "load", "finra_otc_weekly", "T2")
     expected = {"zsh": ["plain", "T2|2026-10-05", "_"], "fish": ["plain,T2|2026-10-05"]}
     assert answer == expected[shell]
 
 
 def test_without_a_list_of_datasets_nothing_is_proposed(tmp_path: Path):
-    assert complete_by_protocol(tmp_path, "zsh", "load", "fin") == [""]
+    assert complete_and_expect_no_error(tmp_path, "zsh", "load", "fin") == [""]
 
 
 def test_listing_datasets_stores_them_for_completion(tmp_path: Path, monkeypatch, capsys):

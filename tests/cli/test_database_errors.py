@@ -21,7 +21,7 @@ def alter(statement: str) -> None:
         connection.execute(text(statement))
 
 
-def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def expect_error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert main(arguments) == 1
     shown = capsys.readouterr().err
     assert "Traceback" not in shown
@@ -35,7 +35,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 )
 def test_a_command_whose_table_lacks_a_column_refers_to_migrate(arguments, capsys):
     alter("ALTER TABLE access_keys RENAME owner TO holder")
-    shown = error_of(capsys, *arguments)
+    shown = expect_error(capsys, *arguments)
     assert shown.startswith("the database lacks a table, column or key that this program declares")
     assert "owner" in shown
     assert "run `orchestrate migrate`, which names each difference" in shown
@@ -43,7 +43,7 @@ def test_a_command_whose_table_lacks_a_column_refers_to_migrate(arguments, capsy
 
 def test_a_statement_that_the_rows_refuse_is_explained(capsys):
     alter("CREATE TRIGGER refuse BEFORE INSERT ON access_keys BEGIN SELECT RAISE(ABORT, 'no'); END")
-    shown = error_of(capsys, "keys", "create", "--owner", "me", "--role", "viewer")
+    shown = expect_error(capsys, "keys", "create", "--owner", "me", "--role", "viewer")
     assert shown.startswith("the database refused a statement of this program")
     assert "report this with the traceback that --verbose prints" in shown
 
@@ -52,6 +52,6 @@ def test_a_statement_that_the_rows_refuse_is_explained(capsys):
 def test_an_unreachable_database_of_dagster_is_explained(monkeypatch, capsys):
     url = f"postgresql://me:hunter2@127.0.0.1:{free_port()}/none"
     monkeypatch.setenv("DAGSTER_DATABASE_URL", url)
-    shown = error_of(capsys, "drain", "--minutes", "0")
+    shown = expect_error(capsys, "drain", "--minutes", "0")
     assert "Connection refused" in shown
     assert "hunter2" not in shown

@@ -38,7 +38,7 @@ def planted(demo_settings, tmp_path) -> Path:
     return file
 
 
-def details() -> list[str]:
+def expect_no_request_and_read_details() -> list[str]:
     with open_warehouse(load_settings()) as warehouse, warehouse.reading() as connection:
         assert connection.execute(select(operations_erasure_requests)).all() == []
         return list(connection.scalars(select(saas_audit_log.c.detail)))
@@ -54,12 +54,12 @@ def test_an_erasure_is_previewed_asked_for_and_carried_out(planted, capsys, monk
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
     assert main(["erase", *options]) == 1
     assert "nothing was erased" in capsys.readouterr().out
-    assert ANN in details()[0]
+    assert ANN in expect_no_request_and_read_details()[0]
     assert main(["--json", "erase", *options, "--yes"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["rows_masked"], found["rows_deleted"]) == (1, 0)
     assert any("backups" in place for place in found["not_reached"])
-    assert details() == [f'{{"to": "{"*" * len(ANN)}"}}']
+    assert expect_no_request_and_read_details() == [f'{{"to": "{"*" * len(ANN)}"}}']
     assert main(["verify", "--chain"]) == 0
     with open_warehouse(load_settings()) as warehouse, warehouse.reading() as connection:
         row = connection.execute(select(operations_erasures)).one()

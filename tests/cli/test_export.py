@@ -45,7 +45,7 @@ SESSION = {
 }
 
 
-def exported(capfd, *arguments):
+def export_without_failure(capfd, *arguments):
     """Return the lines of a CSV on standard output, and what was said beside it."""
     status = main(["export", *arguments])
     output, error = capfd.readouterr()
@@ -53,7 +53,7 @@ def exported(capfd, *arguments):
     return output.split("\r\n")[:-1], error
 
 
-def refused(capfd, *arguments):
+def expect_refusal(capfd, *arguments):
     """Return what is said of an export that cannot be."""
     status = main(["export", *arguments])
     output, error = capfd.readouterr()
@@ -70,7 +70,7 @@ def test_a_table_goes_to_standard_output_as_csv_by_key(partition_loader, capfd):
         row("AAA", share_quantity=MAX_NUMBER, participant_name=None),
     )
     columns = "symbol,week_start,share_quantity,notional_usd,participant_name,known_from"
-    lines, said = exported(capfd, WEEKLY, "--columns", columns)
+    lines, said = export_without_failure(capfd, WEEKLY, "--columns", columns)
     assert lines == [
         columns,
         "AAA,2025-11-10,9223372036600.775807,,,2026-01-05T12:00:00.123456Z",
@@ -83,8 +83,11 @@ def test_a_table_goes_to_standard_output_as_csv_by_key(partition_loader, capfd):
 @pytest.mark.slow_after_first
 def test_an_empty_text_is_two_quotes_and_null_is_nothing(partition_loader, capfd):
     partition_loader.write_batch(row("AAA", issue_name="", mpid=None))
-    assert exported(capfd, WEEKLY, "--columns", "issue_name,mpid")[0] == ["issue_name,mpid", '"",']
-    assert exported(capfd, WEEKLY, "--columns", "mpid")[0] == ["mpid", ""]
+    assert export_without_failure(capfd, WEEKLY, "--columns", "issue_name,mpid")[0] == [
+        "issue_name,mpid",
+        '"",',
+    ]
+    assert export_without_failure(capfd, WEEKLY, "--columns", "mpid")[0] == ["mpid", ""]
 
 
 @pytest.mark.slow
@@ -96,7 +99,7 @@ def test_a_csv_for_excel_begins_with_a_byte_order_mark(partition_loader, capfd, 
     assert main(["export", WEEKLY, "--output", str(plain)]) == 0
     assert file.read_bytes() == b"\xef\xbb\xbf" + plain.read_bytes()
     capfd.readouterr()
-    assert "invalid --byte-order-mark: expected --format csv, found ndjson" in refused(
+    assert "invalid --byte-order-mark: expected --format csv, found ndjson" in expect_refusal(
         capfd, WEEKLY, "--byte-order-mark", "--format", "ndjson"
     )
 
@@ -119,7 +122,7 @@ def test_every_table_and_view_can_be_exported_as_csv_and_parquet(partition_loade
         statement = select(declared).order_by(*(declared.c[key] for key in key_names(declared)))
         assert found.equals(partition_loader.warehouse.frame(statement, declared).select(columns))
         capfd.readouterr()
-        assert len(exported(capfd, name, "--internal")[0]) == found.height + 1
+        assert len(export_without_failure(capfd, name, "--internal")[0]) == found.height + 1
 
 
 def test_internal_tables_are_exported_where_that_is_asked_for_and_hashes_of_secrets_never(
@@ -130,15 +133,15 @@ def test_internal_tables_are_exported_where_that_is_asked_for_and_hashes_of_secr
         connection.execute(insert(access_sessions), SESSION)
     internal = {"access_audit", "access_failures", "access_keys", "access_sessions"}
     for name in internal | {"fences", "leases", "outbox", "pending_announcements"}:
-        assert f"{name} is an internal table" in refused(capfd, name)
+        assert f"{name} is an internal table" in expect_refusal(capfd, name)
     for name in ("access_keys", "access_sessions"):
-        lines, _ = exported(capfd, name, "--internal")
+        lines, _ = export_without_failure(capfd, name, "--internal")
         assert len(lines) == 2
         assert "hash" not in lines[0]
         assert "5ec4e7" not in "".join(lines)
         [hidden] = [column.name for column in known_tables()[name].columns if column.name in HASHES]
         for asked in (["--columns", hidden], ["--where", f"{hidden}>=5"]):
-            message = refused(capfd, name, "--internal", *asked)
+            message = expect_refusal(capfd, name, "--internal", *asked)
             assert "hashes of secrets, which are never written" in message
 
 
@@ -169,7 +172,7 @@ def test_texts_of_senders_are_escaped_where_a_spreadsheet_would_calculate_them(
     )
 
     def kinds(*options):
-        lines, _ = exported(capfd, "inbox", "--columns", "kind", *options)
+        lines, _ = export_without_failure(capfd, "inbox", "--columns", "kind", *options)
         return lines[1:]
 
     plain = ["=1+1", "+1", "-1", "@x", "\t=1", "plain", "'=1", '""']
@@ -177,8 +180,11 @@ def test_texts_of_senders_are_escaped_where_a_spreadsheet_would_calculate_them(
     assert kinds() == ["'=1+1", "'+1", "'-1", "'@x", "'\t=1", "plain", "'=1", '""']
     assert kinds("--no-escape-formulas") == plain
     names = [WEEKLY, "--columns", "participant_name,share_quantity"]
-    assert exported(capfd, *names)[0][1:] == ["=2,100.000000", ",100.000000"]
-    assert exported(capfd, *names, "--escape-formulas")[0][1:] == ["'=2,100.000000", ",100.000000"]
+    assert export_without_failure(capfd, *names)[0][1:] == ["=2,100.000000", ",100.000000"]
+    assert export_without_failure(capfd, *names, "--escape-formulas")[0][1:] == [
+        "'=2,100.000000",
+        ",100.000000",
+    ]
     file = tmp_path / "inbox.parquet"
     options = ["--format", "parquet", "--output", str(file), "--escape-formulas"]
     assert main(["export", "inbox", *options]) == 0
@@ -199,7 +205,7 @@ def test_a_view_gives_dollars_with_all_their_digits(partition_loader, capfd, tmp
         row("AAA", notional_usd=2**63 - 1), row("BBB", notional_usd=1), row("CCC")
     )
     columns = ["--columns", "symbol,tier_name,notional_dollars"]
-    assert exported(capfd, "v_finra_otc_weekly", *columns)[0][1:] == [
+    assert export_without_failure(capfd, "v_finra_otc_weekly", *columns)[0][1:] == [
         "AAA,NMS Tier 1,9223372036854.775807",
         "BBB,NMS Tier 1,0.000001",
         "CCC,NMS Tier 1,",
@@ -258,7 +264,9 @@ def test_conditions_are_compared_by_the_columns_type_and_all_must_hold(partition
     )
     for wheres, symbols in CONDITIONS:
         options = [option for where in wheres for option in ("--where", where)]
-        lines, _ = exported(capfd, "v_finra_otc_weekly", "--columns", "symbol", *options)
+        lines, _ = export_without_failure(
+            capfd, "v_finra_otc_weekly", "--columns", "symbol", *options
+        )
         assert lines == ["symbol", *symbols], wheres
 
 
@@ -284,7 +292,7 @@ def test_each_spelling_of_a_condition_selects_the_same_rows(partition_loader, ca
     partition_loader.write_batch(row("AAA", issue_name=name), row("BBB", share_quantity=200))
     for wheres in SPELLINGS:
         options = [option for where in wheres for option in ("--where", where)]
-        lines, _ = exported(capfd, WEEKLY, "--columns", "symbol", *options)
+        lines, _ = export_without_failure(capfd, WEEKLY, "--columns", "symbol", *options)
         assert lines == ["symbol", "AAA"], wheres
 
 
@@ -377,7 +385,7 @@ REFUSED = [
 @pytest.mark.slow_after_first
 def test_what_cannot_be_exported_is_a_clear_message(partition_loader, capfd):
     for arguments, message in REFUSED:
-        assert message in refused(capfd, *arguments), arguments
+        assert message in expect_refusal(capfd, *arguments), arguments
 
 
 @pytest.mark.slow_after_first
@@ -386,7 +394,7 @@ def test_a_file_that_is_there_stays_unless_force_is_said(partition_loader, capfd
     file = tmp_path / "out.csv"
     file.write_text("mine")
     arguments = [WEEKLY, "--columns", "symbol", "--output", str(file)]
-    assert f"{file} is there already" in refused(capfd, *arguments)
+    assert f"{file} is there already" in expect_refusal(capfd, *arguments)
     assert file.read_text() == "mine"
     assert main(["export", *arguments, "--force"]) == 0
     assert file.read_bytes() == b"symbol\r\nAAA\r\n"
@@ -447,14 +455,14 @@ def test_rows_are_sorted_by_columns_and_limited_and_null_comes_last(partition_lo
 
     def symbols(*options: str) -> list[str]:
         shown = ["--columns", "symbol", *options]
-        return exported(capfd, "v_finra_otc_weekly", *shown)[0][1:]
+        return export_without_failure(capfd, "v_finra_otc_weekly", *shown)[0][1:]
 
     assert symbols("--order-by", "-notional_dollars") == ["BBB", "DDD", "AAA", "CCC"]
     assert symbols("--order-by", "notional_dollars,-symbol") == ["AAA", "DDD", "BBB", "CCC"]
     assert symbols("--order-by", "-symbol", "--limit", "2") == ["DDD", "CCC"]
     assert symbols("--limit", "0") == []
     at = ["--as-of", "2026-02-01T00:00:00Z", "--order-by=-symbol", "--limit=1"]
-    assert exported(capfd, WEEKLY, "--columns", "symbol", *at)[0] == ["symbol", "DDD"]
+    assert export_without_failure(capfd, WEEKLY, "--columns", "symbol", *at)[0] == ["symbol", "DDD"]
 
 
 @pytest.mark.slow_on_postgresql
@@ -486,7 +494,9 @@ def test_the_suffix_of_a_file_decides_its_format_unless_one_is_named(
 
 
 def test_an_export_of_nothing_has_a_header_and_types(partition_loader, capfd, tmp_path):
-    assert exported(capfd, "rejects", "--columns", "line_number")[0] == ["line_number"]
+    assert export_without_failure(capfd, "rejects", "--columns", "line_number")[0] == [
+        "line_number"
+    ]
     file = tmp_path / "empty.parquet"
     assert main(["export", WEEKLY, "--format", "parquet", "--output", str(file)]) == 0
     found = pl.read_parquet(file)

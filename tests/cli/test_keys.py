@@ -32,7 +32,7 @@ def say(demo_settings, capsys):
     return said
 
 
-def made(said: tuple[int, str, str]) -> str:
+def expect_key(said: tuple[int, str, str]) -> str:
     status, output, error = said
     found = MADE.fullmatch(output)
     assert found, output
@@ -45,8 +45,8 @@ def listed(said: tuple[int, str, str]) -> list[list[str]]:
 
 
 def test_a_key_is_made_listed_rotated_and_revoked(say, demo_settings):
-    first = made(say("create", "--role", "operator", "--owner", "the loader", "--days", "7"))
-    second = made(say("rotate", first, "--overlap-hours", "1"))
+    first = expect_key(say("create", "--role", "operator", "--owner", "the loader", "--days", "7"))
+    second = expect_key(say("rotate", first, "--overlap-hours", "1"))
     status, output, _ = say("revoke", second)
     assert (status, output) == (0, f"revoked {second} of the loader\n")
     headings, *rows = listed(say("list"))
@@ -72,7 +72,7 @@ def test_a_key_that_is_not_there_or_was_revoked_is_named(say):
     status, output, error = say("revoke", "0123456789ab")
     assert (status, output) == (2, "")
     assert error.startswith("key not found: '0123456789ab'\n")
-    key_id = made(say("create", "--role", "viewer", "--owner", "x"))
+    key_id = expect_key(say("create", "--role", "viewer", "--owner", "x"))
     assert say("revoke", key_id)[0] == 0
     assert say("rotate", key_id)[2].startswith(f"the key {key_id} was revoked\n")
 

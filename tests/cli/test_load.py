@@ -45,7 +45,7 @@ def keys_of(dataset: str, capsys) -> tuple[str, str]:
     return found["first_key"], found["last_key"]
 
 
-def usage_error(capsys, *arguments: str) -> str:
+def expect_usage_error(capsys, *arguments: str) -> str:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
@@ -155,7 +155,9 @@ def test_a_run_that_is_refused_before_its_first_step_says_why(
 def test_a_dataset_without_partitions_loads_by_its_name_alone(state_dir, capsys):
     assert main(["load", "prices_gold"]) == 0
     assert "job       prices_gold: 0 partitions in 1 run" in capsys.readouterr().out
-    assert "prices_gold has no partitions" in usage_error(capsys, "load", "prices_gold", "2026-01")
+    assert "prices_gold has no partitions" in expect_usage_error(
+        capsys, "load", "prices_gold", "2026-01"
+    )
 
 
 @pytest.mark.slow_after_first
@@ -191,13 +193,15 @@ def test_a_dry_run_lists_the_runs_and_starts_none(arguments, runs, empty_dir, ca
 @pytest.mark.slow
 def test_what_does_not_exist_is_refused_with_what_was_probably_meant(state_dir, capsys):
     first, last = keys_of(TREASURY, capsys)
-    message = usage_error(capsys, "load", "finra_tresury_weekly", first)
+    message = expect_usage_error(capsys, "load", "finra_tresury_weekly", first)
     assert "unknown dataset 'finra_tresury_weekly'" in message
     assert "Did you mean 'finra_treasury_weekly'?" in message
-    assert f"{TREASURY} needs partitions, e.g. '{last}'" in usage_error(capsys, "load", TREASURY)
-    wrong = usage_error(capsys, "backfill", TREASURY, "--from", "soon", "--to", last)
+    assert f"{TREASURY} needs partitions, e.g. '{last}'" in expect_usage_error(
+        capsys, "load", TREASURY
+    )
+    wrong = expect_usage_error(capsys, "backfill", TREASURY, "--from", "soon", "--to", last)
     assert "'soon' is not a date, month or partition key" in wrong
-    assert "use `load prices_gold`" in usage_error(
+    assert "use `load prices_gold`" in expect_usage_error(
         capsys, "backfill", "prices_gold", "--from", first, "--to", last
     )
     assert main(["load", TREASURY, f"{last[:-1]}x"]) == 2

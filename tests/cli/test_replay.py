@@ -98,7 +98,7 @@ REFUSED = {
 }
 
 
-def refused(replay, options, capfd) -> str:
+def expect_refusal(replay, options, capfd) -> str:
     """Return what is said of options that are refused, wrong in themselves or for this database."""
     try:
         status, output, _ = replay(*options)
@@ -113,4 +113,4 @@ def refused(replay, options, capfd) -> str:
 def test_what_cannot_be_replayed_is_refused_with_the_reason(replay, capfd):
     for said, choices in REFUSED.items():
         for options in choices:
-            assert said in refused(replay, options, capfd)
+            assert said in expect_refusal(replay, options, capfd)

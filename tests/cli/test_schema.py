@@ -46,7 +46,7 @@ def declare(state_dir, tmp_path):
         yield change
 
 
-def run(capsys, *arguments, status=0):
+def run_and_check_status(capsys, *arguments, status=0):
     capsys.readouterr()
     assert main([*arguments]) == status
     forget()
@@ -65,7 +65,7 @@ def recorded():
 def test_changes_are_shown_made_when_asked_for_and_refused_where_values_go(declare, capsys):
     declare(TEXT)
     drop = "drop column pieces.note: its values would be lost; name it by --drop pieces.note"
-    shown = run(capsys, "schema", "diff", status=1)
+    shown = run_and_check_status(capsys, "schema", "diff", status=1)
     assert shown[0] == "with --all: convert column pieces.count from integer to text"
     assert shown[1].startswith(f"refused: {drop}")
     assert main(["schema", "apply"]) == 1
@@ -73,17 +73,17 @@ def test_changes_are_shown_made_when_asked_for_and_refused_where_values_go(decla
     assert main(["schema", "apply", "--all"]) == 1
     assert drop in capsys.readouterr().err
     every = ["schema", "apply", "--all", "--drop", "pieces.note"]
-    assert run(capsys, *every, "--dry-run") == [
+    assert run_and_check_status(capsys, *every, "--dry-run") == [
         "would convert column pieces.count from integer to text",
         "would drop column pieces.note",
     ]
-    script = run(capsys, *every, "--sql")
+    script = run_and_check_status(capsys, *every, "--sql")
     assert (script[0], script[-1]) == ("BEGIN IMMEDIATE;", "COMMIT;")
-    assert run(capsys, *every) == [
+    assert run_and_check_status(capsys, *every) == [
         "did convert column pieces.count from integer to text, copy in pieces_old1",
         "did drop column pieces.note, copy in pieces_old1",
     ]
-    assert run(capsys, "schema", "diff", "--json") == ["[]"]
+    assert run_and_check_status(capsys, "schema", "diff", "--json") == ["[]"]
     assert recorded() == [
         (
             "schema apply --all",
@@ -101,12 +101,16 @@ def test_a_rename_needs_the_declaration_and_is_the_only_change(declare, capsys):
     assert main(rename) == 1
     assert "drop column pieces.note" in capsys.readouterr().err
     declare(PIECES, NOTE)
-    found = json.loads("\n".join(run(capsys, "schema", "diff", "--json", status=1)))
+    found = json.loads(
+        "\n".join(run_and_check_status(capsys, "schema", "diff", "--json", status=1))
+    )
     assert "orchestrate rename column" in found[-1]["change"]
-    assert run(capsys, *rename) == [
+    assert run_and_check_status(capsys, *rename) == [
         "did rename column pieces.count to piece_count, copy in pieces_old1"
     ]
-    assert run(capsys, "schema", "diff") == ["the tables are as the sources declare"]
+    assert run_and_check_status(capsys, "schema", "diff") == [
+        "the tables are as the sources declare"
+    ]
     assert recorded() == [
         ("rename column", "rename column pieces.count to piece_count, copy in pieces_old1")
     ]
@@ -115,10 +119,11 @@ def test_a_rename_needs_the_declaration_and_is_the_only_change(declare, capsys):
 def test_a_renamed_table_is_in_the_audit_once(declare, capsys):
     declare(COUNT, NOTE, name="parts")
     assert (
-        run(capsys, "rename", "table", "pieces", "parts")[0] == "did rename table pieces to parts"
+        run_and_check_status(capsys, "rename", "table", "pieces", "parts")[0]
+        == "did rename table pieces to parts"
     )
     assert recorded() == [("rename table", "rename table pieces to parts")]
-    assert run(capsys, "rename", "table", "pieces", "parts") == [
+    assert run_and_check_status(capsys, "rename", "table", "pieces", "parts") == [
         "the tables are as the sources declare"
     ]
     assert len(recorded()) == 1
@@ -126,7 +131,7 @@ def test_a_renamed_table_is_in_the_audit_once(declare, capsys):
 
 def test_another_key_is_shown_and_refused_with_what_to_do(declare, capsys):
     declare(COUNT, NOTE, key="count")
-    [refused] = run(capsys, "schema", "diff", status=1)
+    [refused] = run_and_check_status(capsys, "schema", "diff", status=1)
     assert refused == (
         "refused: key of pieces is (day, name), not (day, count): history is kept by key; "
         "declare a table of another name, and load it"

@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def sections_of(file: Path) -> dict[str, Any]:
+def check_and_read_sections(file: Path) -> dict[str, Any]:
     with ZipFile(file) as archive:
         members = archive.namelist()
         assert members == [f"support-bundle/{name}.json" for name in SECTIONS]
@@ -60,7 +60,7 @@ def test_it_has_versions_masked_settings_health_errors_sizes_and_failed_runs(fol
     monkeypatch.setenv("ALERT_URLS", f"json://127.0.0.1:{free_port()}/hunter2")
     file = folder / "bundle.zip"
     assert main(["support-bundle", "--output", str(file)]) == 0
-    found = sections_of(file)
+    found = check_and_read_sections(file)
     assert found["versions"]["packages"]["dagster"] == found["versions"]["dagster"]
     settings = {setting["name"]: setting["value"] for setting in found["settings"]}
     assert settings["ALERT_URLS"] == "***"
@@ -85,7 +85,7 @@ def test_a_database_that_is_down_is_said_inside(folder, monkeypatch, capsys):
     monkeypatch.setenv("DATABASE_URL", url)
     file = folder / "bundle.zip"
     assert main(["support-bundle", "--output", str(file), "--json"]) == 0
-    found = sections_of(file)
+    found = check_and_read_sections(file)
     assert [problem.partition(":")[0] for problem in found["problems"]] == ["tables"]
     assert "the database did not do what was asked" in found["tables"]["not_read"]
     assert found["dependencies"][0]["outcome"] == "failed"

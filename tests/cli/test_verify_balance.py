@@ -27,7 +27,7 @@ def database(partition_loader: PartitionLoader, tmp_path) -> Warehouse:
     return partition_loader.warehouse
 
 
-def change(database: Warehouse, *statements: str) -> None:
+def change_and_expect_rows(database: Warehouse, *statements: str) -> None:
     with database.writing() as connection:
         for statement in statements:
             assert connection.execute(text(statement)).rowcount > 0
@@ -60,7 +60,7 @@ def test_an_untouched_database_balances(database, capsys):
     ],
 )
 def test_a_lost_row_is_found(database, capsys, fault, equation, difference):
-    change(database, fault)
+    change_and_expect_rows(database, fault)
     status, shown = verify(capsys)
     assert status == 1
     found = {imbalance["equation"]: imbalance for imbalance in shown["imbalances"]}
@@ -72,7 +72,7 @@ def test_a_doubled_row_is_found(database, capsys):
     columns = "week_start, tier, market, symbol, venue_id, week_end, share_quantity_micros"
     columns += ", trade_count, capture_id, known_from"
     values = columns.replace("symbol", "'AAA2'")
-    change(
+    change_and_expect_rows(
         database,
         f"INSERT INTO finra_otc_weekly ({columns}) "  # noqa: S608 - our own text
         f"SELECT {values} FROM finra_otc_weekly WHERE symbol = 'AAA'",
@@ -85,14 +85,14 @@ def test_a_doubled_row_is_found(database, capsys):
 
 
 def test_text_names_the_imbalance_with_its_numbers(database, capsys):
-    change(database, "DELETE FROM finra_otc_weekly WHERE symbol = 'CCC'")
+    change_and_expect_rows(database, "DELETE FROM finra_otc_weekly WHERE symbol = 'CCC'")
     assert main(["verify", "--balance"]) == 1
     assert "finra_otc_weekly T1|2025-11-10: rows_now: 2 != 1 rows" in capsys.readouterr().out
 
 
 @pytest.mark.slow_after_first
 def test_a_recorded_equation_with_a_difference_is_found(database, capsys):
-    change(
+    change_and_expect_rows(
         database,
         "INSERT INTO balances VALUES ('', 'run 1', 'asked', 3, '{\"loaded\": 2}', 'balanced', "
         "'run 1', '2026-01-05 12:00:00.000000')",
@@ -112,7 +112,7 @@ def test_a_recorded_equation_with_a_difference_is_found(database, capsys):
 
 @pytest.mark.slow_after_first
 def test_a_day_and_a_table_choose_the_loads(database, capsys):
-    change(database, "DELETE FROM finra_otc_weekly WHERE symbol = 'CCC'")
+    change_and_expect_rows(database, "DELETE FROM finra_otc_weekly WHERE symbol = 'CCC'")
     with database.reading() as connection:
         day = connection.execute(select(func.max(landings.c.landed_at))).scalar_one().date()
     assert verify(capsys, "--from", str(day), "--to", str(day))[0] == 1

@@ -30,7 +30,7 @@ def database(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "rows.sqlite"
 
 
-def change(database: Path, *statements: str) -> None:
+def change_and_expect_rows(database: Path, *statements: str) -> None:
     with sqlite3.connect(database) as connection:
         for statement in statements:
             assert connection.execute(statement).rowcount > 0
@@ -49,7 +49,9 @@ def test_an_untouched_database_fits_and_its_key_is_private(database, capsys):
 
 
 def test_a_changed_row_ends_with_1_and_names_its_record(database, capsys):
-    change(database, "UPDATE finra_otc_weekly SET share_quantity_micros = 8 WHERE symbol = 'AAA'")
+    change_and_expect_rows(
+        database, "UPDATE finra_otc_weekly SET share_quantity_micros = 8 WHERE symbol = 'AAA'"
+    )
     assert main(["verify", "--chain"]) == 1
     shown = capsys.readouterr().out
     assert (
@@ -62,7 +64,7 @@ def test_exported_heads_find_deleted_newest_records(database, tmp_path, capsys):
     heads = str(tmp_path / "heads.json")
     assert main(["verify", "--export-heads", heads]) == 0
     assert main(["verify", "--heads", heads]) == 0
-    change(
+    change_and_expect_rows(
         database,
         "DELETE FROM load_chain",
         "DELETE FROM chain_heads",
@@ -75,7 +77,7 @@ def test_exported_heads_find_deleted_newest_records(database, tmp_path, capsys):
 
 
 def test_heads_are_not_exported_where_rows_do_not_fit(database, tmp_path):
-    change(database, "DELETE FROM finra_otc_weekly WHERE symbol = 'BBB'")
+    change_and_expect_rows(database, "DELETE FROM finra_otc_weekly WHERE symbol = 'BBB'")
     assert main(["verify", "--export-heads", str(tmp_path / "heads.json")]) == 1
     assert not (tmp_path / "heads.json").exists()
 

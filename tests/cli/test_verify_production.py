@@ -41,7 +41,9 @@ def _settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
 
 
-def states(capsys: pytest.CaptureFixture[str], status: int) -> Mapping[str, str]:
+def check_status_and_list_states(
+    capsys: pytest.CaptureFixture[str], status: int
+) -> Mapping[str, str]:
     """Run the command; return the state of each check."""
     capsys.readouterr()
     assert main(["verify", "--production", "--json"]) == status
@@ -75,7 +77,7 @@ def store_good_records(warehouse: Warehouse) -> None:
 @pytest.mark.slow
 def test_a_new_installation_fails_and_names_what_to_do(capsys):
     assert main(["keys", "list"]) == 0
-    found = states(capsys, 1)
+    found = check_status_and_list_states(capsys, 1)
     assert list(found) == list(EXPECTED)
     assert {name for name, state in found.items() if state == "failed"} == {
         *("tls", "data_profile", "admin", "database", "backup", "restore", "alerts"),
@@ -92,7 +94,7 @@ def test_a_new_installation_fails_and_names_what_to_do(capsys):
 
 def test_without_tables_nothing_that_they_hold_is_ok_and_none_are_made(capsys):
     for _ in "twice":
-        found = states(capsys, 1)
+        found = check_status_and_list_states(capsys, 1)
         assert found["migrations"] == "failed"
         stored = ("admin", "keys", "backup", "restore", "clean_up", "alert_delivery")
         assert {found[name] for name in stored} == {"unknown"}
@@ -101,7 +103,7 @@ def test_without_tables_nothing_that_they_hold_is_ok_and_none_are_made(capsys):
 def test_a_database_that_is_away_fails_and_its_password_is_not_shown(monkeypatch, capsys):
     url = f"postgresql://me:hunter2@127.0.0.1:{free_port()}/none"
     monkeypatch.setenv("DATABASE_URL", url)
-    found = states(capsys, 1)
+    found = check_status_and_list_states(capsys, 1)
     assert found["database"] == "failed"
     assert {found[name] for name in ("migrations", "clock", "keys", "backup")} == {"unknown"}
     assert main(["verify", "--production"]) == 1
@@ -132,7 +134,7 @@ def test_an_installation_as_the_page_says_has_no_finding(
     assert main(["keys", "create", "--role", "admin", "--owner", "Ada"]) == 0
     with open_warehouse(load_settings()) as warehouse:
         store_good_records(warehouse)
-    found = dict(states(capsys, 0))
+    found = dict(check_status_and_list_states(capsys, 0))
     assert found.pop("disk") in ("ok", "warning")  # as full as this machine's
     unknown = {name: found.pop(name) for name in ("certificate", "bind")}
     assert set(unknown.values()) == {"unknown"}  # nothing is served

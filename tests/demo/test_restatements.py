@@ -18,7 +18,7 @@ QUANTITIES = ("totalWeeklyShareQuantity", "totalWeeklyTradeCount", "totalNotiona
 Rows = dict[tuple, dict]
 
 
-def rows(demo: Demo, asked: list[dict[str, object]]) -> Rows:
+def expect_distinct_rows(demo: Demo, asked: list[dict[str, object]]) -> Rows:
     """Return the records of a partition by what they speak of."""
     records = demo.records(asked)
     found = {tuple(record[name] for name in IDENTITY): record for record in records}
@@ -36,7 +36,7 @@ def demo_days_later(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
     folder = tmp_path_factory.mktemp("restated")
     options = DEFAULTS | {"rows_per_week": 3_000}
     first = Demo(folder, options)
-    before = [rows(first, RESTATED), rows(first, RELABELLED)]
+    before = [expect_distinct_rows(first, RESTATED), expect_distinct_rows(first, RELABELLED)]
     first.stop()
     later = Demo(folder, options | {"clock_now": "2026-03-25T15:00:00+00:00"})
     yield before, later
@@ -46,7 +46,7 @@ def demo_days_later(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
 @pytest.mark.slow
 def test_a_restatement_removes_a_symbol_adds_one_and_changes_a_hundredth(demo_days_later):
     (before, _), later = demo_days_later
-    after = rows(later, RESTATED)
+    after = expect_distinct_rows(later, RESTATED)
     (gone,), (new,) = symbols(before) - symbols(after), symbols(after) - symbols(before)
     kept = [key for key in before if key[0].endswith("_W_SMBL_FIRM") and key[1] != gone]
     changed = [key for key in kept if _facts(before[key]) != _facts(after[key])]
@@ -57,7 +57,7 @@ def test_a_restatement_removes_a_symbol_adds_one_and_changes_a_hundredth(demo_da
 @pytest.mark.slow
 def test_exactly_what_a_restatement_changes_carries_its_date(demo_days_later):
     (before, _), later = demo_days_later
-    after = rows(later, RESTATED)
+    after = expect_distinct_rows(later, RESTATED)
     touched = {key for key, row in after.items() if _facts(row) != _facts(before.get(key))}
     dates = {key: row["lastUpdateDate"] for key, row in after.items()}
     assert {key for key, day in dates.items() if day == "2026-03-24"} == touched
@@ -72,7 +72,7 @@ def test_exactly_what_a_restatement_changes_carries_its_date(demo_days_later):
 @pytest.mark.slow
 def test_totals_follow_a_restatement(demo_days_later):
     _, later = demo_days_later
-    after = rows(later, RESTATED)
+    after = expect_distinct_rows(later, RESTATED)
     for market in ("ATS", "OTC"):
         firm_rows = [row for key, row in after.items() if key[0] == f"{market}_W_SMBL_FIRM"]
         totals = [row for key, row in after.items() if key[0] == f"{market}_W_SMBL"]
@@ -81,7 +81,7 @@ def test_totals_follow_a_restatement(demo_days_later):
 
 def test_a_metadata_restatement_moves_the_date_of_one_symbol_and_nothing_else(demo_days_later):
     (_, before), later = demo_days_later
-    after = rows(later, RELABELLED)
+    after = expect_distinct_rows(later, RELABELLED)
     assert after.keys() == before.keys()
     moved = {key[1] for key, row in after.items() if row != before[key]}
     assert len(moved) == 1

@@ -76,7 +76,7 @@ def query_of(dataset: FinraDataset, partition: Partition) -> dict[str, Any]:
     return fill_json(source.json_query, date.fromisoformat(texts[0]), partition.value)
 
 
-def source_values(dataset: FinraDataset, partition: Partition) -> dict[str, str]:
+def check_filters_and_list_values(dataset: FinraDataset, partition: Partition) -> dict[str, str]:
     """Return the values of fields by which a partition is queried."""
     filters = query_of(dataset, partition)["compareFilters"]
     assert all(query_filter["compareType"] == "EQUAL" for query_filter in filters)

@@ -26,9 +26,9 @@ from tests.domains.datasets import (
     FIELDS,
     GOOGLE,
     WEEK,
+    check_filters_and_list_values,
     known_partitions,
     record,
-    source_values,
 )
 
 MONDAY = date.fromisoformat(WEEK)
@@ -159,7 +159,10 @@ def test_a_partition_has_a_key_a_scope_and_the_sources_words():
     assert PARTITIONS.key_of(EAST) == "EAST|2026-01-05"
     assert PARTITIONS.partition_of("EAST|2026-01-05", today=TODAY) == EAST
     assert PARTITIONS.scope_of(EAST) == {"week_start": MONDAY, "region": "EAST"}
-    assert source_values(DATASET, EAST) == {"weekOf": "2026-01-05", "region": "EAST"}
+    assert check_filters_and_list_values(DATASET, EAST) == {
+        "weekOf": "2026-01-05",
+        "region": "EAST",
+    }
     treasury = WEEKS.partition_of("2023-01-30", today=TODAY)
     assert (treasury, WEEKS.key_of(treasury)) == (Partition(date(2023, 1, 30)), "2023-01-30")
     friday = BOND_TRADE_ACTIVITY.partitioning.partition_of("T1|2026-01-09", today=TODAY)
@@ -234,7 +237,7 @@ def test_rows_may_have_another_day_than_the_name_of_their_partition():
     january, february = Partition(date(2026, 1, 1)), Partition(date(2026, 2, 1))
     listed = [("2026-02-27",), ("2026-01-28",)]
     assert known_partitions(monthly, listed) == ([january, february], [])
-    assert source_values(monthly, february) == {"beginningOfWeekDate": "2026-02-27"}
+    assert check_filters_and_list_values(monthly, february) == {"beginningOfWeekDate": "2026-02-27"}
     assert monthly.partitioning.key_of(february) == "2026-02-01"
     assert monthly.partitioning.scope_of(february) == {"week_start": date(2026, 2, 27)}
     for wrong in ("2026-02-01", "2026-02-28", "2026-01-31", "0001-01-01"):
@@ -371,7 +374,7 @@ def test_a_file_is_named_by_its_partition():
 def test_a_half_month_has_the_rows_of_its_settlement_date():
     partitions = SHORT_INTEREST.partitioning
     second = partitions.partition_of("2026-01-16", today=date(2026, 3, 1))
-    assert source_values(SHORT_INTEREST, second) == {"settlementDate": "2026-01-30"}
+    assert check_filters_and_list_values(SHORT_INTEREST, second) == {"settlementDate": "2026-01-30"}
     assert partitions.scope_of(second) == {"settlement_date": date(2026, 1, 30)}
     listed = [("2026-01-30",), ("2026-01-15",), ("2026-02-13",)]
     known, _ = known_partitions(SHORT_INTEREST, listed)

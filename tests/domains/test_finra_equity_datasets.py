@@ -20,7 +20,7 @@ from orchestration_project.engine.contracts.contract import validate
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.errors import SourceError
-from tests.domains.datasets import known_partitions, source_values
+from tests.domains.datasets import check_filters_and_list_values, known_partitions
 
 DAY, MONTH = Partition(date(2026, 9, 30)), Partition(date(2026, 7, 1))
 NMS = Partition(date(2026, 7, 1), "NMS")
@@ -129,7 +129,7 @@ def test_a_month_has_rows_by_symbol_issue_name_and_firm_with_exact_values():
 
 
 def test_sums_of_a_month_are_not_asked_for_and_are_rejected_where_they_come():
-    assert source_values(OTC_MONTHLY, NMS)["summaryTypeCode"] == "OTC_M_SMBL_FIRM"
+    assert check_filters_and_list_values(OTC_MONTHLY, NMS)["summaryTypeCode"] == "OTC_M_SMBL_FIRM"
     total = firm("NVA", 1, "", 140, 5, summaryTypeCode="OTC_M_SMBL")
     found = checked(OTC_MONTHLY, NMS, firm("NVA", 0, "De Minimis Firms", 100, 3), total)
     [reason] = found.rejects["reason"].to_list()
@@ -141,7 +141,7 @@ def test_a_month_is_named_by_tier_and_first_day_and_other_tiers_are_reported():
     months = OTC_MONTHLY.partitioning
     assert months.key_of(NMS) == "NMS|2026-07-01"
     assert months.partition_of("NMS|2026-07-01", today=date(2026, 10, 1)) == NMS
-    assert source_values(OTC_MONTHLY, NMS) == {
+    assert check_filters_and_list_values(OTC_MONTHLY, NMS) == {
         "monthStartDate": "2026-07-01",
         "tierIdentifier": "NMS",
         "summaryTypeCode": "OTC_M_SMBL_FIRM",

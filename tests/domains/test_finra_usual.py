@@ -93,7 +93,9 @@ MARKET = {
 }
 
 
-def judged(week: pl.DataFrame, past: EarlierWeeks, week_start: date = PLAIN) -> dict[str, Audit]:
+def check_sizes_and_judge(
+    week: pl.DataFrame, past: EarlierWeeks, week_start: date = PLAIN
+) -> dict[str, Audit]:
     size = size_of_rows([week])
     assert size_of_rows(week.partition_by("symbol") or [week]) == size
     derived = size_of_derived(symbol_week(week), venue_week(venue_sums(week)))
@@ -130,7 +132,7 @@ def test_a_week_like_those_before_passes_and_shows_its_bands():
 def test_a_week_that_lost_most_of_its_rows_warns_and_blocks_nothing():
     past = earlier([rows(week, MARKET) for week in before(PLAIN, 4)])
     lost = dict(list(MARKET.items())[3:])
-    size = judged(rows(PLAIN, lost), past)["is_of_usual_size"]
+    size = check_sizes_and_judge(rows(PLAIN, lost), past)["is_of_usual_size"]
     assert (size.outcome, size.warns, size.blocks) == ("failed", True, False)
     assert size.offenders == [
         {"measure": "rows", "found": 2, "usual": 5, "least": 4, "most": 7},
@@ -142,7 +144,7 @@ def test_a_week_that_lost_most_of_its_rows_warns_and_blocks_nothing():
 
 def test_an_empty_week_warns_of_everything():
     past = earlier([rows(week, MARKET) for week in before(PLAIN, 4)])
-    found = judged(rows(PLAIN, {}), past)
+    found = check_sizes_and_judge(rows(PLAIN, {}), past)
     assert [offender["measure"] for offender in found["is_of_usual_size"].offenders] == list(
         MEASURES
     )
@@ -153,23 +155,29 @@ def test_too_few_earlier_weeks_are_not_applicable_with_their_number():
     past = earlier([rows(week, MARKET) for week in before(PLAIN, 3)])
     assert [
         (value.outcome, value.expected, value.found)
-        for value in judged(rows(PLAIN, MARKET), past).values()
+        for value in check_sizes_and_judge(rows(PLAIN, MARKET), past).values()
     ] == [("not_applicable", "at least 4 of the 12 weeks before", "3 weeks")] * 2
-    assert judged(rows(PLAIN, MARKET), earlier([]))["is_of_usual_size"].found == "0 weeks"
+    assert (
+        check_sizes_and_judge(rows(PLAIN, MARKET), earlier([]))["is_of_usual_size"].found
+        == "0 weeks"
+    )
 
 
 def test_weeks_that_lack_a_market_of_the_delivery_are_not_compared():
     ats = {place: shares for place, shares in MARKET.items() if place[0] == "ATS"}
     weeks = [rows(week, ats) for week in before(PLAIN, 4)]
-    assert judged(rows(PLAIN, MARKET), earlier(weeks))["is_of_usual_size"].found == "0 weeks"
-    of_one = judged(rows(PLAIN, ats), earlier(weeks, "ATS"))
+    assert (
+        check_sizes_and_judge(rows(PLAIN, MARKET), earlier(weeks))["is_of_usual_size"].found
+        == "0 weeks"
+    )
+    of_one = check_sizes_and_judge(rows(PLAIN, ats), earlier(weeks, "ATS"))
     assert {value.outcome for value in of_one.values()} == {"passed"}
 
 
 def test_a_large_venue_without_a_row_is_named_with_its_share_before():
     past = earlier([rows(week, MARKET) for week in before(PLAIN, 4)])
     left = {place: shares for place, shares in MARKET.items() if place[2] == "CRD:7"}
-    found = judged(rows(PLAIN, left), past)["has_all_large_venues"]
+    found = check_sizes_and_judge(rows(PLAIN, left), past)["has_all_large_venues"]
     assert (found.outcome, found.found) == ("failed", "2 missing")
     assert found.offenders == [  # De Minimis Firms, which lump many, do not count
         {"venue_id": "XATS", "share_before": 0.3},
@@ -182,7 +190,10 @@ def test_a_venue_that_was_large_in_some_of_the_weeks_may_vanish():
     small = {**MARKET, ("ATS", "BBB", "YATS"): 1}
     weeks[1] = rows(before(PLAIN, 4)[1], small)
     left = {place: shares for place, shares in MARKET.items() if place[2] != "YATS"}
-    assert judged(rows(PLAIN, left), earlier(weeks))["has_all_large_venues"].outcome == "passed"
+    assert (
+        check_sizes_and_judge(rows(PLAIN, left), earlier(weeks))["has_all_large_venues"].outcome
+        == "passed"
+    )
 
 
 def is_usual(measure: str, history: Mapping[date, int], week: date, found: float) -> bool:
@@ -263,7 +274,7 @@ def test_large_is_a_venue_of_the_latest_weeks_in_whatever_order_they_are_read():
     oldest, *latest = before(PLAIN, LIMITS.large_venue_weeks + 1)
     newcomer = {**MARKET, ("ATS", "AAA", "ZATS"): 3_000}
     past = earlier([rows(week, newcomer) for week in reversed(latest)] + [rows(oldest, MARKET)])
-    missing = judged(rows(PLAIN, MARKET), past)["has_all_large_venues"]
+    missing = check_sizes_and_judge(rows(PLAIN, MARKET), past)["has_all_large_venues"]
     assert missing.offenders == [{"venue_id": "ZATS", "share_before": 0.2308}]
 
 
@@ -271,4 +282,6 @@ def test_weeks_in_which_nothing_was_traded_have_no_large_venue_and_no_symbol():
     idle = dict.fromkeys(MARKET, 0)
     past = replace(earlier([rows(week, idle) for week in before(PLAIN, 4)]), symbols={})
     assert [week["symbols"] for week in past.figures().values()] == [0] * 4
-    assert judged(rows(PLAIN, idle), past)["has_all_large_venues"].outcome == "passed"
+    assert (
+        check_sizes_and_judge(rows(PLAIN, idle), past)["has_all_large_venues"].outcome == "passed"
+    )

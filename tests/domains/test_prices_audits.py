@@ -30,7 +30,9 @@ def audited(*lines: str, text: bytes | None = None, spelled: str = "AAA") -> dic
     return {audit.name: audit.outcome for audit in checked.audits}
 
 
-def warned(found: pl.DataFrame, before: pl.DataFrame | None = None, second=None, through=FRIDAY):
+def expect_warnings(
+    found: pl.DataFrame, before: pl.DataFrame | None = None, second=None, through=FRIDAY
+):
     beside = PriceComparison(
         combine_batches([found]),
         combine_batches([rows() if before is None else before]),
@@ -46,7 +48,7 @@ def warned(found: pl.DataFrame, before: pl.DataFrame | None = None, second=None,
 def test_every_audit_has_a_claim_and_a_clean_week_passes_all_that_have_ground():
     outcomes = audited(*(line(day) for day in week()))
     assert set(outcomes.values()) == {"passed"}
-    found = warned(rows(*(row(day) for day in week())))
+    found = expect_warnings(rows(*(row(day) for day in week())))
     assert {*outcomes, *found} == {*AUDITS, *WARNINGS}
     assert [name for name, value in found.items() if value.outcome != "passed"] == [
         "agrees_with_second_source"
@@ -78,27 +80,29 @@ def test_prices_that_contradict_each_other_warn():
 
 def test_a_session_without_price_warns_and_weekends_do_not():
     days = [MONDAY, *week(date(2026, 2, 4), 3), date(2026, 2, 9)]
-    found = warned(rows(*map(row, days)), through=date(2026, 2, 10))["follows_the_calendar"]
+    found = expect_warnings(rows(*map(row, days)), through=date(2026, 2, 10))[
+        "follows_the_calendar"
+    ]
     assert [offender["trade_date"] for offender in found.offenders] == [
         date(2026, 2, 3),
         date(2026, 2, 10),
     ]
     monday_before = rows(row(date(2026, 1, 26)))
-    found = warned(rows(*map(row, week())), monday_before)["follows_the_calendar"]
+    found = expect_warnings(rows(*map(row, week())), monday_before)["follows_the_calendar"]
     assert len(found.offenders) == 4
 
 
 def test_a_price_on_a_day_without_session_warns():
-    found = warned(rows(*map(row, [*week(), date(2026, 2, 7)])))["follows_the_calendar"]
+    found = expect_warnings(rows(*map(row, [*week(), date(2026, 2, 7)])))["follows_the_calendar"]
     assert list(found.offenders) == [{"trade_date": date(2026, 2, 7), "what": "no session"}]
 
 
 def test_a_jump_warns_unless_a_split_or_dividend_explains_it():
     jump = [row(MONDAY), row(week()[1], 5)]
-    assert warned(rows(*jump))["has_no_unexplained_jump"].outcome == "failed"
+    assert expect_warnings(rows(*jump))["has_no_unexplained_jump"].outcome == "failed"
     split = [row(MONDAY), row(week()[1], 5, split_ratio=2_000_000)]
-    assert warned(rows(*split))["has_no_unexplained_jump"].outcome == "passed"
-    seam = warned(rows(jump[1]), before=rows(jump[0]))
+    assert expect_warnings(rows(*split))["has_no_unexplained_jump"].outcome == "passed"
+    seam = expect_warnings(rows(jump[1]), before=rows(jump[0]))
     assert seam["has_no_unexplained_jump"].outcome == "failed"
 
 
@@ -108,20 +112,22 @@ def test_adjusted_prices_must_move_apart_by_actions_alone():
     # 10 less a dividend of 1 is 9: the same wealth, so the adjusted price stays at 9
     dividend = {"adjusted_close": 9_000_000}
     good = rows(row(MONDAY, 10, **dividend), row(tuesday, 9, dividend=1_000_000, **dividend))
-    assert warned(good)[name].outcome == "passed"
+    assert expect_warnings(good)[name].outcome == "passed"
     forgotten = rows(row(MONDAY, 10, **dividend), row(tuesday, 9, **dividend))
-    assert warned(forgotten)[name].outcome == "failed"
+    assert expect_warnings(forgotten)[name].outcome == "failed"
     as_of_day = rows(
         row(MONDAY, 10, adjusted_close=5_000_000), row(tuesday, 5, split_ratio=2_000_000)
     )
     after_split = rows(row(MONDAY, 5), row(tuesday, 5, split_ratio=2_000_000))
-    assert [warned(prices)[name].outcome for prices in (as_of_day, after_split)] == ["passed"] * 2
+    assert [expect_warnings(prices)[name].outcome for prices in (as_of_day, after_split)] == [
+        "passed"
+    ] * 2
     plain = rows(*(row(day, adjusted_close=None) for day in week()))
-    assert warned(plain)[name].outcome == "not_applicable"
+    assert expect_warnings(plain)[name].outcome == "not_applicable"
 
 
 def test_prices_that_end_long_before_the_latest_session_warn():
-    found = [warned(rows(*map(row, week()[:count])))["is_not_stale"] for count in (1, 2)]
+    found = [expect_warnings(rows(*map(row, week()[:count])))["is_not_stale"] for count in (1, 2)]
     assert [audit.outcome for audit in found] == ["failed", "passed"]
 
 
@@ -129,8 +135,8 @@ def test_a_second_source_is_compared_by_returns_so_that_later_splits_do_not_matt
     name = "agrees_with_second_source"
     first = rows(*(row(day, 10 + number) for number, day in enumerate(week())))
     halved = first.with_columns(pl.col("close") // 2)
-    assert warned(first, second=halved)[name].outcome == "passed"
+    assert expect_warnings(first, second=halved)[name].outcome == "passed"
     other = rows(*(row(day, 10 + 2 * number) for number, day in enumerate(week())))
-    assert warned(first, second=other)[name].outcome == "failed"
-    assert warned(first, second=rows())[name].outcome == "not_applicable"
-    assert warned(first)[name].found == "no source was asked"
+    assert expect_warnings(first, second=other)[name].outcome == "failed"
+    assert expect_warnings(first, second=rows())[name].outcome == "not_applicable"
+    assert expect_warnings(first)[name].found == "no source was asked"

@@ -26,7 +26,7 @@ def site_of(**login: Any) -> Site:
     return read_site(yaml.safe_dump({**site, "login": {**DECLARED, **login}}))
 
 
-def form_of(body: str, **login: Any) -> tuple[str, dict[str, str]]:
+def read_and_check_form(body: str, **login: Any) -> tuple[str, dict[str, str]]:
     declared = site_of(**login).login
     assert declared is not None
     root = Page("https://shop.example/login", body.encode(), "text/html").root
@@ -42,7 +42,7 @@ def test_hidden_inputs_are_kept_and_the_first_button_is_sent():
       <input type=checkbox name=stay checked><input type=checkbox name=news>
       <input name=lang value=en><button name=go value=1>in</button>
       <input type=submit name=forgot value=2></form>"""
-    assert form_of(body, fields={"lang": "de"}) == (
+    assert read_and_check_form(body, fields={"lang": "de"}) == (
         "/session",
         {
             "csrf": "a&b",
@@ -65,7 +65,7 @@ def test_hidden_inputs_are_kept_and_the_first_button_is_sent():
 )
 def test_a_form_that_is_missing_or_sent_by_get_is_refused(body: str, reason: str):
     with pytest.raises(ValueError, match=reason):
-        form_of(body)
+        read_and_check_form(body)
 
 
 def test_the_sign_of_a_login_is_an_element():

@@ -41,7 +41,7 @@ def page_of(body: str, url: str = "https://shop.example/product/7") -> Page:
     return Page(url, body.encode(), "text/html; charset=utf-8")
 
 
-def payloads(site: Site, page: Page) -> list[Any]:
+def expect_payloads(site: Site, page: Page) -> list[Any]:
     found = list(items(page, site.item))
     assert all(isinstance(entry, Item) for entry in found), found
     return [json.loads(entry.payload) for entry in found if isinstance(entry, Item)]
@@ -138,7 +138,7 @@ def test_fields_are_selected_by_css_json_path_and_regex():
       lamp </h1><i class=sku>P1</i><a class=more href="/m?a=b">x</a><b class=tag>one</b>
       <b class=tag> </b><b class=tag>two</b><p class=stock>only 12 left!</p>
       <script>{"rating": {"values": [1.0, 4.50]}}</script><!-- code-1 code-22 -->"""
-    assert payloads(site, page_of(body)) == [
+    assert expect_payloads(site, page_of(body)) == [
         {
             "sku": "P1",
             "name": "A lamp",
@@ -154,7 +154,7 @@ def test_fields_are_selected_by_css_json_path_and_regex():
 def test_items_of_a_list_and_of_json():
     listed = site_with({"price": {"css": ".price", "process": "price"}}, each="li")
     body = "<ul><li><i class=sku>A</i><b class=price>$1.00</b><li><i class=sku>B</i></ul>"
-    assert payloads(listed, page_of(body)) == [{"sku": "A", "price": "1.00"}, {"sku": "B"}]
+    assert expect_payloads(listed, page_of(body)) == [{"sku": "A", "price": "1.00"}, {"sku": "B"}]
     of_json = site_of(
         item={
             "key": ["id"],
@@ -167,7 +167,7 @@ def test_items_of_a_list_and_of_json():
     )
     text = b'{"items": [{"id": 7, "price": {"amount": 0.10}}, {"id": "x"}]}'
     page = Page("https://shop.example/api", text, "application/json")
-    assert payloads(of_json, page) == [{"id": "7", "price": "0.10"}, {"id": "x"}]
+    assert expect_payloads(of_json, page) == [{"id": "7", "price": "0.10"}, {"id": "x"}]
 
 
 @pytest.mark.parametrize(
@@ -251,4 +251,4 @@ def test_a_charset_counts_only_where_it_fits(body: bytes, content_type: str, tex
 def test_a_pattern_that_backtracks_elsewhere_takes_linear_time():
     site = site_with({"name": {"css": ".name", "regex": "(a+)+$"}})
     body = f"<i class=sku>A</i><i class=name>{'a' * 50_000}!</i>"
-    assert payloads(site, page_of(body)) == [{"sku": "A"}]
+    assert expect_payloads(site, page_of(body)) == [{"sku": "A"}]

@@ -23,7 +23,7 @@ from tests import databases
 from tests.domains.prices import csv, line
 from tests.faults.matrix import Domain
 from tests.resources.test_bad_files import GOOD, KEY, NAME
-from tests.runs import failure_of
+from tests.runs import expect_failure
 
 DAYS = sessions(date(2025, 4, 1), date(2025, 10, 31))
 """So many that their rows take pages that the tables do not have yet."""
@@ -171,7 +171,9 @@ class Loads:
             },
         )
         retries = [event for event in result.all_events if event.is_step_up_for_retry]
-        return Ended("" if result.success else failure_of(result, self.files.op), 1 + len(retries))
+        return Ended(
+            "" if result.success else expect_failure(result, self.files.op), 1 + len(retries)
+        )
 
     def both(self, url: str) -> None:
         """Load the file and its restatement, undisturbed."""

@@ -24,7 +24,7 @@ from tests.faulty_server import FaultyServer, Reply, Request, dropped
 from tests.programs import free_port, from_then_on
 from tests.receivers import Hook, http_receiver
 from tests.resources.finra_server import TOKEN_PATH, as_json, is_page
-from tests.runs import executed, failure_of
+from tests.runs import executed, expect_failure
 from tests.sensors.test_operations import Watch
 
 pytestmark = pytest.mark.faults
@@ -97,7 +97,7 @@ class Place:
         """Load a week as the UI does; return what its failure says, empty where it succeeds."""
         tags = {"dagster/partition": key_of(number)}
         result = executed(self.instance, "finra_otc_weekly", tags=tags)
-        return "" if result.success else failure_of(result, LOAD)
+        return "" if result.success else expect_failure(result, LOAD)
 
     def verify(self) -> bool:
         """Verify as the schedule does, by the job; return whether nothing failed."""
@@ -108,7 +108,7 @@ class Place:
     def alerted(self, *, is_lost: bool = False) -> set[str]:
         """Let both sensors tick; return the titles of what was received meanwhile."""
         before = len(self._hook.titles)
-        self.watch.look()
+        self.watch.tick_and_expect_skip()
         if not is_lost:
             self.watch.deliver()
         return set(self._hook.titles[before:])

@@ -52,7 +52,7 @@ def form(approval: Approval, decision: str, reason: str = "") -> dict[str, str]:
 
 def test_another_person_confirms_on_the_page_and_the_audit_has_it(login_client: LoginClient):
     waiting = requested(login_client)
-    admin = login_client.log_in(login_client.keys[Role.ADMIN])
+    admin = login_client.log_in_without_failure(login_client.keys[Role.ADMIN])
     page = login_client.ask("GET", PATH, cookie=admin).text
     assert "asset: &quot;&lt;a&gt;&quot;" in page
     assert "<td>&lt;checked&gt;</td><td>the operator</td>" in page
@@ -71,7 +71,7 @@ def test_another_person_confirms_on_the_page_and_the_audit_has_it(login_client: 
 
 def test_the_requester_withdraws_and_cannot_confirm(login_client: LoginClient):
     waiting = requested(login_client)
-    operator = login_client.log_in(login_client.keys[Role.OPERATOR])
+    operator = login_client.log_in_without_failure(login_client.keys[Role.OPERATOR])
     page = login_client.ask("GET", PATH, cookie=operator).text
     assert ('value="confirm"' in page, "Withdraw</button>" in page) == (False, True)
     refused = login_client.post(PATH, form(waiting, "confirm"), cookie=operator)
@@ -99,7 +99,7 @@ def test_each_role_confirms_what_it_may_do(
     login_client: LoginClient, role: Role, action: str, status: int
 ):
     waiting = requested(login_client, replace(DEMAND, action=action, person="eve"))
-    cookie = login_client.log_in(login_client.keys[role])
+    cookie = login_client.log_in_without_failure(login_client.keys[role])
     page = login_client.ask("GET", PATH, cookie=cookie)
     assert (page.status == 200) == (role is not Role.VIEWER)
     assert ('value="confirm"' in page.text) == (status == 303)
@@ -109,7 +109,7 @@ def test_each_role_confirms_what_it_may_do(
 
 def test_an_approval_is_requested_on_the_page(login_client: LoginClient):
     waiting = requested(login_client, replace(DEMAND, person=None))
-    operator = login_client.log_in(login_client.keys[Role.OPERATOR])
+    operator = login_client.log_in_without_failure(login_client.keys[Role.OPERATOR])
     assert 'value="request">Request</button>' in login_client.ask("GET", PATH, cookie=operator).text
     assert login_client.post(PATH, form(waiting, "request"), cookie=operator).status == 303
     assert newest(login_client).requested_by == "the operator"
@@ -120,7 +120,7 @@ def test_an_approval_is_requested_on_the_page(login_client: LoginClient):
 )
 def test_a_form_about_something_else_is_refused(login_client: LoginClient, change: dict[str, str]):
     waiting = requested(login_client)
-    admin = login_client.log_in(login_client.keys[Role.ADMIN])
+    admin = login_client.log_in_without_failure(login_client.keys[Role.ADMIN])
     answer = login_client.post(PATH, form(waiting, "confirm") | change, cookie=admin)
     assert (answer.status, newest(login_client).state) == (422, "requested")
 

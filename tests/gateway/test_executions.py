@@ -64,7 +64,7 @@ def test_one_user_takes_no_more_than_his_turns_and_others_have_theirs():
         end.wait()
         return number
 
-    async def asked() -> list[int]:
+    async def run_and_check_turns() -> list[int]:
         executions = Executions(seconds=60)
         own = [executions.run("one", partial(wait, number)) for number in range(12)]
         waiting = asyncio.gather(*own)
@@ -75,7 +75,7 @@ def test_one_user_takes_no_more_than_his_turns_and_others_have_theirs():
         end.set()
         return await waiting
 
-    assert asyncio.run(asked()) == list(range(12))
+    assert asyncio.run(run_and_check_turns()) == list(range(12))
 
 
 def test_what_a_mutation_does_is_done_however_much_is_asked_of_its_result(
@@ -121,14 +121,14 @@ def test_beside_twelve_of_the_costliest_healthz_answers_within_a_second(
         keys = [login_client.key(Role.VIEWER, f"user {number % 4}") for number in range(12)]
         stop, seconds = Event(), list[float]()
 
-        def look() -> None:
+        def look_and_expect_ok() -> None:
             while not stop.wait(0.05):
                 before = time.monotonic()
                 assert login_client.ask("GET", "/healthz").text == "ok"
                 seconds.append(time.monotonic() - before)
 
         with ThreadPoolExecutor(13) as pool:
-            looking = pool.submit(look)
+            looking = pool.submit(look_and_expect_ok)
             answers = list(pool.map(lambda key: login_client.graphql(COSTLY, key=key), keys))
             stop.set()
             looking.result()

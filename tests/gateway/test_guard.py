@@ -182,7 +182,7 @@ def test_a_revoked_key_opens_nothing_at_the_next_request_nor_do_its_sessions(
     login_client: LoginClient,
 ):
     key = login_client.key()
-    cookie = login_client.log_in(key)
+    cookie = login_client.log_in_without_failure(key)
     assert login_client.ask("GET", "/session", key=key).status == 200
     assert login_client.ask("GET", "/session", cookie=cookie).status == 200
     login_client.key_ring.revoke(key.key_id)
@@ -193,7 +193,7 @@ def test_a_revoked_key_opens_nothing_at_the_next_request_nor_do_its_sessions(
 
 def test_a_key_ends_by_itself_and_its_sessions_with_it(login_client: LoginClient):
     key = login_client.key_ring.create(owner="x", role=Role.VIEWER, lasts=timedelta(minutes=5))
-    cookie = login_client.log_in(key)
+    cookie = login_client.log_in_without_failure(key)
     login_client.clock.ahead += timedelta(minutes=4)
     assert login_client.ask("GET", "/session", key=key).status == 200
     login_client.clock.ahead += timedelta(minutes=2)
@@ -216,14 +216,14 @@ def test_a_rotated_key_ends_after_its_overlap_and_the_new_one_has_its_owner_and_
 
 
 def test_a_session_that_lies_unused_ends_and_one_that_is_used_goes_on(login_client: LoginClient):
-    used, unused = (login_client.log_in(login_client.key()) for _ in range(2))
+    used, unused = (login_client.log_in_without_failure(login_client.key()) for _ in range(2))
     for _ in range(3):
         login_client.clock.ahead += LIMITS.idle / 2
-        use(login_client, used)
+        use_without_failure(login_client, used)
     assert login_client.ask("GET", "/session", cookie=unused).status == 401
 
 
-def use(login_client: LoginClient, cookie: str) -> None:
+def use_without_failure(login_client: LoginClient, cookie: str) -> None:
     """Ask with ``cookie``, and wait until that is written down, which it is after the answer."""
     asked_at = login_client.clock.now()
     assert login_client.ask("GET", "/session", cookie=cookie).status == 200
@@ -241,16 +241,16 @@ def use(login_client: LoginClient, cookie: str) -> None:
 
 def test_a_session_ends_in_any_case_however_much_it_is_used(login_client: LoginClient):
     key = login_client.key_ring.create(owner="x", role=Role.VIEWER, lasts=timedelta(days=9))
-    cookie = login_client.log_in(key)
+    cookie = login_client.log_in_without_failure(key)
     for _ in range(4):
         login_client.clock.ahead += LIMITS.absolute / 5
-        use(login_client, cookie)
+        use_without_failure(login_client, cookie)
     login_client.clock.ahead += LIMITS.absolute / 5
     assert login_client.ask("GET", "/session", cookie=cookie).status == 401
 
 
 def test_a_cookie_that_we_did_not_sign_opens_nothing(login_client: LoginClient):
-    cookie = login_client.log_in(login_client.key())
+    cookie = login_client.log_in_without_failure(login_client.key())
     name, _, value = cookie.partition("=")
     token, _, signature = value.rpartition(".")
     middle = "A" if value[20] != "A" else "B"
@@ -284,7 +284,7 @@ def test_a_role_that_changes_holds_at_the_next_request(login_client: LoginClient
 
 
 def test_a_key_that_is_sent_counts_and_not_the_cookie_beside_it(login_client: LoginClient):
-    cookie = login_client.log_in(login_client.keys[Role.ADMIN])
+    cookie = login_client.log_in_without_failure(login_client.keys[Role.ADMIN])
     both = login_client.ask("GET", "/session", key=login_client.keys[Role.VIEWER], cookie=cookie)
     assert both.json["role"] == "viewer"
     assert login_client.ask("GET", "/session", key="op_wrong", cookie=cookie).status == 401
@@ -313,17 +313,22 @@ def revoked_after_its_login(
     login_client: LoginClient,
 ) -> tuple[dict[str, str], Callable[[], object]]:
     key = login_client.key()
-    return {"Cookie": login_client.log_in(key)}, lambda: login_client.key_ring.revoke(key.key_id)
+    return {
+        "Cookie": login_client.log_in_without_failure(key)
+    }, lambda: login_client.key_ring.revoke(key.key_id)
 
 
 def logged_out(login_client: LoginClient) -> tuple[dict[str, str], Callable[[], object]]:
-    cookie = login_client.log_in(login_client.key())
+    cookie = login_client.log_in_without_failure(login_client.key())
     return {"Cookie": cookie}, lambda: login_client.post("/logout", {}, cookie=cookie)
 
 
 def logged_out_everywhere(login_client: LoginClient) -> tuple[dict[str, str], Callable[[], object]]:
     key = login_client.key(owner="everywhere")
-    cookie, other = login_client.log_in(key), login_client.log_in(key)
+    cookie, other = (
+        login_client.log_in_without_failure(key),
+        login_client.log_in_without_failure(key),
+    )
     everywhere = {"everywhere": "yes"}
     return {"Cookie": cookie}, lambda: login_client.post("/logout", everywhere, cookie=other)
 
@@ -373,7 +378,7 @@ def test_it_is_looked_at_least_every_ten_seconds_whether_a_websocket_may_go_on()
 
 
 def test_a_websocket_of_another_site_is_refused_with_cookie_and_with_key(login_client: LoginClient):
-    cookie = login_client.log_in(login_client.keys[Role.ADMIN])
+    cookie = login_client.log_in_without_failure(login_client.keys[Role.ADMIN])
     with login_client.websocket(Cookie=cookie):
         pass
     ways = [{"Cookie": cookie}, {"X_API_Key": str(login_client.keys[Role.ADMIN])}]

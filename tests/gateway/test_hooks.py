@@ -283,7 +283,7 @@ def test_no_delivery_waits_for_a_look_while_the_last_one_is_recent(settings, war
         whole = [{"type": "http.request", "body": BODY, "more_body": False}]
         return (await _asked(hooks, whole, signed(BODY)))[0]["status"]
 
-    async def send_all() -> list[int]:
+    async def send_all_and_expect_wait() -> list[int]:
         answers = [await deliver()]
         now[0] = 2.0  # a look begins that does not come to its end
         answers += [await deliver(), await deliver()]
@@ -294,7 +294,7 @@ def test_no_delivery_waits_for_a_look_while_the_last_one_is_recent(settings, war
         goes_on.set()
         return [*answers, await waiting]
 
-    assert asyncio.run(send_all()) == [202] * 4
+    assert asyncio.run(send_all_and_expect_wait()) == [202] * 4
     assert next(looks) == 2
 
 

@@ -137,7 +137,9 @@ def kinds(found: Any) -> list[str]:
     return inner or [found["__typename"]]
 
 
-def asked(login_client: LoginClient, role: Role, query: str, **variables: Any) -> set[str]:
+def ask_without_failure(
+    login_client: LoginClient, role: Role, query: str, **variables: Any
+) -> set[str]:
     answer = login_client.graphql(query, variables, key=login_client.keys[role])
     assert answer.status == 200, answer.text
     return set(kinds(answer.json["data"]))
@@ -162,7 +164,7 @@ def judged(
 ) -> set[str]:
     is_again = "Reexecution" in mutation
     metadata = {"rootRunId": parent, "parentRunId": parent} if is_again else {}
-    return asked(login_client, role, launching(mutation), p=wanted.params(**metadata))
+    return ask_without_failure(login_client, role, launching(mutation), p=wanted.params(**metadata))
 
 
 def refused_or_done(wanted: Asked) -> set[str]:
@@ -230,11 +232,15 @@ def test_a_run_of_an_admins_is_tried_again_by_an_admin(
     before = made(login_client)
     for more in ({}, {"useParentRunTags": False, "extraTags": [{"key": "k", "value": "v"}]}):
         wanted = {"parentRunId": run_id, "strategy": strategy, **more}
-        assert asked(login_client, Role.OPERATOR, AGAIN, p=wanted) == {"UnauthorizedError"}
+        assert ask_without_failure(login_client, Role.OPERATOR, AGAIN, p=wanted) == {
+            "UnauthorizedError"
+        }
     assert made(login_client) == before
     if not (name == "a job" and strategy == "FROM_ASSET_FAILURE"):  # which makes no asset
         wanted = {"parentRunId": run_id, "strategy": strategy}
-        assert asked(login_client, Role.ADMIN, AGAIN, p=wanted) == {"LaunchRunSuccess"}
+        assert ask_without_failure(login_client, Role.ADMIN, AGAIN, p=wanted) == {
+            "LaunchRunSuccess"
+        }
 
 
 def partitions_of(job: str) -> dict[str, Any]:
@@ -290,11 +296,13 @@ def test_a_backfill_that_would_run_what_is_an_admins_needs_an_admin(
 ):
     needs_admin, wanted = BACKFILLS[name]
     before = made(login_client)
-    found = asked(login_client, Role.OPERATOR, BACKFILL, p=wanted)
+    found = ask_without_failure(login_client, Role.OPERATOR, BACKFILL, p=wanted)
     assert found == ({"UnauthorizedError"} if needs_admin else {"LaunchBackfillSuccess"})
     assert (made(login_client) == before) == needs_admin
     if needs_admin:
-        assert asked(login_client, Role.ADMIN, BACKFILL, p=wanted) == {"LaunchBackfillSuccess"}
+        assert ask_without_failure(login_client, Role.ADMIN, BACKFILL, p=wanted) == {
+            "LaunchBackfillSuccess"
+        }
 
 
 @pytest.mark.slow_after_first
@@ -317,19 +325,31 @@ def test_a_backfill_of_an_admins_is_resumed_repeated_and_ended_by_an_admin(
         assert found
         return found.status
 
-    assert asked(login_client, Role.OPERATOR, end, id=backfill_id) == {"UnauthorizedError"}
+    assert ask_without_failure(login_client, Role.OPERATOR, end, id=backfill_id) == {
+        "UnauthorizedError"
+    }
     assert status() is BulkActionStatus.REQUESTED
-    assert asked(login_client, Role.ADMIN, end, id=backfill_id) == {"CancelBackfillSuccess"}
+    assert ask_without_failure(login_client, Role.ADMIN, end, id=backfill_id) == {
+        "CancelBackfillSuccess"
+    }
     assert status() is BulkActionStatus.CANCELING
     ended = login_client.instance.get_backfill(backfill_id)
     assert ended
     login_client.instance.update_backfill(ended.with_status(BulkActionStatus.CANCELED))
     before = made(login_client)
-    assert asked(login_client, Role.OPERATOR, repeat, p=again) == {"UnauthorizedError"}
-    assert asked(login_client, Role.OPERATOR, resume, id=backfill_id) == {"UnauthorizedError"}
+    assert ask_without_failure(login_client, Role.OPERATOR, repeat, p=again) == {
+        "UnauthorizedError"
+    }
+    assert ask_without_failure(login_client, Role.OPERATOR, resume, id=backfill_id) == {
+        "UnauthorizedError"
+    }
     assert (made(login_client), status()) == (before, BulkActionStatus.CANCELED)
-    assert asked(login_client, Role.ADMIN, repeat, p=again) == {"LaunchBackfillSuccess"}
-    assert asked(login_client, Role.ADMIN, resume, id=backfill_id) == {"ResumeBackfillSuccess"}
+    assert ask_without_failure(login_client, Role.ADMIN, repeat, p=again) == {
+        "LaunchBackfillSuccess"
+    }
+    assert ask_without_failure(login_client, Role.ADMIN, resume, id=backfill_id) == {
+        "ResumeBackfillSuccess"
+    }
 
 
 SCHEDULES = {
@@ -367,9 +387,9 @@ def test_a_schedule_that_would_launch_what_is_an_admins_needs_an_admin(
 ):
     wanted = HERE | {"scheduleName": name}
     done = {"ScheduleStateResult", "DryRunInstigationTick"}
-    found = asked(login_client, Role.OPERATOR, START_SCHEDULE, s=wanted)
+    found = ask_without_failure(login_client, Role.OPERATOR, START_SCHEDULE, s=wanted)
     assert found == ({"UnauthorizedError"} if SCHEDULES[name] else done)
-    assert asked(login_client, Role.ADMIN, START_SCHEDULE, s=wanted) == done
+    assert ask_without_failure(login_client, Role.ADMIN, START_SCHEDULE, s=wanted) == done
 
 
 @pytest.mark.slow_after_first
@@ -379,16 +399,18 @@ def test_a_sensor_that_would_launch_what_is_an_admins_needs_an_admin(
 ):
     wanted = HERE | {"sensorName": name}
     done = {"Sensor", "DryRunInstigationTick"}
-    found = asked(login_client, Role.OPERATOR, START_SENSOR, s=wanted)
+    found = ask_without_failure(login_client, Role.OPERATOR, START_SENSOR, s=wanted)
     assert found == ({"UnauthorizedError"} if SENSORS[name] else done)
-    assert asked(login_client, Role.ADMIN, START_SENSOR, s=wanted) == done
+    assert ask_without_failure(login_client, Role.ADMIN, START_SENSOR, s=wanted) == done
 
 
 def test_an_operator_stops_a_schedule_of_an_admins_and_does_not_start_it_again(
     login_client: LoginClient,
 ):
     wanted = HERE | {"scheduleName": "nightly_sweep"}
-    assert "ScheduleStateResult" in asked(login_client, Role.ADMIN, START_SCHEDULE, s=wanted)
+    assert "ScheduleStateResult" in ask_without_failure(
+        login_client, Role.ADMIN, START_SCHEDULE, s=wanted
+    )
     query = """query ($s: ScheduleSelector!) {scheduleOrError(scheduleSelector: $s) {__typename
       ... on Schedule {scheduleState {id status}}}}"""
 
@@ -397,9 +419,13 @@ def test_an_operator_stops_a_schedule_of_an_admins_and_does_not_start_it_again(
         return answer.json["data"]["scheduleOrError"]["scheduleState"]
 
     stop = "mutation ($id: String) {stopRunningSchedule(id: $id) {__typename}}"
-    assert asked(login_client, Role.OPERATOR, stop, id=state()["id"]) == {"ScheduleStateResult"}
+    assert ask_without_failure(login_client, Role.OPERATOR, stop, id=state()["id"]) == {
+        "ScheduleStateResult"
+    }
     assert state()["status"] == "STOPPED"
-    assert asked(login_client, Role.OPERATOR, START_SCHEDULE, s=wanted) == {"UnauthorizedError"}
+    assert ask_without_failure(login_client, Role.OPERATOR, START_SCHEDULE, s=wanted) == {
+        "UnauthorizedError"
+    }
     assert state()["status"] == "STOPPED"
 
 
@@ -429,7 +455,7 @@ def test_a_query_evaluates_a_schedule_for_those_alone_who_may_try_it(
 ):
     """To evaluate one runs its code, which may launch something by itself."""
     wanted = HERE | {"scheduleName": name}
-    asked(login_client, Role.ADMIN, START_SCHEDULE, s=wanted)
+    ask_without_failure(login_client, Role.ADMIN, START_SCHEDULE, s=wanted)
     answer = login_client.graphql(TICKS, {"s": wanted}, key=login_client.keys[role])
     found = answer.json["data"]["scheduleOrError"]
     results = [
@@ -450,7 +476,7 @@ def test_a_run_of_an_admins_is_ended_by_an_admin_however_it_was_launched(login_c
         ... on TerminateRunsResult {terminateRunResults {__typename}}}}"""
 
     def ended(run_id: str) -> set[str]:
-        return asked(login_client, Role.OPERATOR, end, id=run_id, ids=[run_id])
+        return ask_without_failure(login_client, Role.OPERATOR, end, id=run_id, ids=[run_id])
 
     def is_finished(run_id: str) -> bool:
         run = login_client.instance.get_run_by_id(run_id)

@@ -128,22 +128,24 @@ def test_a_wrong_unknown_or_revoked_key_gets_the_same_answer(login_client: Login
 def test_a_cookie_that_was_planted_before_the_login_is_worth_nothing_after_it(
     login_client: LoginClient,
 ):
-    planted = login_client.log_in(login_client.keys[Role.VIEWER])
-    cookie = login_client.log_in(login_client.keys[Role.ADMIN], cookie=planted)
+    planted = login_client.log_in_without_failure(login_client.keys[Role.VIEWER])
+    cookie = login_client.log_in_without_failure(login_client.keys[Role.ADMIN], cookie=planted)
     assert cookie != planted
     assert (status(login_client, cookie), status(login_client, planted)) == (200, 401)
     synthetic = f"session={login_client.auth_services.signed('synthetic')}"
-    other = login_client.log_in(login_client.keys[Role.ADMIN], cookie=synthetic)
+    other = login_client.log_in_without_failure(login_client.keys[Role.ADMIN], cookie=synthetic)
     assert (status(login_client, other), status(login_client, synthetic)) == (200, 401)
 
 
 def test_two_logins_at_once_in_one_browser_both_open_and_the_session_before_is_over(
     login_client: LoginClient,
 ):
-    before = login_client.log_in(login_client.keys[Role.VIEWER])
+    before = login_client.log_in_without_failure(login_client.keys[Role.VIEWER])
     with ThreadPoolExecutor(2) as pool:
         logins = [
-            pool.submit(login_client.log_in, login_client.keys[Role.ADMIN], cookie=before)
+            pool.submit(
+                login_client.log_in_without_failure, login_client.keys[Role.ADMIN], cookie=before
+            )
             for _ in range(2)
         ]
     after = [login.result() for login in logins]
@@ -151,7 +153,9 @@ def test_two_logins_at_once_in_one_browser_both_open_and_the_session_before_is_o
 
 
 def test_logging_out_ends_this_session_and_a_copy_of_its_cookie(login_client: LoginClient):
-    cookie, other = (login_client.log_in(login_client.keys[Role.VIEWER]) for _ in range(2))
+    cookie, other = (
+        login_client.log_in_without_failure(login_client.keys[Role.VIEWER]) for _ in range(2)
+    )
     answer = login_client.post("/logout", {}, cookie=cookie)
     assert (answer.status, answer.headers["location"]) == (303, "/login")
     assert 'session="";' in answer.cookies[0]
@@ -163,16 +167,16 @@ def test_logging_out_everywhere_ends_all_sessions_of_theirs_and_no_others(
 ):
     key = login_client.key(owner="one")
     cookies = [
-        login_client.log_in(key),
-        login_client.log_in(key),
-        login_client.log_in(login_client.key(owner="two")),
+        login_client.log_in_without_failure(key),
+        login_client.log_in_without_failure(key),
+        login_client.log_in_without_failure(login_client.key(owner="two")),
     ]
     login_client.post("/logout", {"everywhere": "yes"}, cookie=cookies[0])
     assert [status(login_client, cookie) for cookie in cookies] == [401, 401, 200]
 
 
 def test_the_page_of_a_session_names_who_it_is_and_lets_them_out(login_client: LoginClient):
-    cookie = login_client.log_in(login_client.key(Role.VIEWER, "<b>me</b>"))
+    cookie = login_client.log_in_without_failure(login_client.key(Role.VIEWER, "<b>me</b>"))
     page = login_client.ask("GET", "/session", cookie=cookie, Accept="text/html").text
     assert "<strong>&lt;b&gt;me&lt;/b&gt;</strong>, with the role <strong>viewer</strong>." in page
     assert '<form method="post" action="/logout">' in page
@@ -193,7 +197,7 @@ FOREIGN = [
 def test_a_page_of_another_site_cannot_log_in_or_out(
     login_client: LoginClient, headers: dict[str, str]
 ):
-    cookie = login_client.log_in(login_client.keys[Role.VIEWER])
+    cookie = login_client.log_in_without_failure(login_client.keys[Role.VIEWER])
     fields = {"key": str(login_client.keys[Role.VIEWER])}
     assert login_client.post("/login", fields, **headers).status == 403
     assert login_client.post("/logout", {}, cookie=cookie, **headers).status == 403
@@ -253,15 +257,15 @@ def test_a_machine_with_an_expired_key_locks_no_caller_out(login_client: LoginCl
 
 
 def test_a_machine_with_a_key_that_ended_is_in_the_audit_once_a_minute(login_client: LoginClient):
-    def rows() -> int:
+    def expect_refusal_and_count_rows() -> int:
         answer = login_client.ask("GET", "/session", key=key)
         assert answer.status == 401
         return len(login_client.audit(answer.headers["x-request-id"]))
 
     key = login_client.key_ring.create(owner="x", role=Role.VIEWER, lasts=timedelta(seconds=-1))
-    assert [rows() for _ in range(3)] == [1, 0, 0]
+    assert [expect_refusal_and_count_rows() for _ in range(3)] == [1, 0, 0]
     login_client.clock.ahead += timedelta(minutes=1)
-    assert [rows() for _ in range(2)] == [1, 0]
+    assert [expect_refusal_and_count_rows() for _ in range(2)] == [1, 0]
 
 
 def test_logins_and_refusals_are_in_the_audit_with_all_but_the_secret(login_client: LoginClient):
@@ -279,7 +283,7 @@ def test_logins_and_refusals_are_in_the_audit_with_all_but_the_secret(login_clie
     [row] = login_client.audit(refused.headers["x-request-id"])
     assert (row["user_name"], row["key_id"]) == (None, key.key_id)
     assert (row["operation"], row["outcome"], row["reason"]) == ("login", "refused", "key")
-    cookie = login_client.log_in(key)
+    cookie = login_client.log_in_without_failure(key)
     out = login_client.post("/logout", {"everywhere": "yes"}, cookie=cookie)
     [row] = login_client.audit(out.headers["x-request-id"])
     assert (row["operation"], row["target"], row["user_name"]) == ("logout", "everywhere", "me")
@@ -287,7 +291,7 @@ def test_logins_and_refusals_are_in_the_audit_with_all_but_the_secret(login_clie
 
 def test_what_is_stored_opens_nothing(login_client: LoginClient):
     key = login_client.key()
-    cookie = login_client.log_in(key)
+    cookie = login_client.log_in_without_failure(key)
     with login_client.warehouse.reading() as connection:
         stored = [
             str(value)

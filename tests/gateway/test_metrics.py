@@ -87,7 +87,7 @@ def instance(kept_instance):
 
 @pytest.fixture
 def scraped(settings, warehouse, instance):
-    def ask() -> str:
+    def ask_and_check_headers() -> str:
         answer = Client(routes(parts_of(settings, warehouse, instance, lambda: REGISTRY))).get(
             "/metrics"
         )
@@ -95,7 +95,7 @@ def scraped(settings, warehouse, instance):
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
         return answer.text
 
-    return ask
+    return ask_and_check_headers
 
 
 @pytest.fixture

@@ -38,7 +38,9 @@ def in_fork(action: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def kill_before_start(instance: dg.DagsterInstance, run_id: str, *, host: str = HERE) -> None:
+def expect_kill_before_start(
+    instance: dg.DagsterInstance, run_id: str, *, host: str = HERE
+) -> None:
     """Have a worker's process claim a run, and end by kill -9 on its way to the start."""
 
     def execute() -> None:
@@ -58,7 +60,7 @@ def failure_of(instance: dg.DagsterInstance, run_id: str) -> str:
 @pytest.mark.slow_after_first
 def test_a_process_of_this_host_that_is_killed_after_its_claim_is_found_at_once(instance):
     lost, running = launched(instance), launched(instance)
-    kill_before_start(instance, lost.run_id)
+    expect_kill_before_start(instance, lost.run_id)
     assert instance.run_storage.claims.take(running.run_id)  # by this process, which is alive
     assert fail_lost_runs(instance) == [lost.run_id]
     assert "which had claimed the run, is gone" in failure_of(instance, lost.run_id)
@@ -72,7 +74,7 @@ def test_a_process_of_this_host_that_is_killed_after_its_claim_is_found_at_once(
 @pytest.mark.slow_after_first
 def test_a_process_of_another_host_is_found_by_its_silence(instance):
     run = launched(instance)
-    kill_before_start(instance, run.run_id, host="elsewhere")
+    expect_kill_before_start(instance, run.run_id, host="elsewhere")
     assert fail_lost_runs(instance, beat_seconds=300) == []
     if not hasattr(instance.event_log_storage, "heartbeats"):  # a SQLite file is of one host
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTING
@@ -88,13 +90,13 @@ def test_a_process_whose_clock_is_wrong_is_judged_by_the_clock_of_the_database(i
     run, waiting = launched(instance), launched(instance)
     right_time = time.time
 
-    def execute() -> None:
+    def expect_claim_and_execute() -> None:
         socket.gethostname = lambda: "elsewhere"
         time.time = lambda: right_time() + seconds
         assert instance.run_storage.claims.take(waiting.run_id)
         os._exit(0 if execute_claimed(instance, run.run_id) else 1)
 
-    assert in_fork(execute) == 0
+    assert in_fork(expect_claim_and_execute) == 0
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.SUCCESS
     assert instance.run_storage.claims.all()[waiting.run_id].age_seconds < 1200
     assert fail_lost_runs(instance, beat_seconds=300) == []
@@ -113,7 +115,7 @@ def keys_of(instance: dg.DagsterInstance, run_id: str) -> list[str]:
 @pytest.mark.slow_after_first
 def test_the_claim_of_a_run_that_has_started_is_left_to_run_monitoring(instance, monkeypatch):
     run = launched(instance)
-    kill_before_start(instance, run.run_id)
+    expect_kill_before_start(instance, run.run_id)
     instance.report_dagster_event(
         dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name), run.run_id
     )
@@ -121,7 +123,7 @@ def test_the_claim_of_a_run_that_has_started_is_left_to_run_monitoring(instance,
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTED
 
 
-def kill_after_start(
+def expect_kill_after_start(
     instance: dg.DagsterInstance, run_id: str, *, host: str = HERE, claims: bool = True
 ) -> None:
     """Have a process start a run, and end by kill -9; one of a code server claims no run."""
@@ -145,8 +147,8 @@ def statuses(instance: dg.DagsterInstance, *runs: dg.DagsterRun) -> list[str]:
 @pytest.mark.slow_after_first
 def test_a_started_run_of_this_host_whose_process_is_killed_fails_at_once(instance):
     lost, waiting, elsewhere = (launched(instance) for _ in range(3))
-    kill_after_start(instance, lost.run_id)
-    kill_after_start(instance, elsewhere.run_id, host="elsewhere")
+    expect_kill_after_start(instance, lost.run_id)
+    expect_kill_after_start(instance, elsewhere.run_id, host="elsewhere")
     assert instance.run_storage.claims.take(waiting.run_id)  # by this process, which is alive
     assert lost.run_id in fail_runs_of_this_host(instance)
     assert statuses(instance, lost, waiting, elsewhere) == ["FAILURE", "STARTING", "STARTED"]
@@ -159,8 +161,8 @@ def test_a_started_run_of_this_host_whose_process_is_killed_fails_at_once(instan
 @pytest.mark.parametrize("instance", ["postgresql"], indirect=True)
 def test_a_run_of_a_code_server_on_this_host_whose_process_is_killed_fails_at_once(instance):
     lost, elsewhere = launched(instance), launched(instance)
-    kill_after_start(instance, lost.run_id, claims=False)
-    kill_after_start(instance, elsewhere.run_id, claims=False, host="elsewhere")
+    expect_kill_after_start(instance, lost.run_id, claims=False)
+    expect_kill_after_start(instance, elsewhere.run_id, claims=False, host="elsewhere")
     assert lost.run_id in fail_runs_of_this_host(instance)
     assert statuses(instance, lost, elsewhere) == ["FAILURE", "STARTED"]
     assert "is gone" in failure_of(instance, lost.run_id)
@@ -169,7 +171,7 @@ def test_a_run_of_a_code_server_on_this_host_whose_process_is_killed_fails_at_on
 @pytest.mark.slow_after_first
 def test_a_run_that_was_to_be_canceled_when_its_process_was_killed_is_canceled(instance):
     run = launched(instance)
-    kill_after_start(instance, run.run_id)
+    expect_kill_after_start(instance, run.run_id)
     instance.report_run_canceling(instance.get_run_by_id(run.run_id))
     assert run.run_id in fail_runs_of_this_host(instance)
     assert statuses(instance, run) == ["CANCELED"]
@@ -212,11 +214,11 @@ def test_a_worker_of_the_same_release_executes_the_run(instance):
 def test_a_process_of_another_container_with_this_host_name_is_not_looked_up_here(instance):
     run, own = launched(instance), launched(instance)
 
-    def claim_in_container() -> None:
+    def expect_container_and_claim() -> None:
         assert unshare(CLONE_NEWPID) == 0
         os._exit(in_fork(lambda: os._exit(not instance.run_storage.claims.take(run.run_id))))
 
-    assert in_fork(claim_in_container) == 0
+    assert in_fork(expect_container_and_claim) == 0
     assert instance.run_storage.claims.take(own.run_id)
     claims = instance.run_storage.claims.all()
     assert claims[run.run_id].host.startswith(f"{HERE}/")

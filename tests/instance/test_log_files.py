@@ -56,7 +56,7 @@ EARLIER = DayClock("2020-01-01")
 """Time before any segment was written: none is of an earlier day, at whatever time tests run."""
 
 
-def write(folder: Path, name: str, count: int, size: int = 0) -> None:
+def write_without_failure(folder: Path, name: str, count: int, size: int = 0) -> None:
     file = LogFile(folder, "run", MIB, 30, clock=EARLIER)
     for number in range(count):
         assert file.append(json.dumps([name, number, "x" * size]).encode() + b"\n")
@@ -71,7 +71,7 @@ def read_all(folder: Path, position: int = 0) -> list[log_files.StoredLine]:
 
 
 def test_what_is_written_is_read_forwards_and_backwards_with_its_positions(tmp_path):
-    write(tmp_path, "a", 5000, 100)
+    write_without_failure(tmp_path, "a", 5000, 100)
     lines = read_all(tmp_path / "run")
     assert len(list_segments(tmp_path / "run")) == 3
     assert [json.loads(line.text)[1] for line in lines] == list(range(5000))
@@ -84,7 +84,7 @@ def test_what_is_written_is_read_forwards_and_backwards_with_its_positions(tmp_p
 
 def test_each_file_is_private_and_a_service_has_its_folder(tmp_path):
     old = os.umask(0)
-    write(tmp_path, "a", 1)
+    write_without_failure(tmp_path, "a", 1)
     os.umask(old)
     folder = tmp_path / "run"
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -94,7 +94,7 @@ def test_each_file_is_private_and_a_service_has_its_folder(tmp_path):
 
 
 def test_the_oldest_segments_go_and_the_lines_in_them_are_counted(tmp_path):
-    write(tmp_path, "a", 20_000, 100)
+    write_without_failure(tmp_path, "a", 20_000, 100)
     folder = tmp_path / "run"
     oldest = list_segments(folder)[0]
     sizes = [segment.path.stat().st_size for segment in list_segments(folder)]
@@ -126,24 +126,24 @@ def test_processes_write_to_one_log_and_no_line_is_torn_or_lost(tmp_path):
 
 
 def test_a_line_after_a_torn_one_is_whole(tmp_path):
-    write(tmp_path, "a", 1)
+    write_without_failure(tmp_path, "a", 1)
     folder = tmp_path / "run"
     with list_segments(folder)[0].path.open("ab") as file:
         file.write(b'["tor')
     assert len(read_all(folder)) == 1  # the writer may be in the midst of it
-    write(tmp_path, "b", 1)
+    write_without_failure(tmp_path, "b", 1)
     assert [line.text[:5] for line in read_all(folder)] == [b'["a",', b'["tor', b'["b",']
 
 
 def test_a_writer_that_was_killed_while_it_rotated_leaves_a_log_to_go_on_with(tmp_path):
-    write(tmp_path, "a", 3000, 100)
+    write_without_failure(tmp_path, "a", 3000, 100)
     folder = tmp_path / "run"
     segments = list_segments(folder)
     (folder / CURRENT).write_text("")
     assert segments[-1].start
-    write(tmp_path, "b", 1)
+    write_without_failure(tmp_path, "b", 1)
     (folder / CURRENT).write_text("../../elsewhere")
-    write(tmp_path, "c", 1)
+    write_without_failure(tmp_path, "c", 1)
     assert [json.loads(line.text)[0] for line in read_all(folder)[-2:]] == ["b", "c"]
     assert list_segments(folder) == segments
 
@@ -173,7 +173,7 @@ def test_a_writer_that_is_killed_within_a_rotation_hides_no_line_of_others(
 
 
 def test_a_paused_writer_costs_others_a_moment_and_counted_lines(tmp_path):
-    write(tmp_path, "a", 1)
+    write_without_failure(tmp_path, "a", 1)
     file = LogFile(tmp_path, "run", MIB, 30, lock_seconds=0.01)
     with (tmp_path / "run" / CURRENT).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -195,7 +195,7 @@ def expire(folder: Path, day: str, at: str = "12:00", keep_days: int = 30) -> No
 
 
 def test_a_segment_has_the_lines_of_one_day(tmp_path):
-    write(tmp_path, "a", 2)
+    write_without_failure(tmp_path, "a", 2)
     folder = tmp_path / "run"
     date_segment(list_segments(folder)[0], "2026-03-01", "23:59:59")
     file = LogFile(tmp_path, "run", MIB, 30, clock=DayClock("2026-03-01", "23:59:59"))
@@ -220,7 +220,7 @@ def test_a_segment_has_the_lines_of_one_day(tmp_path):
     ],
 )
 def test_segments_go_at_the_end_of_their_last_day(tmp_path, keep_days, day, at, kept_lines):
-    write(tmp_path, "a", 1)
+    write_without_failure(tmp_path, "a", 1)
     folder = tmp_path / "run"
     date_segment(list_segments(folder)[0], "2026-03-01")
     clock = DayClock("2026-03-02")
@@ -231,7 +231,7 @@ def test_segments_go_at_the_end_of_their_last_day(tmp_path, keep_days, day, at, 
 
 
 def test_a_program_that_writes_deletes_the_segments_of_expired_days(tmp_path):
-    write(tmp_path, "a", 1)
+    write_without_failure(tmp_path, "a", 1)
     folder = tmp_path / "run"
     date_segment(list_segments(folder)[0], "2026-03-01")
     assert LogFile(tmp_path, "run", MIB, 30, clock=DayClock("2026-04-01")).append(b"new\n")
@@ -239,7 +239,7 @@ def test_a_program_that_writes_deletes_the_segments_of_expired_days(tmp_path):
 
 
 def test_lines_of_a_program_that_runs_no_more_go_and_positions_go_on(tmp_path):
-    write(tmp_path, "a", 3)
+    write_without_failure(tmp_path, "a", 3)
     folder = tmp_path / "run"
     writer = LogFile(tmp_path, "run", MIB, 30, clock=EARLIER)
     assert writer.append(b"4\n")
@@ -299,7 +299,7 @@ def test_lines_without_a_folder_are_lost_and_nothing_fails(tmp_path):
 
 
 def test_a_log_that_began_again_is_read_from_its_start(tmp_path):
-    write(tmp_path, "a", 1)
+    write_without_failure(tmp_path, "a", 1)
     assert len(read_after(tmp_path / "run", 10**6).lines) == 1
 
 

@@ -67,7 +67,9 @@ YEARS_LATER = datetime(2999, 1, 1, tzinfo=UTC)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-def write(folder: Path, service: str, count: int, *, first: int = 0, keep: int = 2**23) -> None:
+def write_without_failure(
+    folder: Path, service: str, count: int, *, first: int = 0, keep: int = 2**23
+) -> None:
     file = LogFile(folder, service, keep, 30)
     for number in range(first, first + count):
         fields = {"time": "2026-03-02T12:00:00.000001+00:00", "level": "INFO", "service": service}
@@ -204,7 +206,7 @@ def test_odd_values_of_a_line_are_sent(tmp_path):
 
 
 def test_a_log_store_that_takes_protobuf_alone_takes_the_lines(tmp_path):
-    write(tmp_path, "run", 3)
+    write_without_failure(tmp_path, "run", 3)
 
     def answer(request: Request) -> Reply:  # as VictoriaLogs does
         is_protobuf = request.headers["content-type"] == "application/x-protobuf"
@@ -247,11 +249,11 @@ def test_an_answer_says_how_many_were_rejected_or_is_not_one(kind: str, body: by
 
 
 def test_each_line_is_sent_once_and_the_next_shipper_goes_on(tmp_path):
-    write(tmp_path, "run", 1200)
-    write(tmp_path, "gateway", 3, first=5000)
+    write_without_failure(tmp_path, "run", 1200)
+    write_without_failure(tmp_path, "gateway", 3, first=5000)
     with Collector() as collector:
         ship_to(collector, tmp_path)
-        write(tmp_path, "run", 5, first=1200)
+        write_without_failure(tmp_path, "run", 5, first=1200)
         ship_to(collector, tmp_path)
         assert sorted(map(int, collector.accepted)) == [*range(1205), *range(5000, 5003)]
         assert max(len(records(request)) for request in collector.requests) == 500
@@ -278,7 +280,7 @@ def test_each_line_is_sent_once_and_the_next_shipper_goes_on(tmp_path):
 def test_lines_wait_for_a_collector_that_does_not_take_them(
     tmp_path, fault: Callable[[], Any], caplog
 ):
-    write(tmp_path, "run", 10)
+    write_without_failure(tmp_path, "run", 10)
     with Collector(lambda _: fault()) as collector, shipper_to(collector, tmp_path) as shipper:
         waits: list[float] = []
         for _ in range(4):
@@ -302,7 +304,7 @@ def test_lines_wait_for_a_collector_that_does_not_take_them(
 
 def test_a_collector_that_is_away_or_slow_is_tried_again_later(tmp_path, monkeypatch):
     monkeypatch.setattr(shipping, "TIMEOUT", 0.2)
-    write(tmp_path, "run", 3)
+    write_without_failure(tmp_path, "run", 3)
     slow = Event()
 
     def hang(_: Request) -> Any:
@@ -321,7 +323,7 @@ def test_a_collector_that_is_away_or_slow_is_tried_again_later(tmp_path, monkeyp
 @pytest.mark.slow_after_first
 @pytest.mark.parametrize("status", [400, 413])
 def test_a_refused_batch_is_halved_and_a_line_that_is_refused_is_counted(tmp_path, status: int):
-    write(tmp_path, "run", 300)
+    write_without_failure(tmp_path, "run", 300)
 
     def refuse(request: Request) -> Reply:
         is_bad = len(request.body) > 20_000 if status == 413 else "77" in bodies(request)
@@ -336,7 +338,7 @@ def test_a_refused_batch_is_halved_and_a_line_that_is_refused_is_counted(tmp_pat
 
 
 def test_a_collector_that_refuses_each_line_loses_few_of_them(tmp_path):
-    write(tmp_path, "run", 300)
+    write_without_failure(tmp_path, "run", 300)
     with Collector(lambda _: Reply(400)) as collector, shipper_to(collector, tmp_path) as shipper:
         assert not shipper.ship()
         assert shipper.wait_seconds > 0
@@ -350,12 +352,12 @@ def test_a_collector_that_refuses_each_line_loses_few_of_them(tmp_path):
 
 @pytest.mark.slow
 def test_rejected_lines_and_deleted_ones_are_counted_and_are_one_alert(tmp_path):
-    write(tmp_path, "run", 10)
+    write_without_failure(tmp_path, "run", 10)
     rejects = Reply(200, JSON, b'{"partialSuccess": {"rejectedLogRecords": "4"}}')
     with Collector(one_after_another(rejects, Reply(503), ACCEPTED)) as collector:
         with shipper_to(collector, tmp_path) as shipper:
             ship_all(shipper)
-            write(tmp_path, "run", 20_000, first=10, keep=2**20)
+            write_without_failure(tmp_path, "run", 20_000, first=10, keep=2**20)
             assert list_segments(tmp_path / "run")[0].start
             assert not shipper.ship()  # 503
         ship_to(collector, tmp_path)
@@ -376,12 +378,12 @@ def test_rejected_lines_and_deleted_ones_are_counted_and_are_one_alert(tmp_path)
 
 
 def test_lines_that_expire_before_a_collector_takes_them_are_counted(tmp_path):
-    write(tmp_path, "run", 3)
+    write_without_failure(tmp_path, "run", 3)
     with Collector() as collector:
         ship_to(collector, tmp_path)
-        write(tmp_path, "run", 4, first=3)
+        write_without_failure(tmp_path, "run", 4, first=3)
         assert not expire_segments(tmp_path, 2**23, 30, clock=Clock(YEARS_LATER))
-        write(tmp_path, "run", 1, first=7)
+        write_without_failure(tmp_path, "run", 1, first=7)
         ship_to(collector, tmp_path)
         assert collector.accepted == ["0", "1", "2", "7"]
     assert read_losses(tmp_path).unsent == {"run": 4}
@@ -390,7 +392,7 @@ def test_lines_that_expire_before_a_collector_takes_them_are_counted(tmp_path):
 @pytest.mark.slow_after_first
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"services": [], "lost": {}}'])
 def test_a_damaged_state_sends_the_kept_lines_again(tmp_path, content: str):
-    write(tmp_path, "run", 10)
+    write_without_failure(tmp_path, "run", 10)
     (tmp_path / SHIPPED).write_text(content)
     assert read_shipped(tmp_path) == {}
     with Collector() as collector:
@@ -400,7 +402,7 @@ def test_a_damaged_state_sends_the_kept_lines_again(tmp_path, content: str):
 
 @pytest.mark.slow
 def test_shippers_that_are_killed_send_each_line_and_no_more_than_a_batch_twice(tmp_path):
-    write(tmp_path, "run", 6000)
+    write_without_failure(tmp_path, "run", 6000)
     context, kills = get_context("fork"), 3
     with Collector() as collector:
         target = Target(f"{collector.url}/v1/logs", {})
@@ -417,7 +419,7 @@ def test_shippers_that_are_killed_send_each_line_and_no_more_than_a_batch_twice(
 
 @pytest.mark.slow
 def test_one_process_of_a_state_folder_sends(tmp_path):
-    write(tmp_path, "run", 3)
+    write_without_failure(tmp_path, "run", 3)
     context = get_context("fork")
     with Collector() as collector:
         target = Target(f"{collector.url}/v1/logs", {})

@@ -175,7 +175,7 @@ def test_an_additional_column_that_refuses_every_insert_is_a_difference(migrated
     )
 
 
-def store_hash(warehouse: Warehouse, value: str) -> None:
+def store_hash_and_expect_row(warehouse: Warehouse, value: str) -> None:
     label = spine.database_labels
     with warehouse.writing() as connection:
         stored = update(label).where(label.c.name == "schema").values(value=value)
@@ -193,7 +193,7 @@ def test_a_database_of_an_edited_migration_is_refused_before_the_first_query(mig
     before = migrated.version()
     with migrated.writing() as connection:  # as the version had it that was edited later
         connection.execute(text("ALTER TABLE prices_returns RENAME known_from TO landed_at"))
-    store_hash(migrated, "hash of the former declaration")
+    store_hash_and_expect_row(migrated, "hash of the former declaration")
     with pytest.raises(ConfigurationError) as error:
         migrated.prepare(holds="real")
     assert "column prices_returns.known_from is missing" in error.value.found
@@ -204,7 +204,7 @@ def test_a_database_of_an_edited_migration_is_refused_before_the_first_query(mig
 @pytest.mark.slow_after_first
 def test_tables_that_fit_are_compared_once_and_their_hash_is_stored(migrated):
     current = stored_hash(migrated)
-    store_hash(migrated, "hash of another declaration")
+    store_hash_and_expect_row(migrated, "hash of another declaration")
     migrated.prepare(holds="real")
     assert stored_hash(migrated) == current
 

@@ -154,7 +154,7 @@ def load(state: DemoState, first: str, last: str) -> None:
     state.run("finra_gold", first, last)
 
 
-def load_restated(state: DemoState) -> None:
+def load_restated_without_failure(state: DemoState) -> None:
     """Load the partitions that the demo restates, also months of prices that are loaded."""
     full = {"prices_daily_load": {"config": {"full": True}}}
     for job, partition in RESTATED.items():
@@ -162,7 +162,7 @@ def load_restated(state: DemoState) -> None:
         assert state.run(job, partition, ops=ops), job
 
 
-def load_others(state: DemoState, jobs: dict[str, tuple[str, str]]) -> None:
+def load_others_without_failure(state: DemoState, jobs: dict[str, tuple[str, str]]) -> None:
     """Load partitions of other jobs, and what is derived of them and the weeks."""
     for job, (first, last) in jobs.items():
         state.run(job, first, last)  # may fail: the demo has faults
@@ -184,13 +184,13 @@ def state(tmp_path_factory: pytest.TempPathFactory, prepared: Prepared) -> Itera
         load(state, "T2|2026-01-05", "T2|2026-01-12")
         state.run("finra_tier_week", "2026-01-05", "2026-01-12")
         state.set_clock("2026-03-04T15:00")
-        load_restated(state)
+        load_restated_without_failure(state)
         state.set_clock("2026-03-13T15:00")
         load(state, "OTCE|2025-12-22", "OTCE|2025-12-29")
         load(state, "T1|2026-01-12", "T1|2026-01-12")
         state.run("finra_tier_week", "2026-01-12")
-        load_restated(state)
-        load_others(state, FEW)
+        load_restated_without_failure(state)
+        load_others_without_failure(state, FEW)
         assert state.run("fx_rates_daily", DOCUMENT)
         for day in ("2026-11-01", "2026-11-02", "2026-11-03"):
             state.set_clock(f"{day}T09:00")
@@ -423,7 +423,7 @@ def test_restated_and_late_loads_of_other_seeds_are_recomputed(tmp_path, prepare
             for tier in ("T1", "T2", "OTCE"):
                 load(state, f"{tier}|2025-11-24", f"{tier}|2026-01-12")
             state.run("finra_tier_week", "2025-11-24", "2026-01-12")
-            load_others(state, MANY)
+            load_others_without_failure(state, MANY)
         deliveries = read_deliveries(state.archive())
         folded = {name: fold(deliveries, name) for name in PARSERS}
         count, derived = assert_folded(state, folded), Derived(folded)
@@ -511,7 +511,7 @@ def test_random_published_numbers_are_recomputed_by_the_program_of_their_archive
     assert verdicts == [(0, ["equal"], "")] * 6
 
 
-def count_equal(
+def check_and_count_equal(
     archives: Iterable[Path],
     count: int,
     seed: int,
@@ -540,7 +540,7 @@ def count_equal(
 def test_a_thousand_published_numbers_are_recomputed_by_the_program_of_their_archive(
     archives, capsys
 ):
-    assert count_equal(archives.values(), 1_000, 67, capsys) == 1_000
+    assert check_and_count_equal(archives.values(), 1_000, 67, capsys) == 1_000
 
 
 @pytest.mark.slow
@@ -561,10 +561,10 @@ def test_a_thousand_numbers_of_the_real_file_are_recomputed(tmp_path, capsys):
             **files | {"FINRA_SOURCE": "files", "DEMO_CLOCK_NOW": now},
         )
         assert status == 0, error
-    assert count_equal([archive], 1_000, 66, capsys) == 1_000
+    assert check_and_count_equal([archive], 1_000, 66, capsys) == 1_000
 
 
-def first_symbol(archive: Path) -> tuple[str, str]:
+def expect_first_symbol(archive: Path) -> tuple[str, str]:
     """Return the first symbol of an archive, and the member with the lines of its rows."""
     with ZipFile(archive) as members:
         symbol = read_lines(members, "rows/finra_symbol_week.jsonl")[0]["symbol"]
@@ -580,7 +580,7 @@ def first_symbol(archive: Path) -> tuple[str, str]:
 
 def test_a_recomputed_number_names_its_formula_rows_and_places_in_the_captures(archives):
     archive = archives["T1|2026-01-12"]
-    symbol, member = first_symbol(archive)
+    symbol, member = expect_first_symbol(archive)
     number = ("finra_symbol_week", "T1|2026-01-12", symbol, "total_trade_count")
     status, output, _ = recompute(archive, *number)
     assert status == 0
@@ -641,7 +641,7 @@ def wide_archive(state) -> Path:
 def test_numbers_of_several_weeks_or_tiers_are_recomputed_by_the_program(
     wide_archive, table, capsys
 ):
-    assert count_equal([wide_archive], 20, 71, capsys, [table]) == 20
+    assert check_and_count_equal([wide_archive], 20, 71, capsys, [table]) == 20
 
 
 def test_the_symbols_of_a_tier_are_counted_in_another_table(state, wide_archive):
@@ -693,7 +693,7 @@ DAMAGE = {
 def test_a_changed_byte_is_named_by_its_place(archives, place):
     named, old, new, finding = DAMAGE[place]
     archive = archives["T1|2026-01-12"]
-    symbol, capture = first_symbol(archive)
+    symbol, capture = expect_first_symbol(archive)
     member = capture if named == "bytes/" else named
     damaged = damage(archive, member, lambda content: content.replace(old.encode(), new.encode()))
     number = ("finra_symbol_week", "T1|2026-01-12", symbol, "total_trade_count")
@@ -706,7 +706,7 @@ def test_a_changed_byte_is_named_by_its_place(archives, place):
 @pytest.mark.parametrize("named", ["bytes/", GOLD_ROWS, "captures.jsonl", "rules.json"])
 def test_a_changed_byte_of_the_zip_file_is_named_by_its_member(archives, named):
     archive = archives["T1|2026-01-12"]
-    symbol, capture = first_symbol(archive)
+    symbol, capture = expect_first_symbol(archive)
     member = capture if named == "bytes/" else named
     damaged, content = archive.with_name("damaged.zip"), bytearray(archive.read_bytes())
     with ZipFile(archive) as members:
@@ -829,7 +829,7 @@ def test_numbers_of_datasets_are_recomputed_and_explained(
     state, of_datasets, table, partition, capsys
 ):
     partition, archive = of_datasets(partition)
-    assert count_equal([archive], 30, 69, capsys, [table], partition) == 30
+    assert check_and_count_equal([archive], 30, 69, capsys, [table], partition) == 30
     rules, rows = read_published(archive, table)
     key = "|".join(rows[0][name] for name in rules["key"])
     for name in (name for name, rule in rules["columns"].items() if is_declared(rule)):
@@ -842,10 +842,10 @@ def test_numbers_of_datasets_are_recomputed_and_explained(
 @pytest.mark.slow
 def test_a_thousand_rates_and_prices_are_recomputed_by_the_program(of_datasets, capsys):
     rates = [of_datasets(day)[1] for day in (HISTORY, DOCUMENT)]
-    assert count_equal(rates, 500, 73, capsys, ["fx_rates_daily"]) == 500
+    assert check_and_count_equal(rates, 500, 73, capsys, ["fx_rates_daily"]) == 500
     symbol, archive = of_datasets("")
     tables = ["prices_daily", "prices_corporate_actions", "prices_returns"]
-    assert count_equal([archive], 500, 74, capsys, tables, symbol) == 500
+    assert check_and_count_equal([archive], 500, 74, capsys, tables, symbol) == 500
 
 
 @pytest.mark.parametrize(("table", "partition"), DATASET_CASES)

@@ -109,11 +109,11 @@ def yaml_of(source, name="yaml_orders"):
 def test_a_rest_api_is_declared_in_yaml(loading, monkeypatch):
     monkeypatch.setenv("SHOP_KEY", KEY)
 
-    def answer(request):
+    def answer_and_expect_key(request):
         assert request.headers["authorization"] == f"Bearer {KEY}"
         return page([{"name": request.target}]) if request.method == "GET" else Reply(405)
 
-    with FaultyServer(answer) as server:
+    with FaultyServer(answer_and_expect_key) as server:
         text = yaml_of(REST_API.format(url=server.url), f"yaml_{next(NUMBERS)}")
         declared = parse_dataset(text)
         loading.load(declared)

@@ -42,7 +42,7 @@ class Noon(Clock):
 def extract(tmp_path):
     """Return what fetches a day from a handler, and the requests that came."""
 
-    def run(handler, path="/{partition}", is_repeated=False, **declared):
+    def run_and_check_captures(handler, path="/{partition}", is_repeated=False, **declared):
         with FaultyServer(handler) as server:
             options: dict[str, Any] = {"format": "json", **declared}
             source = http_source(server.url + path, **options)
@@ -60,7 +60,7 @@ def extract(tmp_path):
             ]
             return names, found, server.requests
 
-    return run
+    return run_and_check_captures
 
 
 def page_of(start, count, **more):

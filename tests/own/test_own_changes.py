@@ -84,7 +84,7 @@ class Files(FileLoading):
                 )
             ]
 
-    def problems(self):
+    def check_and_list_problems(self):
         with self.warehouse.reading() as connection:
             report = check_table(connection, self.table, frozenset({KEY.public_key}))
         assert report.record_count > 0
@@ -105,7 +105,7 @@ def files(request, tmp_path, prepared):
         made.write(DAY, "Ann,1,100% wool", "Bob,2,")
         made.write(NEXT_DAY, "Ann,3,:x")
         made.write(DAY, "Ann,4,100% wool")
-        assert made.problems() == []
+        assert made.check_and_list_problems() == []
         yield made
         with opened.writing() as connection:  # the schema is lent to other tests after it
             for table in [table for table in METADATA.tables.values() if table.info.get(OWN)]:
@@ -133,16 +133,16 @@ def test_a_converted_column_keeps_rows_history_and_load_records(files):
     assert said == ["convert column pieces.count from integer to decimal, copy in pieces_old1"]
     assert files.all_rows("count") == converted(Decimal)
     assert files.all_rows("count", "pieces_old1") == converted(int)
-    assert files.problems() == []
+    assert files.check_and_list_problems() == []
     files.change(NAME, replace(COUNT, type=int), NOTE)
     said = files.change(NAME, replace(COUNT, type=str), NOTE)
     assert said == ["convert column pieces.count from integer to text, copy in pieces_old3"]
     assert files.all_rows("count") == converted(str)
     files.change(NAME, COUNT, NOTE)
     assert files.all_rows("count") == converted(int)
-    assert files.problems() == []
+    assert files.check_and_list_problems() == []
     files.write(NEXT_DAY, "Ann,5,")
-    assert files.problems() == []
+    assert files.check_and_list_problems() == []
 
 
 @pytest.mark.slow_after_first
@@ -169,7 +169,7 @@ def test_what_would_lose_values_is_refused_and_changes_nothing(files):
     files.declare_alone()
     assert files.all_rows("note") == before
     assert files.warehouse.plan_own() == []
-    assert files.problems() == []
+    assert files.check_and_list_problems() == []
 
 
 @pytest.mark.slow_after_first
@@ -185,7 +185,7 @@ def test_a_dropped_column_goes_when_it_is_named_and_loads_are_refused_before(fil
         schema = files.warehouse._schema
         names = inspect(connection).get_columns("pieces", schema=schema)
     assert "note" not in {column["name"] for column in names}
-    assert files.problems() == []
+    assert files.check_and_list_problems() == []
     assert [len(rows) for rows in files.all_rows("note", "pieces_old1")] == [2, 2]
 
 
@@ -195,10 +195,10 @@ def test_values_without_conversion_are_read_again_by_a_replay(files):
     said = files.change(NAME, COUNT, replace(NOTE, type=bool), dropped=["pieces.note"])
     assert said[0].startswith("drop the values of column pieces.note from text to boolean")
     assert {note for *_, note in files.all_rows("note")[0]} == {None}
-    assert files.problems() == []
+    assert files.check_and_list_problems() == []
     files.replay(files.declared, "2026-01-07")
     assert files.all_rows("note")[0][-1:] == days(("2026-01-07", "Cid", True))
-    assert files.problems() == []
+    assert files.check_and_list_problems() == []
 
 
 @pytest.mark.slow_after_first
@@ -210,14 +210,14 @@ def test_a_renamed_column_keeps_history_records_captures_and_earlier_states(file
     said = files.change(NAME, renamed, NOTE, renames={"pieces": {"count": "piece_count"}})
     assert said == ["rename column pieces.count to piece_count, copy in pieces_old1"]
     assert files.all_rows("piece_count") == converted(int)
-    assert files.problems() == []
+    assert files.check_and_list_problems() == []
     with files.warehouse.reading() as connection:
         state = StateAsOf(connection, first, None).read(files.table, [])
     assert state.select("name", "piece_count").rows() == [("Ann", 1), ("Bob", 2)]
     count = len(files.all_rows("piece_count")[1])
     files.replay(files.declared, NEXT_DAY)
     assert len(files.all_rows("piece_count")[1]) == count
-    assert files.problems() == []
+    assert files.check_and_list_problems() == []
 
 
 @pytest.mark.slow_after_first
@@ -226,9 +226,9 @@ def test_an_optional_column_keeps_its_load_records(files):
         count = connection.scalar(select(func.count()).select_from(load_chain))
     said = files.change(NAME, replace(COUNT, optional=True), NOTE)
     assert said == ["let column pieces.count be NULL, copy in pieces_old1"]
-    assert files.problems() == []
+    assert files.check_and_list_problems() == []
     assert files.change(NAME, COUNT, NOTE) == ["require column pieces.count, copy in pieces_old2"]
-    assert files.problems() == []
+    assert files.check_and_list_problems() == []
     with files.warehouse.reading() as connection:
         assert connection.scalar(select(func.count()).select_from(load_chain)) == count
 
@@ -238,9 +238,9 @@ def test_a_changed_row_stays_a_finding_of_the_chain(files):
     with files.warehouse.writing() as connection:
         table = files.table
         connection.execute(update(table).where(table.c["count"] == 4).values(count=44))
-    assert files.problems()
+    assert files.check_and_list_problems()
     files.change(NAME, replace(COUNT, type=decimal(12, 3)), NOTE)
-    assert files.problems()
+    assert files.check_and_list_problems()
 
 
 @pytest.mark.slow_after_first
@@ -252,7 +252,7 @@ def test_an_erasure_after_a_change_is_recorded_by_the_new_columns(files):
     ):
         for table in (files.table, files.table.info[HISTORY]):
             connection.execute(delete(table).where(table.c.name == "Bob"))
-    assert files.problems() == []
+    assert files.check_and_list_problems() == []
 
 
 @pytest.mark.slow_after_first
@@ -284,7 +284,7 @@ def test_retention_removes_a_copy_after_ninety_days(files):
         names = inspect(connection).get_table_names(schema=files.warehouse._schema)
         assert not [name for name in names if "old1" in name]
         assert connection.scalar(select(func.count()).select_from(declared_tables)) == 2
-    assert files.problems() == []
+    assert files.check_and_list_problems() == []
 
 
 @pytest.mark.slow_after_first
@@ -317,7 +317,7 @@ def test_an_owner_runs_the_sql_and_the_role_records_the_change(files):
         "convert column pieces.count from integer to decimal, copy in pieces_old1"
     ]
     assert files.all_rows("count") == converted(Decimal)
-    assert files.problems() == []
+    assert files.check_and_list_problems() == []
     with files.warehouse.reading() as connection:
         kinds = connection.scalars(select(load_chain.c.kind).distinct())
         assert "schema" in set(kinds)
@@ -357,7 +357,7 @@ def test_a_role_without_rights_gets_the_sql_and_uses_the_copy(files):
                 connection.exec_driver_sql(statement.replace("%", "%%"))
         assert len(role.change_own()) == 1
         assert files.all_rows("count") == converted(str)
-        assert files.problems() == []
+        assert files.check_and_list_problems() == []
         late = files.clock.now() + timedelta(days=91)
         assert CopyRetention().remove(role, late).row_count == 4
         assert CopyRetention().remove(role, late).row_count == 0

@@ -77,7 +77,7 @@ class Files(FileLoading):
                 )
             ]
 
-    def problems(self, name):
+    def check_and_list_problems(self, name):
         with self.warehouse.reading() as connection:
             trusted = frozenset({KEY.public_key})
             report = check_table(connection, METADATA.tables[name], trusted)
@@ -109,7 +109,7 @@ def files(request, tmp_path, prepared):
         with pytest.raises(QuarantinedError):
             made.write(DAY, "Ann,50", "Bob,many")
         made.replay(made.declared, DAY, max_reject_ratio=1)
-        assert made.problems("pieces") == []
+        assert made.check_and_list_problems("pieces") == []
         yield made
         with opened.writing() as connection:  # the schema is lent to other tests after it
             for table in [table for table in METADATA.tables.values() if table.info.get(OWN)]:
@@ -126,7 +126,7 @@ def test_a_renamed_table_keeps_rows_history_captures_and_load_records(files):
     assert files.all_rows("parts") == before
     assert files.table_names() >= {"parts", "parts_history"}
     assert not files.table_names() & {"pieces", "pieces_history"}
-    assert files.problems("parts") == []
+    assert files.check_and_list_problems("parts") == []
     assert files.state_at("parts", first).filter(day=date(2026, 1, 5)).select(
         "name", "count"
     ).rows() == [("Ann", 5), ("Bob", 2)]
@@ -148,7 +148,7 @@ def test_loads_and_replays_go_on_after_a_rename(files):
     assert len(files.all_rows("parts")[1]) == count
     files.write(DAY, "Ann,51", "Bob,2")
     assert [row[2] for row in files.all_rows("parts")[0] if row[0] == date(2026, 1, 5)] == [51, 2]
-    assert files.problems("parts") == []
+    assert files.check_and_list_problems("parts") == []
     with files.warehouse.reading() as connection:
         latest = select(fences.c.scope_key, build_latest_group())
         found = dict(tuple(row) for row in connection.execute(latest))
@@ -166,11 +166,11 @@ def test_a_table_that_was_renamed_twice_and_back_is_verified(files):
     with files.warehouse.reading() as connection:
         second = read_chain_heads(connection)
     files.rename("parts", "things")
-    assert files.problems("things") == []
+    assert files.check_and_list_problems("things") == []
     files.rename("things", "pieces")
-    assert files.problems("pieces") == []
+    assert files.check_and_list_problems("pieces") == []
     files.write("2026-01-08", "Ann,12")
-    assert files.problems("pieces") == []
+    assert files.check_and_list_problems("pieces") == []
     with files.warehouse.reading() as connection:
         assert check_heads(connection, first) == []
         assert check_heads(connection, second) == []
@@ -182,14 +182,16 @@ def test_a_changed_row_and_a_forged_name_stay_findings_of_the_chain(files):
         table = METADATA.tables["pieces"]
         connection.execute(update(table).where(table.c["count"] == 50).values(count=51))
     files.rename("pieces", "parts")
-    assert {problem.name for problem in files.problems("parts")} == {f"pieces:{DAY}#3"}
+    assert {problem.name for problem in files.check_and_list_problems("parts")} == {
+        f"pieces:{DAY}#3"
+    }
     with files.warehouse.writing() as connection:
         payload = select(load_chain.c.payload).where(load_chain.c.kind == RENAME)
         [stored] = connection.scalars(payload)
         forged = stored.replace('"renamed_from":"pieces"', '"renamed_from":"things"')
         is_rename = load_chain.c.kind == RENAME
         connection.execute(update(load_chain).where(is_rename).values(payload=forged))
-    causes = [problem.cause for problem in files.problems("parts")]
+    causes = [problem.cause for problem in files.check_and_list_problems("parts")]
     assert "expected the SHA-256 of its payload, found another: the record was changed" in causes
     assert "expected table pieces, as it was signed, found things" in causes
 
@@ -214,7 +216,7 @@ def test_an_empty_table_of_the_new_name_goes_and_a_second_rename_does_nothing(fi
     files.warehouse.prepare(holds="real", changes_own=True)
     assert files.rename("pieces", "parts") == "rename table pieces to parts"
     assert files.all_rows("parts") == before
-    assert files.problems("parts") == []
+    assert files.check_and_list_problems("parts") == []
     assert files.warehouse.rename_own("pieces", "parts") is None
 
 
@@ -232,7 +234,7 @@ def test_another_table_may_not_have_a_former_name(files):
             declare()
         assert raised.value.found == "pieces, which was renamed to parts"
     files.warehouse.rename_own("parts", "pieces")
-    assert files.problems("pieces") == []
+    assert files.check_and_list_problems("pieces") == []
 
 
 @pytest.mark.slow_after_first
@@ -246,7 +248,7 @@ def test_a_copy_of_a_renamed_table_is_of_the_new_name(files):
             declared_tables.c.table_name == "pieces_old1"
         )
         assert '"copy_of": "parts"' in connection.execute(recorded).scalar_one()
-    assert files.problems("parts") == []
+    assert files.check_and_list_problems("parts") == []
     assert METADATA.tables["pieces_old1"].info["copy_of"] == "parts"
 
 
@@ -265,6 +267,6 @@ def test_a_role_without_rights_gets_the_sql_and_records_the_rename(files):
                 connection.exec_driver_sql(statement)
         assert role.rename_own("pieces", "parts") == "rename table pieces to parts"
     assert files.all_rows("parts") == before
-    assert files.problems("parts") == []
+    assert files.check_and_list_problems("parts") == []
     with files.warehouse.reading() as connection:
         assert connection.scalar(select(func.count()).select_from(declared_tables)) == 2

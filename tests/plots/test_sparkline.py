@@ -13,7 +13,7 @@ PREFIX = "data:image/svg+xml;base64,"
 VALUES = st.none() | st.floats() | st.integers(-(2**63), 2**63 - 1)
 
 
-def path_of(values) -> str:
+def check_svg_and_read_path(values) -> str:
     """Return the commands of the line, of an SVG that must be well-formed."""
     uri = sparkline(values)
     assert uri.startswith(PREFIX)
@@ -26,7 +26,7 @@ def path_of(values) -> str:
 @given(st.lists(VALUES, max_size=60))
 def test_any_sixty_values_fit_a_cell_of_a_table(values):
     assert len(sparkline(values)) < 900
-    path_of(values)
+    check_svg_and_read_path(values)
 
 
 @bounded
@@ -42,25 +42,28 @@ def test_a_line_of_synthetic_values_is_marked_below_and_fits(values):
     assert len(marked) < 900
     svg = ElementTree.fromstring(base64.b64decode(marked.removeprefix(PREFIX)))  # noqa: S314 - ours
     path, text = svg
-    assert (path.get("d"), text.text) == (path_of(values), "SYNTHETIC DATA")
+    assert (path.get("d"), text.text) == (check_svg_and_read_path(values), "SYNTHETIC DATA")
     assert HEIGHT < int(text.get("y", 0)) < int(svg.get("height", 0))
 
 
 def test_a_rising_line_goes_from_the_lower_left_to_the_upper_right():
-    assert path_of([-1, 0, 3]) == "M2 22h0l60 -5l60 -15"
+    assert check_svg_and_read_path([-1, 0, 3]) == "M2 22h0l60 -5l60 -15"
 
 
 def test_a_gap_breaks_the_line_and_a_point_alone_is_a_dot():
-    assert path_of([1, None, 1, 2, float("nan"), 2]) == "M2 22h0M50 22h0l24 -20M122 2h0"
+    assert (
+        check_svg_and_read_path([1, None, 1, 2, float("nan"), 2])
+        == "M2 22h0M50 22h0l24 -20M122 2h0"
+    )
 
 
 def test_equal_values_lie_in_the_middle():
-    assert path_of([7, 7]) == "M2 12h0l120 0"
-    assert path_of([0]) == "M2 12h0"
+    assert check_svg_and_read_path([7, 7]) == "M2 12h0l120 0"
+    assert check_svg_and_read_path([0]) == "M2 12h0"
 
 
 def test_without_values_there_is_an_empty_image():
-    assert path_of([]) == path_of([None, None]) == ""
+    assert check_svg_and_read_path([]) == check_svg_and_read_path([None, None]) == ""
 
 
 def test_of_many_values_the_newest_are_drawn():

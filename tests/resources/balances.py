@@ -38,7 +38,7 @@ def assert_balanced(url: str, *table_names: str) -> None:
     assert balanced >= set(table_names)
 
 
-def plant(warehouse: Warehouse, statement: str) -> None:
+def plant_and_expect_rows(warehouse: Warehouse, statement: str) -> None:
     """Change rows behind the back of all loads."""
     with warehouse.writing() as connection:
         assert connection.execute(text(statement)).rowcount > 0

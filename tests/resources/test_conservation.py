@@ -37,7 +37,7 @@ from orchestration_project.resources.finra.value import SYMBOL_WEEK_VALUE, value
 from orchestration_project.resources.finra.weekly import DERIVED
 from orchestration_project.services.balance.latest import read_imbalances
 from orchestration_project.tables.spine import balances
-from tests.resources.balances import differences, plant, verify
+from tests.resources.balances import differences, plant_and_expect_rows, verify
 from tests.resources.gold_loads import derive, land_week
 from tests.resources.weeks import MONDAY, PartitionLoader, row
 
@@ -134,7 +134,7 @@ def test_derived_tables_keep_shares_trades_and_keys(gold):
     ],
 )
 def test_a_lost_or_changed_derived_row_is_found(gold, fault, found):
-    plant(gold.warehouse, fault)
+    plant_and_expect_rows(gold.warehouse, fault)
     assert differences(gold.warehouse) == found
 
 
@@ -241,8 +241,8 @@ def test_keys_without_a_derived_row_are_recorded_by_their_reason(partition_loade
     }
     assert movers[f"{MONDAY}|T1"]["finra_symbol_movers_week"] == 4  # without the symbol that left
     assert not verify(partition_loader.warehouse).imbalances
-    plant(partition_loader.warehouse, "DELETE FROM finra_symbol_anomalies_week")
-    plant(
+    plant_and_expect_rows(partition_loader.warehouse, "DELETE FROM finra_symbol_anomalies_week")
+    plant_and_expect_rows(
         partition_loader.warehouse,
         "DELETE FROM finra_symbol_movers_week WHERE movement = 'entered'",
     )
@@ -271,8 +271,10 @@ def test_symbols_of_short_sales_and_of_the_master_are_all_of_the_weeks(gold: Par
     assert counts["finra_symbol_week_short", "keys"].balanced == 1
     assert counts["finra_symbol_week_short", "shares"].balanced == 1
     assert counts["finra_symbols", "keys"].balanced == 1
-    plant(gold.warehouse, "DELETE FROM finra_symbol_week_short WHERE symbol = 'BBB'")
-    plant(gold.warehouse, "DELETE FROM finra_symbols WHERE symbol = 'BBB'")
+    plant_and_expect_rows(
+        gold.warehouse, "DELETE FROM finra_symbol_week_short WHERE symbol = 'BBB'"
+    )
+    plant_and_expect_rows(gold.warehouse, "DELETE FROM finra_symbols WHERE symbol = 'BBB'")
     found = differences(gold.warehouse)
     assert found["finra_symbol_week_short", "keys"] == 1
     assert found["finra_symbols", "keys"] == 1

@@ -16,7 +16,7 @@ from orchestration_project.domains.documents.tables import (
 from orchestration_project.domains.web.tables import web_crawls, web_frontier
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.spine import uploads, work_items
-from tests.resources.balances import differences, plant, verify
+from tests.resources.balances import differences, plant_and_expect_rows, verify
 from tests.resources.weeks import NOON
 
 DAY = date(2026, 1, 5)
@@ -69,8 +69,8 @@ def test_a_document_has_the_pages_and_chunks_that_were_read(read):
 
 
 def test_a_lost_page_and_a_lost_chunk_are_found(read):
-    plant(read, "DELETE FROM documents_pages WHERE page_number = 2")
-    plant(read, "DELETE FROM documents_chunks WHERE chunk_id = 'x'")
+    plant_and_expect_rows(read, "DELETE FROM documents_pages WHERE page_number = 2")
+    plant_and_expect_rows(read, "DELETE FROM documents_chunks WHERE chunk_id = 'x'")
     assert differences(read) == {("documents", "pages"): 1, ("documents", "chunks"): 1}
 
 
@@ -111,7 +111,7 @@ def test_uploads_are_stored_refused_or_wait(uploaded):
     ],
 )
 def test_a_lost_upload_is_found(uploaded, fault):
-    plant(uploaded, fault)
+    plant_and_expect_rows(uploaded, fault)
     assert differences(uploaded) == {("uploads", "uploads"): 1}
 
 
@@ -133,7 +133,7 @@ def test_found_urls_have_a_verdict_wait_or_were_left_out(crawled):
 
 
 def test_a_lost_url_is_found(crawled):
-    plant(crawled, "DELETE FROM web_frontier WHERE url = 'c'")
+    plant_and_expect_rows(crawled, "DELETE FROM web_frontier WHERE url = 'c'")
     [imbalance] = verify(crawled).imbalances
     assert imbalance.subject == "shop|2026-01-05"
     assert imbalance.balance.came_in == 6
@@ -142,7 +142,7 @@ def test_a_lost_url_is_found(crawled):
 
 
 def test_a_crawl_whose_urls_were_deleted_by_age_is_not_counted(crawled):
-    plant(crawled, "DELETE FROM web_frontier")
+    plant_and_expect_rows(crawled, "DELETE FROM web_frontier")
     verdict = verify(crawled)
     assert not verdict.imbalances
     assert verdict.counts["web_crawls", "urls"].not_counted == 1

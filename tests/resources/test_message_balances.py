@@ -13,7 +13,7 @@ from orchestration_project.resources.mqtt.mirroring import KeptMessages
 from orchestration_project.resources.mqtt.ranges import RangeLoader, range_items
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.tables.spine import balances, inbox_states, outbox
-from tests.resources.balances import differences, plant, verify
+from tests.resources.balances import differences, plant_and_expect_rows, verify
 from tests.resources.mqtt_syncs import MqttSync, message
 from tests.resources.weeks import NOON
 from tests.webhook_runs import load_due
@@ -62,19 +62,19 @@ def test_stored_messages_are_events_duplicates_letters_cleared_or_wait(mqtt_sync
     ],
 )
 def test_a_lost_message_is_found(mqtt_sync, fault, difference):
-    plant(mqtt_sync.warehouse, fault)
+    plant_and_expect_rows(mqtt_sync.warehouse, fault)
     assert differences(mqtt_sync.warehouse)["mqtt_mirror", "stored_messages"] == difference
 
 
 def test_ranges_whose_messages_were_forgotten_are_not_counted(mqtt_sync):
-    plant(mqtt_sync.warehouse, "DELETE FROM mqtt_inbox WHERE arrival_id < 3")
+    plant_and_expect_rows(mqtt_sync.warehouse, "DELETE FROM mqtt_inbox WHERE arrival_id < 3")
     verdict = verify(mqtt_sync.warehouse)
     assert not verdict.imbalances
     assert verdict.counts["mqtt_mirror", "stored_messages"].not_counted == 1
 
 
 def test_ranges_from_before_equations_were_recorded_are_not_unbalanced(mqtt_sync):
-    plant(mqtt_sync.warehouse, "DELETE FROM balances")
+    plant_and_expect_rows(mqtt_sync.warehouse, "DELETE FROM balances")
     verdict = verify(mqtt_sync.warehouse)
     assert not verdict.imbalances
     assert verdict.counts["mqtt_mirror", "stored_messages"].not_recorded == 3
@@ -129,7 +129,7 @@ def test_accepted_deliveries_are_loaded_rejected_waiting_or_without_work(webhook
     ],
 )
 def test_a_lost_delivery_is_found(webhooks, fault):
-    plant(webhooks, fault)
+    plant_and_expect_rows(webhooks, fault)
     assert differences(webhooks)["inbox", "deliveries"] == 1
 
 
@@ -154,5 +154,5 @@ def test_a_lost_intention_is_found(warehouse):
     with warehouse.writing() as connection:
         connection.execute(insert(outbox), [intention(*each) for each in planned])
     assert verify(warehouse).counts["outbox", "intentions"].balanced == 1
-    plant(warehouse, "DELETE FROM outbox WHERE entity = 'a' AND version_number = 1")
+    plant_and_expect_rows(warehouse, "DELETE FROM outbox WHERE entity = 'a' AND version_number = 1")
     assert differences(warehouse) == {("outbox", "intentions"): 1}

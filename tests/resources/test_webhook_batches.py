@@ -17,7 +17,7 @@ from orchestration_project.services.inbox.rows import Inbox, NewDelivery, build_
 from orchestration_project.services.inbox.work import MAX_BATCH_BYTES, InboxQueue
 from orchestration_project.tables.spine import inbox, inbox_states, landings, work_items
 from orchestration_project.tables.webhooks import events_webhooks
-from tests.runs import failure_of, metadata_by_partition
+from tests.runs import expect_failure, metadata_by_partition
 from tests.webhook_runs import load_content, load_due
 
 LEASE = timedelta(minutes=15)
@@ -183,7 +183,7 @@ def test_a_store_that_takes_no_bytes_fails_the_run_and_no_delivery(inbox_runs, m
 
     with monkeypatch.context() as patch:
         meanwhile(patch, fail)
-        assert "the store does not answer" in failure_of(inbox_runs.run(), "land_webhook")
+        assert "the store does not answer" in expect_failure(inbox_runs.run(), "land_webhook")
     assert inbox_runs.rows(inbox_states, "state", "attempt_count") == [
         ("received", 0),
         ("received", 0),

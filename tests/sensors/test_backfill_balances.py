@@ -69,9 +69,9 @@ class Backfills:
     def __init__(self, instance: dg.DagsterInstance, url: str) -> None:
         self.instance, self.url, self.cursor = instance, url, None
         self.repository = REPOSITORY
-        self.tick()
+        self.tick_and_expect_skip()
 
-    def tick(self) -> str:
+    def tick_and_expect_skip(self) -> str:
         used = {name: RESOURCES[name] for name in ("alerts", "clock", "warehouse")}
         with dg.build_resources(used, self.instance) as resources:
             context = dg.build_sensor_context(
@@ -114,7 +114,7 @@ class Backfills:
 
     def end(self, backfill_id: str, status: BulkActionStatus) -> str:
         self.update(backfill_id, status)
-        return self.tick()
+        return self.tick_and_expect_skip()
 
     def cancel(self, backfill_id: str) -> None:
         self.update(backfill_id, BulkActionStatus.CANCELED)
@@ -156,12 +156,12 @@ def test_a_backfill_is_what_its_runs_made_of_it_and_is_recorded_once(backfills):
     backfills.run(backfill_id, "a")
     backfills.run(backfill_id, "b", broken="yes")
     backfills.run(backfill_id, "c", unpublished="yes")
-    backfills.tick()
+    backfills.tick_and_expect_skip()
     assert backfills.recorded() == {}  # it has not ended
     backfills.end(backfill_id, BulkActionStatus.COMPLETED_FAILED)
     places = '{"failed": 2, "materialized": 2, "without_data": 2}'
     assert backfills.recorded() == {f"backfill {backfill_id}": (6, places, "balanced")}
-    backfills.tick()
+    backfills.tick_and_expect_skip()
     assert len(backfills.recorded()) == 1
 
 
@@ -237,7 +237,7 @@ def test_a_backfill_of_a_job_is_over_with_its_last_run(backfills):
     assert backfills.recorded() == {}
     backfills.instance.delete_run(started.run_id)
     backfills.run(backfill_id, "b")
-    backfills.tick()
+    backfills.tick_and_expect_skip()
     assert list(backfills.recorded().values()) == [(4, '{"materialized": 4}', "balanced")]
 
 
@@ -245,7 +245,7 @@ def test_backfills_that_ended_before_the_first_look_are_not_recorded(backfills):
     backfills.end(backfills.request("a"), BulkActionStatus.CANCELED)
     known = backfills.recorded()
     backfills.cursor = None
-    backfills.tick()
+    backfills.tick_and_expect_skip()
     backfills.end(backfills.request("b"), BulkActionStatus.CANCELED)
     assert len(known) == 1
     assert len(backfills.recorded()) == 2
@@ -255,7 +255,7 @@ def test_backfills_that_ended_before_the_first_look_are_not_recorded(backfills):
 def test_each_of_many_backfills_between_two_looks_is_recorded(backfills):
     for _ in range(70):
         backfills.cancel(backfills.request("a", assets=[CRATES]))
-    backfills.tick()
+    backfills.tick_and_expect_skip()
     assert len(backfills.recorded()) == 70
 
 

@@ -23,7 +23,7 @@ from orchestration_project.tables.spine import captures, inbox_states, rejects, 
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.prepared import write_default
 from tests.resources.definitions import RESOURCES
-from tests.runs import executed, failure_of, metadata_by_partition, op_metadata
+from tests.runs import executed, expect_failure, metadata_by_partition, op_metadata
 
 SOURCES = """
 sources:
@@ -308,7 +308,7 @@ def test_a_run_whose_captures_cannot_be_stored_is_an_attempt_at_its_first_delive
     with monkeypatch.context() as patch:
         patch.setattr(Captures, "keep_all", fail)
         ran = execute(instance, request.tags)
-    assert "the store does not answer" in failure_of(ran, "land_webhook")
+    assert "the store does not answer" in expect_failure(ran, "land_webhook")
     assert "1 wait after a failed run" in tick(instance)[0]
     assert rows(settings, inbox_states, "state", "attempt_count") == [
         ("failed", 1),

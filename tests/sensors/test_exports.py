@@ -57,7 +57,7 @@ def run(instance, *names: str, kind: JobKind = EXPORT_TABLES) -> dg.ExecuteInPro
     )
 
 
-def failure_of(result: dg.ExecuteInProcessResult) -> str:
+def expect_failure(result: dg.ExecuteInProcessResult) -> str:
     failure = result.failure_data_for_node("export")
     assert failure
     assert failure.error
@@ -129,7 +129,7 @@ def test_a_run_delivers_what_is_declared_and_reports_it(instance, exports_file, 
     rows = databases.rows(url, select(operations_exports.c.name, operations_exports.c.run_id))
     assert rows == [("labels", result.run_id)]
     refused = run(instance, "unknown")
-    assert "invalid export 'unknown'" in failure_of(refused)
+    assert "invalid export 'unknown'" in expect_failure(refused)
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ def test_an_undelivered_export_is_retried_and_alerts_until_it_is_delivered(
         assert failed.success  # the other export was delivered
         [check] = failed.get_asset_check_evaluations()
         assert (check.passed, check.metadata["overdue_count"].value) == (False, 1)
-        assert "delivers_exports_in_time" in watch.look()
+        assert "delivers_exports_in_time" in watch.tick_and_expect_skip()
         states = databases.rows(url, select(work_items.c.item_key, work_items.c.state))
         assert sorted(states) == [
             ("labels", "done"),
@@ -153,7 +153,7 @@ def test_an_undelivered_export_is_retried_and_alerts_until_it_is_delivered(
         monkeypatch.setenv("EXPORT_URL_SHELF", f"sqlite:///{tmp_path}/shelf.sqlite")
         [check] = run(instance, "shelved").get_asset_check_evaluations()
         assert check.passed
-        assert "Recovered" in watch.look()
+        assert "Recovered" in watch.tick_and_expect_skip()
 
 
 def test_the_sensor_starts_what_a_run_left(instance, exports_file, url, monkeypatch):
@@ -184,7 +184,7 @@ def test_a_broken_file_stops_exports_and_nothing_else(instance, exports_file, te
         exports_file.unlink()
     else:
         exports_file.write_text(text)
-    refused = failure_of(run(instance))
+    refused = expect_failure(run(instance))
     assert refused.startswith("orchestration_project.errors.ConfigurationError: invalid exports")
     assert problem in refused
     with pytest.raises(ConfigurationError, match="invalid exports"):

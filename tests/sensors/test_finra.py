@@ -22,7 +22,7 @@ def instance(kept_instance):
 ASIDE = " Left out, as tiers that are not documented: NMS."
 
 
-def tick(instance: dg.DagsterInstance) -> str:
+def tick_and_expect_skip(instance: dg.DagsterInstance) -> str:
     """Evaluate the schedule and return what its tick says."""
     with dg.build_resources(RESOURCES, instance) as resources:
         context = dg.build_schedule_context(
@@ -54,7 +54,7 @@ def load(instance, first: str, last: str) -> None:
 @pytest.mark.slow
 def test_a_tick_launches_a_backfill_of_exactly_the_missing_weeks_as_ranges(instance):
     load(instance, "T1|2026-02-02", "T1|2026-02-09")
-    said = tick(instance)
+    said = tick_and_expect_skip(instance)
     backfill = only_backfill(instance)
     assert said == (
         f"Launched the backfill {backfill.backfill_id}: OTCE 2026-01-19 to 2026-01-26 (2 weeks), "
@@ -66,9 +66,9 @@ def test_a_tick_launches_a_backfill_of_exactly_the_missing_weeks_as_ranges(insta
 
 
 def test_a_tick_while_the_backfill_runs_launches_no_second_one(instance):
-    tick(instance)
+    tick_and_expect_skip(instance)
     backfill = only_backfill(instance)
-    assert tick(instance) == (
+    assert tick_and_expect_skip(instance) == (
         f"The backfill {backfill.backfill_id} of an earlier tick is still running."
     )
     assert len(instance.get_backfills()) == 1
@@ -79,7 +79,7 @@ def test_a_tick_with_nothing_missing_launches_nothing_and_says_so(instance):
     for tier, week in (("T1", "2026-02"), ("T2", "2026-01"), ("OTCE", "2026-01")):
         first, last = ("02", "09") if tier == "T1" else ("19", "26")
         load(instance, f"{tier}|{week}-{first}", f"{tier}|{week}-{last}")
-    assert tick(instance) == (
+    assert tick_and_expect_skip(instance) == (
         "Nothing to do: all 6 partitions published in the last 2 weeks were taken, and none has "
         f"changed since.{ASIDE}"
     )
@@ -91,7 +91,7 @@ def test_a_restated_week_is_asked_for_again(instance, monkeypatch, set_clock):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "7")
     load(instance, "T1|2026-01-05", "T1|2026-01-19")
     set_clock("2026-03-10T15:00:00+00:00")
-    said = tick(instance)
+    said = tick_and_expect_skip(instance)
     assert "T1 2026-01-12 (1 week)" in said
     assert "2026-01-05" not in said
     assert "T1 2026-01-19" not in said
@@ -105,7 +105,7 @@ def test_a_quarantined_week_waits_until_the_source_changes_it(instance, monkeypa
         instance=instance, tags={"dagster/partition": quarantined}, raise_on_error=False
     )
     assert not result.success
-    said = tick(instance)
+    said = tick_and_expect_skip(instance)
     assert "T2 2025-12-08 to 2026-01-26" in said
     assert "T2 2025-12-01" not in said
 
@@ -157,14 +157,14 @@ def test_a_preset_is_previewed_and_applied_and_scheduled_runs_go_by_it_until_it_
     ada = {"who": "ada", "why": "audit season", "dry_run": False}
     assert choose(instance, strict)["outcome"] == "dry run: nothing was applied"
     assert choose(instance, strict, **ada)["outcome"].startswith(f"applied as {strict}#1 by ada")
-    assert "T1 2026-02-02 to 2026-02-09 (2 weeks)" in tick(instance)
+    assert "T1 2026-02-02 to 2026-02-09 (2 weeks)" in tick_and_expect_skip(instance)
     backfill = only_backfill(instance)
     assert run_of(instance, backfill, week, next_week) == (False, f"{strict}#1", {next_week})
     instance.update_backfill(backfill.with_status(BulkActionStatus.COMPLETED_FAILED))
 
     undone = choose(instance, "standard", **ada)
     assert undone["in_force_before"] == f"{strict}#1 by ada: audit season"
-    said = tick(instance)
+    said = tick_and_expect_skip(instance)
     assert "T2 2026-01-19 to 2026-01-26 (2 weeks)" in said
     assert "T1" not in said  # what is quarantined waits for FINRA, or for a replay
     backfill, _ = instance.get_backfills()  # the newest first

@@ -54,7 +54,7 @@ def url(demo_settings):
     return databases.sqlite_url(demo_settings.state_path)
 
 
-def load(instance, *keys: str) -> None:
+def load_without_failure(instance, *keys: str) -> None:
     for key in keys:
         assert run(instance, dg.RunRequest(partition_key=key, run_key=f"manual {key}"))
 
@@ -188,7 +188,7 @@ def test_a_tier_that_is_not_documented_is_named_and_not_asked_for(publication, m
 @pytest.mark.slow
 @pytest.mark.parametrize("sensor", [finra_on_publication, finra_on_restatement])
 def test_a_source_that_is_down_fails_the_tick_and_leaves_the_cursor(sensor, instance, monkeypatch):
-    load(instance, QUIET)
+    load_without_failure(instance, QUIET)
     down = Reply(200, {"Content-Type": "application/json"}, b'{"statusCode": 500}')
     ticked = Sensor(sensor, instance, cursor=DAY)
     with FaultyServer(lambda _: down) as server:
@@ -258,7 +258,7 @@ def test_before_anything_was_taken_no_restatement_is_looked_for(restatement):
 def test_just_what_changed_is_asked_for_and_once_landed_not_again(
     restatement, instance, set_clock, url
 ):
-    load(instance, RESTATED, RELABELLED, QUIET)
+    load_without_failure(instance, RESTATED, RELABELLED, QUIET)
     before = restatement.tick()
     assert before.said == (
         "Nothing to do: FINRA changed none of the 3 weeks that were taken, from 2026-01-26 to "
@@ -286,7 +286,7 @@ def test_just_what_changed_is_asked_for_and_once_landed_not_again(
 def test_a_change_of_dates_alone_lands_as_metadata_with_marked_history(
     restatement, instance, set_clock, url
 ):
-    load(instance, RELABELLED)
+    load_without_failure(instance, RELABELLED)
     restatement.tick()
     set_clock(AFTER_BOTH)
     (request,) = restatement.tick().requests
@@ -303,7 +303,7 @@ def test_a_change_of_dates_alone_lands_as_metadata_with_marked_history(
 def test_the_watermark_waits_until_all_that_changed_has_landed(
     restatement, instance, monkeypatch, set_clock, capfd
 ):
-    load(instance, RESTATED, RELABELLED)
+    load_without_failure(instance, RESTATED, RELABELLED)
     restatement.tick()
     set_clock(AFTER_BOTH)
     monkeypatch.setenv("FINRA_MAX_RUNS_PER_TICK", "1")
@@ -342,7 +342,7 @@ def test_a_quarantined_week_is_not_requested_until_it_changes(
 
 @pytest.mark.slow
 def test_the_cursor_of_another_database_is_none(restatement, instance):
-    load(instance, QUIET)
+    load_without_failure(instance, QUIET)
     restatement.tick()
     restatement.cursor = restatement.cursor.replace(":", ".")
     assert f"1 weeks that were taken, from 2026-01-26 to {DAY}" in restatement.tick().said
@@ -352,6 +352,6 @@ def test_the_cursor_of_another_database_is_none(restatement, instance):
 
 @pytest.mark.slow
 def test_a_cursor_that_is_no_date_is_refused_with_a_remedy(instance):
-    load(instance, QUIET)
+    load_without_failure(instance, QUIET)
     with pytest.raises(ConfigurationError, match="invalid cursor of finra_on_restatement"):
         Sensor(finra_on_restatement, instance, cursor="yesterday").tick()

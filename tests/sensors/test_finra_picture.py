@@ -11,7 +11,7 @@ from tests.runs import part_of_daily
 pytestmark = pytest.mark.usefixtures("demo_settings")
 
 
-def tick(instance) -> str | dg.RunRequest:
+def tick_and_expect_run_or_skip(instance) -> str | dg.RunRequest:
     """Return what a tick says, or asks for."""
     with dg.build_resources(
         {name: RESOURCES[name] for name in ("clock", "warehouse")}, instance
@@ -27,22 +27,22 @@ def run(instance, job: str, **tags: str) -> None:
 
 
 def test_without_landings_there_is_nothing_to_draw(instance):
-    assert tick(instance) == "Nothing to draw: no week is landed."
+    assert tick_and_expect_run_or_skip(instance) == "Nothing to draw: no week is landed."
 
 
 @pytest.mark.slow
 def test_a_landing_and_what_is_derived_of_it_each_ask_for_a_picture_once(instance):
     partition = {"dagster/partition": "T1|2026-01-26"}
     run(instance, "finra_otc_weekly", **partition)
-    loaded = tick(instance)
+    loaded = tick_and_expect_run_or_skip(instance)
     assert isinstance(loaded, dg.RunRequest)
     drawing = part_of_daily("finra", *loaded.asset_selection or ())
     assert drawing.execute_in_process(instance=instance).success
-    assert tick(instance) == (
+    assert tick_and_expect_run_or_skip(instance) == (
         f"Nothing to do: the picture shows the present gold ({str(loaded.run_key).split()[0]})."
     )
     run(instance, "finra_gold", **partition)
-    derived = tick(instance)
+    derived = tick_and_expect_run_or_skip(instance)
     assert isinstance(derived, dg.RunRequest)
     assert derived.run_key != loaded.run_key
 
@@ -52,4 +52,7 @@ def test_while_a_picture_is_being_drawn_no_other_is_asked_for(instance):
     run(instance, "finra_otc_weekly", **{"dagster/partition": "T1|2026-01-26"})
     job = defs.resolve_job_def("finra_daily")
     waiting = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
-    assert tick(instance) == f"The run {waiting.run_id} of finra_daily is under way."
+    assert (
+        tick_and_expect_run_or_skip(instance)
+        == f"The run {waiting.run_id} of finra_daily is under way."
+    )

@@ -71,7 +71,7 @@ def value(warehouse: Warehouse, *weeks: date) -> list[bool]:
     return [bool(load.write_batch(load.take(week.isoformat())).recomputed) for week in weeks]
 
 
-def asked(warehouse: Warehouse) -> list[tuple[str, str]]:
+def expect_distinct_requests(warehouse: Warehouse) -> list[tuple[str, str]]:
     """Return the first and last week of each run that a tick asks for."""
     context = dg.build_schedule_context(resources={"warehouse": warehouse})
     requests = finra_symbol_week_value_daily.evaluate_tick(context).run_requests or []
@@ -85,14 +85,14 @@ def between(first: date, last: date) -> tuple[str, str]:
 
 def test_without_a_complete_week_there_is_nothing_to_value(partition_loader):
     write_batch(partition_loader, MONDAY, "T1", "T2")
-    assert asked(partition_loader.warehouse) == []
+    assert expect_distinct_requests(partition_loader.warehouse) == []
 
 
 @pytest.mark.slow
 def test_the_latest_complete_weeks_are_asked_for_and_none_between_that_is_not(partition_loader):
     for week in WEEKS:
         write_batch(partition_loader, week, *(("T1", "T2") if week == WEEKS[5] else TIERS))
-    runs = asked(partition_loader.warehouse)
+    runs = expect_distinct_requests(partition_loader.warehouse)
     assert runs == [between(WEEKS[1], WEEKS[4]), between(WEEKS[6], WEEKS[9])]
     with pytest.raises(ConfigurationError, match=r"not landed: OTCE\|2025-12-08"):
         value(partition_loader.warehouse, WEEKS[5])
@@ -105,12 +105,15 @@ def test_an_older_week_whose_shares_were_restated_is_valued_again(partition_load
     price(partition_loader.warehouse, *WEEKS)
     assert value(partition_loader.warehouse, *WEEKS) == [True] * len(WEEKS)
     latest = between(WEEKS[2], WEEKS[9])
-    assert asked(partition_loader.warehouse) == [latest]
+    assert expect_distinct_requests(partition_loader.warehouse) == [latest]
     write_batch(partition_loader, WEEKS[0], "OTCE", shares=700, version="v2")
-    assert asked(partition_loader.warehouse) == [between(WEEKS[0], WEEKS[0]), latest]
+    assert expect_distinct_requests(partition_loader.warehouse) == [
+        between(WEEKS[0], WEEKS[0]),
+        latest,
+    ]
     assert value(partition_loader.warehouse, *WEEKS[:2]) == [True, False]
     found = partition_loader.rows(finra_symbol_week_value, "week_start", "tier", "share_quantity")
     assert found[:3] == [(WEEKS[0], "OTCE", 700), (WEEKS[0], "T1", 100), (WEEKS[0], "T2", 100)]
-    assert asked(partition_loader.warehouse) == [latest]
+    assert expect_distinct_requests(partition_loader.warehouse) == [latest]
     write_batch(partition_loader, WEEKS[1], "T1", version="v2")
-    assert asked(partition_loader.warehouse) == [latest]
+    assert expect_distinct_requests(partition_loader.warehouse) == [latest]

@@ -42,7 +42,7 @@ from tests import databases
 from tests.programs import from_then_on
 from tests.receivers import http_receiver, mail_receiver
 from tests.resources.definitions import RESOURCES
-from tests.runs import declared
+from tests.runs import check_declared
 
 HELD_BACK = "T2|2025-12-01"
 GOOD = ("T2|2025-11-24", "T2|2025-12-08")
@@ -86,9 +86,9 @@ class Watch:
         self.cursor = None
         self.repository = None
         self.sent: str | None = None
-        self.look()
+        self.tick_and_expect_skip()
 
-    def look(self) -> str:
+    def tick_and_expect_skip(self) -> str:
         """Tick; return what the tick says of what it found."""
         used = {name: RESOURCES[name] for name in ("alerts", "clock", "warehouse")}
         with dg.build_resources(used, self.instance) as resources:
@@ -107,7 +107,7 @@ class Watch:
     def deliver(self) -> str:
         """Return what the last tick says of what it sent; the second time, tick."""
         if self.sent is None:
-            self.look()
+            self.tick_and_expect_skip()
         sent, self.sent = self.sent, None
         return str(sent)
 
@@ -132,7 +132,8 @@ def changed_state(instance, cursor: str | None = None):
     with dg.build_sensor_context(instance, cursor, resources=resources) as context:
         found = operations_on_state_change.evaluate_tick(context)
     events = {
-        event.asset_key.to_user_string(): declared(event.metadata) for event in found.asset_events
+        event.asset_key.to_user_string(): check_declared(event.metadata)
+        for event in found.asset_events
     }
     return found.cursor, events
 
@@ -147,7 +148,7 @@ def test_the_state_of_alerts_presets_and_runs_is_shown_when_it_changed_with_what
     assert all(shown.values())
     assert changed_state(instance, cursor)[1] == {}
     load(instance, HELD_BACK)
-    watch.look()
+    watch.tick_and_expect_skip()
     cursor, shown = changed_state(instance, cursor)
     assert set(shown) == {f"operations/{kind}" for kind in ("alerts", "runs")}
     [(alert_id,)] = watch.alerts("alert_id")
@@ -177,7 +178,7 @@ def test_a_quarantine_is_reported_once_with_reason_and_links(watch, hook, instan
     assert not result.success
     title = f"finra_otc_weekly: 1 of 3 partitions did not land: {HELD_BACK}"
     loaded = f"info: Landed: {GOOD[0]}, {GOOD[1]}."
-    assert watch.look() == f"Evaluated 1 ended runs. error: {title}. {loaded}"
+    assert watch.tick_and_expect_skip() == f"Evaluated 1 ended runs. error: {title}. {loaded}"
     assert watch.deliver() == "Sent 2 alerts; still waiting: none."
     (alert,) = [message for message in hook.received if message["title"] == title]
     assert (alert["title"], alert["type"]) == (title, "failure")
@@ -193,7 +194,7 @@ def test_a_quarantine_is_reported_once_with_reason_and_links(watch, hook, instan
         f"{quote(HELD_BACK, safe='')}" in body
     )
     assert f"{CHECK}: {ui}/assets/finra/otc_weekly?view=checks&checkDetail={CHECK}" in body
-    assert watch.look() == "Evaluated 0 ended runs."
+    assert watch.tick_and_expect_skip() == "Evaluated 0 ended runs."
     assert watch.deliver() == "Sent 0 alerts; still waiting: none."
     assert len(hook.received) == 2
     assert sorted(watch.alerts("kind", "state", "run_id", "job")) == [
@@ -210,15 +211,15 @@ def test_a_quarantine_is_reported_once_with_reason_and_links(watch, hook, instan
 @pytest.mark.slow
 def test_the_same_failure_is_repeated_only_after_the_window(watch, hook, instance, set_clock):
     load(instance, HELD_BACK)
-    watch.look()
+    watch.tick_and_expect_skip()
     load(instance, HELD_BACK)
     load(instance, HELD_BACK)
-    assert watch.look() == "Evaluated 2 ended runs."
+    assert watch.tick_and_expect_skip() == "Evaluated 2 ended runs."
     assert watch.alerts("state", "repeated_count") == [("open", 2)]
     watch.deliver()
     set_clock(from_then_on("2026-03-03T16:00"))  # a day and an hour later
     load(instance, HELD_BACK)
-    watch.look()
+    watch.tick_and_expect_skip()
     watch.deliver()
     assert watch.alerts("state") == [("replaced",), ("open",)]
     assert len(hook.received) == 2
@@ -228,9 +229,9 @@ def test_the_same_failure_is_repeated_only_after_the_window(watch, hook, instanc
 def test_a_week_that_lands_is_reported_for_information_once(watch, hook, instance, monkeypatch):
     monkeypatch.setenv("FINRA_FRESHNESS_GRACE_HOURS", "10000")  # no other week is late
     assert load(instance, GOOD[0]).success
-    assert watch.look() == f"Evaluated 1 ended runs. info: Landed: {GOOD[0]}."
+    assert watch.tick_and_expect_skip() == f"Evaluated 1 ended runs. info: Landed: {GOOD[0]}."
     assert load(instance, GOOD[0]).success
-    assert watch.look() == "Evaluated 1 ended runs."
+    assert watch.tick_and_expect_skip() == "Evaluated 1 ended runs."
     assert watch.alerts("kind", "severity") == [("landed", "info")]
 
 
@@ -274,7 +275,7 @@ def shop(instance, partition: str = "a", **tags: str) -> dg.ExecuteInProcessResu
 def sent_messages(watch, hook) -> list[tuple[str, str]]:
     """Look and deliver; return title and type of what came of it."""
     before = len(hook.received)
-    watch.look()
+    watch.tick_and_expect_skip()
     watch.deliver()
     return [(message["title"], message["type"]) for message in hook.received[before:]]
 
@@ -454,7 +455,7 @@ def retrying(new_files, tmp_path):
 def test_of_a_retried_run_the_last_attempt_alone_is_reported(url, hook, retrying):
     watch = Watch(retrying, url)
     first = shop(retrying, "a", broken="yes", **{"dagster/max_retries": "1"})
-    assert "is to be retried" in watch.look()
+    assert "is to be retried" in watch.tick_and_expect_skip()
     retrying.add_run_tags(first.run_id, {"dagster/auto_retry_run_id": "the-next"})
     assert sent_messages(watch, hook) == []
     second = shop(retrying, "a", broken="yes", **{"dagster/max_retries": "0"})
@@ -539,10 +540,10 @@ def test_a_look_that_is_repeated_after_a_crash_stores_nothing_twice(watch, hook,
     shop(instance, "a", broken="yes")
     shop(instance, "a", broken="yes")
     shop(instance, "a")
-    watch.look()
+    watch.tick_and_expect_skip()
     stored = watch.alerts("title", "state", "repeated_count")
     watch.cursor = before  # the process was killed before Dagster kept its cursor
-    watch.look()
+    watch.tick_and_expect_skip()
     assert watch.alerts("title", "state", "repeated_count") == stored
     assert sent_messages(watch, hook) == []
     assert hook.titles == ["shop_orders failed: a", "Recovered: shop_orders failed: a"]
@@ -557,11 +558,11 @@ def test_a_lost_database_is_reported_once_and_the_runs_follow(
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/no-folder/lost.sqlite")
     shop(instance, "a", broken="yes")
     seen = json.loads(watch.cursor)["seen"]
-    said = watch.look()
+    said = watch.tick_and_expect_skip()
     assert said.startswith(
         "Alerts cannot be stored, and wait. Notified channels: json-1. the folder of"
     )
-    watch.look()
+    watch.tick_and_expect_skip()
     assert hook.titles == ["The database cannot be used: nothing lands, and alerts wait"]
     assert json.loads(watch.cursor)["seen"] == seen
     monkeypatch.setenv("DATABASE_URL", url)
@@ -575,7 +576,7 @@ def test_a_lost_database_is_reported_once_and_the_runs_follow(
 def test_without_channels_alerts_are_stored_and_the_tick_says_so(watch, instance, monkeypatch):
     monkeypatch.delenv("ALERT_URLS")
     shop(instance, "a", broken="yes")
-    assert watch.look().endswith("No channel is notified: ALERT_URLS is not set.")
+    assert watch.tick_and_expect_skip().endswith("No channel is notified: ALERT_URLS is not set.")
     assert watch.deliver() == "Alerts notify no channel: ALERT_URLS is not set."
     assert watch.alerts("title", "state") == [("shop_orders failed: a", "open")]
 
@@ -595,7 +596,7 @@ def test_no_secret_of_a_channel_is_stored_logged_or_said(
     caplog.set_level(logging.DEBUG)
     hook.status = 500
     shop(instance, "a", broken="yes")
-    said = [watch.look(), watch.deliver(), watch.deliver()]
+    said = [watch.tick_and_expect_skip(), watch.deliver(), watch.deliver()]
     hook.status = 200
     monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:10"))
     said.append(watch.deliver())
@@ -869,7 +870,7 @@ def test_an_asset_checks_that_alerts_arrive_and_the_rules_hold(
     )
     assert ruled[1] is False
     assert "rule a: match.chek: unknown name" in ruled[2]
-    watch.look()
+    watch.tick_and_expect_skip()
     assert "Check failed: operations/alerts reach_their_channels" in str(watch.alerts("title"))
 
 

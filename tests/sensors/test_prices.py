@@ -53,7 +53,7 @@ def price_loader(tmp_path: Path, clock: StoppedClock) -> Iterator[PriceLoader]:
         price_loader.source.close()
 
 
-def said(result) -> str:
+def expect_skip(result) -> str:
     assert isinstance(result, dg.SkipReason)
     return str(result.skip_message)
 
@@ -147,10 +147,10 @@ def test_on_a_holiday_and_before_the_close_nothing_is_asked_for(
     price_loader: PriceLoader, clock: StoppedClock
 ):
     clock.at = datetime(2025, 12, 25, 23, 30, tzinfo=UTC)
-    reason = said(ticked(prices_daily_after_close, price_loader))
+    reason = expect_skip(ticked(prices_daily_after_close, price_loader))
     assert reason == "Nothing to do: the exchange does not trade on 2025-12-25."
     clock.at = datetime(2026, 2, 27, 20, 59, tzinfo=UTC)
-    reason = said(ticked(prices_daily_after_close, price_loader))
+    reason = expect_skip(ticked(prices_daily_after_close, price_loader))
     assert reason.startswith("Too early: the session of 2026-02-27 closes at")
 
 
@@ -174,14 +174,14 @@ def test_what_waits_for_a_quota_is_asked_for_when_its_time_has_come_and_not_befo
         return ticked(prices_waiting_hourly, price_loader)
 
     nothing = "Nothing to do: no symbol waits for a time that has come."
-    assert said(tick()) == nothing
+    assert expect_skip(tick()) == nothing
     clock.at += timedelta(hours=6)
-    assert said(tick("AAA,CCC")) == nothing
+    assert expect_skip(tick("AAA,CCC")) == nothing
     asked = tick()
     assert isinstance(asked, dg.RunRequest)
     assert (asked.tags[FIRST], asked.tags[LAST]) == ("2026-01-01", "2026-02-01")
     price_loader.load("AAA", "BBB", months=("2026-01-01", "2026-02-01"))
-    assert said(tick()) == nothing
+    assert expect_skip(tick()) == nothing
 
 
 @pytest.mark.slow
@@ -197,17 +197,17 @@ def test_a_symbol_that_is_retried_is_asked_for_over_the_months_of_its_run(
     price_loader.source.errors = {"AAA": TransientError("it did not answer")}
     price_loader.load("AAA", months=BOTH)
     price_loader.source.errors = {}
-    assert said(tick()) == nothing
+    assert expect_skip(tick()) == nothing
     retries = ItemRetries(price_loader.warehouse, price_loader.clock, REGISTRY)
     assert retries.retry(ItemFilter(domain="prices")) == {"prices_symbols": 1}
-    assert said(tick("BBB")) == nothing
+    assert expect_skip(tick("BBB")) == nothing
     asked, again = tick(), tick()
     assert isinstance(asked, dg.RunRequest)
     assert isinstance(again, dg.RunRequest)
     assert (asked.tags[FIRST], asked.tags[LAST]) == BOTH
     assert asked.run_key == again.run_key
     price_loader.load("AAA", months=BOTH)
-    assert said(tick()) == nothing
+    assert expect_skip(tick()) == nothing
     assert retries.plan(ItemFilter(domain="prices")).topics == []
 
 
@@ -221,10 +221,10 @@ def test_new_symbols_are_asked_for_over_the_months_that_others_have(
             dg.build_sensor_context(instance, resources=resources(price_loader))
         )
 
-    assert said(tick("AAA")).endswith("no price was ever asked for; launch prices_backfill.")
+    assert expect_skip(tick("AAA")).endswith("no price was ever asked for; launch prices_backfill.")
     price_loader.write("AAA", *map(line, FEBRUARY))
     price_loader.load("AAA", "GONE")
-    assert said(tick("AAA,GONE")) == "Nothing to do: all 2 wanted symbols were asked for."
+    assert expect_skip(tick("AAA,GONE")) == "Nothing to do: all 2 wanted symbols were asked for."
     asked = tick("AAA,BBB")
     assert isinstance(asked, dg.RunRequest)
     assert asked.tags[FIRST] == "2026-02-01"
@@ -259,7 +259,7 @@ def test_a_new_symbol_that_an_evening_met_first_is_asked_for_over_the_months_tha
     assert (first.tags[FIRST], first.tags[LAST]) == ("2026-01-01", "2026-03-01")
     assert first.run_key == again.run_key != later.run_key  # what waited in it is asked for again
     price_loader.load("AAA", "BBB", months=(*BOTH, "2026-03-01"))
-    assert said(tick()) == "Nothing to do: all 2 wanted symbols were asked for."
+    assert expect_skip(tick()) == "Nothing to do: all 2 wanted symbols were asked for."
 
 
 @pytest.mark.slow
@@ -287,11 +287,11 @@ def test_a_new_symbol_that_an_evening_was_refused_is_asked_for_once_that_may_hel
     monkeypatch.setenv("PRICES_SOURCE", price_loader.source.name)
     monkeypatch.setenv("PRICES_FILES_DIR", str(tmp_path))
     later = "Nothing to do: a new symbol may be asked for from 2026-03-03 19:30:00+00:00 on."
-    assert said(tick()) == later
+    assert expect_skip(tick()) == later
     clock.at += timedelta(hours=14)
     assert tick().tags[FIRST] == "2026-01-01"
     price_loader.load("AAA", "GONE", months=(*BOTH, "2026-03-01"))
-    assert said(tick()) == "Nothing to do: all 2 wanted symbols were asked for."
+    assert expect_skip(tick()) == "Nothing to do: all 2 wanted symbols were asked for."
 
 
 @pytest.mark.slow
@@ -306,7 +306,9 @@ def test_where_the_clock_was_set_back_before_all_that_landed_no_symbol_is_asked_
     found = prices_on_new_symbol(
         dg.build_sensor_context(instance, resources=resources(price_loader))
     )
-    assert said(found) == "Nothing to do: 2026-02-01, the oldest month of all, is yet to come."
+    assert (
+        expect_skip(found) == "Nothing to do: 2026-02-01, the oldest month of all, is yet to come."
+    )
 
 
 @pytest.mark.slow
@@ -317,7 +319,7 @@ def test_a_landing_is_derived_from_once(price_loader: PriceLoader, instance: dg.
             context, clock=price_loader.clock, warehouse=price_loader.warehouse
         )
 
-    assert said(tick()) == "Nothing to do: what is derived of prices is current."
+    assert expect_skip(tick()) == "Nothing to do: what is derived of prices is current."
     price_loader.write("AAA", *map(line, FEBRUARY))
     price_loader.load("AAA")
     first, again = tick(), tick()
@@ -329,4 +331,4 @@ def test_a_landing_is_derived_from_once(price_loader: PriceLoader, instance: dg.
     assert isinstance(later, dg.RunRequest)
     assert later.run_key != first.run_key  # nor never again
     derive_outdated(price_loader.warehouse)
-    assert said(tick()).startswith("Nothing to do")
+    assert expect_skip(tick()).startswith("Nothing to do")

@@ -92,13 +92,13 @@ def test_a_thousand_failures_in_a_minute_are_one_message(
             instance.add_run(run)
             instance.report_run_failed(run, "no host")
         begun, looks = time.monotonic(), 0
-        while "Evaluated 0 ended runs." not in watch.look():
+        while "Evaluated 0 ended runs." not in watch.tick_and_expect_skip():
             watch.deliver()
             looks += 1
         print(f"{looks} looks in {time.monotonic() - begun:.1f} s")  # noqa: T201 - a measurement
         assert hook.titles == []
         monkeypatch.setenv("DEMO_CLOCK_NOW", programs.from_then_on("2026-03-02T16:00"))
-        watch.look()  # the tick that ended the loop sent before that time
+        watch.tick_and_expect_skip()  # the tick that ended the loop sent before that time
         assert watch.deliver() == "Sent 1000 alerts; still waiting: none."
         assert hook.titles == ["1000 alerts at once: 1000 job_failed"]
         d = operations_alert_deliveries.c

@@ -9,7 +9,7 @@ import pytest
 from orchestration_project.assets import web
 from orchestration_project.definitions import defs
 from orchestration_project.domains.web.tables import web_crawls
-from tests.assets.web_shop import Shop, counted, crawled
+from tests.assets.web_shop import Shop, counted, materialize_and_check_success
 from tests.programs import wait_for
 
 pytestmark = pytest.mark.slow
@@ -32,7 +32,7 @@ def test_the_shop_counts_no_request_after_the_switch(
         dg.DagsterInstance.ephemeral() as other,
     ):
         run = threading.Thread(
-            target=crawled,
+            target=materialize_and_check_success,
             args=(instance, site.model_copy(update={"politeness": slow}), DAY),
         )
         run.start()

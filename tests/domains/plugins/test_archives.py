@@ -24,7 +24,7 @@ from orchestration_project.errors import ConfigurationError, ContractError
 from tests.plugin_files import plugin_files, zipped
 
 
-def refusal(content: bytes) -> str:
+def expect_refusal(content: bytes) -> str:
     with pytest.raises(ContractError) as refused:
         read_archive(content)
     assert refused.value.what == "the plugin's archive is refused"
@@ -74,12 +74,12 @@ def test_equal_files_have_one_canonical_archive_however_they_were_packed():
     ],
 )
 def test_a_member_with_an_unsafe_or_colliding_name_refuses_the_archive(name: str):
-    assert "below the folder" in (found := refusal(with_member(name))) or "differ" in found
+    assert "below the folder" in (found := expect_refusal(with_member(name))) or "differ" in found
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_name_that_stands_twice_refuses_the_archive():
-    assert "'main.py' twice" in refusal(with_member("main.py"))
+    assert "'main.py' twice" in expect_refusal(with_member("main.py"))
 
 
 def test_names_that_differ_in_unicode_alone_collide():
@@ -89,7 +89,7 @@ def test_names_that_differ_in_unicode_alone_collide():
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO, stat.S_IFSOCK])
 def test_a_link_or_device_refuses_the_archive(kind: int):
-    assert "link or device" in refusal(with_member("a.txt", b"/etc/passwd", kind | 0o777))
+    assert "link or device" in expect_refusal(with_member("a.txt", b"/etc/passwd", kind | 0o777))
 
 
 @pytest.mark.parametrize(
@@ -107,20 +107,20 @@ def test_a_link_or_device_refuses_the_archive(kind: int):
     ],
 )
 def test_native_and_hidden_code_refuses_the_archive(name: str, content: bytes):
-    assert repr(name) in refusal(with_member(name, content))
+    assert repr(name) in expect_refusal(with_member(name, content))
 
 
 def test_an_archive_that_inflates_too_much_is_refused_before_it_is_whole():
     bomb = with_member("zeros", bytes(8 * 2**20))
     assert len(bomb) < 20_000
-    assert "'zeros' inflates more" in refusal(bomb)
+    assert "'zeros' inflates more" in expect_refusal(bomb)
 
 
 def test_more_files_or_bytes_than_allowed_refuse_the_archive(monkeypatch: pytest.MonkeyPatch):
     many = zipped({f"{number}.txt": b"" for number in range(1_001)})
-    assert "1001 files" in refusal(many)
+    assert "1001 files" in expect_refusal(many)
     monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 1_000)
-    assert "1000 bytes unpacked" in refusal(with_member("a", bytes(range(256)) * 4))
+    assert "1000 bytes unpacked" in expect_refusal(with_member("a", bytes(range(256)) * 4))
 
 
 def test_an_encrypted_archive_is_refused():
@@ -129,7 +129,7 @@ def test_an_encrypted_archive_is_refused():
         start = content.rfind(signature) + place
         flags = struct.unpack_from("<H", content, start)[0]
         struct.pack_into("<H", content, start, flags | 1)
-    assert "is encrypted" in refusal(bytes(content))
+    assert "is encrypted" in expect_refusal(bytes(content))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_an_encrypted_archive_is_refused():
     ],
 )
 def test_a_damaged_archive_is_refused(damage: Callable[[bytes], bytes]):
-    assert "a zip archive" in refusal(damage(zipped(plugin_files())))
+    assert "a zip archive" in expect_refusal(damage(zipped(plugin_files())))
 
 
 @given(st.integers(0, 2**32), st.binary(min_size=1, max_size=20))
@@ -158,7 +158,7 @@ def test_no_bytes_at_any_place_do_more_than_refuse_the_archive(place: int, writt
 
 
 def test_a_plugin_without_a_manifest_or_entry_is_refused():
-    assert "a file plugin.yaml" in refusal(zipped({"main.py": b""}))
+    assert "a file plugin.yaml" in expect_refusal(zipped({"main.py": b""}))
     files = plugin_files()
     del files["main.py"]
     with pytest.raises(ContractError) as refused:

@@ -14,7 +14,7 @@ from orchestration_project.errors import ConfigurationError
 from tests.plugin_files import manifest
 
 
-def refusal(text: str) -> str:
+def expect_refusal(text: str) -> str:
     with pytest.raises(ConfigurationError) as refused:
         read_manifest(text)
     assert refused.value.what == "invalid plugin.yaml"
@@ -115,25 +115,28 @@ def test_a_manifest_without_optional_fields_may_do_nothing():
 def test_an_invalid_field_is_named_with_what_is_expected(
     fields: dict[str, Any], place: str, expected: str
 ):
-    found = refusal(json.dumps(manifest(**fields), indent=1))
+    found = expect_refusal(json.dumps(manifest(**fields), indent=1))
     assert place in found
     assert expected in found
 
 
 def test_a_file_that_is_not_yaml_is_refused_with_its_line():
-    assert refusal("id: [").startswith("line 1: invalid YAML")
-    assert "id stands there twice" in refusal("id: a\nid: b")
-    assert "expected a mapping" in refusal("- id")
-    assert "expected a mapping" in refusal("")
-    assert "invalid YAML" in refusal("id: a\x00b")
-    assert "invalid YAML" in refusal("id: !!python/object/apply:os.system ['x']")
+    assert expect_refusal("id: [").startswith("line 1: invalid YAML")
+    assert "id stands there twice" in expect_refusal("id: a\nid: b")
+    assert "expected a mapping" in expect_refusal("- id")
+    assert "expected a mapping" in expect_refusal("")
+    assert "invalid YAML" in expect_refusal("id: a\x00b")
+    assert "invalid YAML" in expect_refusal("id: !!python/object/apply:os.system ['x']")
 
 
 def test_a_file_that_grows_when_it_is_read_is_refused():
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     lines += [f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]" for old, new in ("ab", "bc", "cd")]
-    assert refusal("\n".join(lines)) == "line 2: invalid YAML: found an alias, expected its value"
-    assert refusal("x" * (MAX_MANIFEST_BYTES + 1)).startswith("expected at most")
+    assert (
+        expect_refusal("\n".join(lines))
+        == "line 2: invalid YAML: found an alias, expected its value"
+    )
+    assert expect_refusal("x" * (MAX_MANIFEST_BYTES + 1)).startswith("expected at most")
     deep = "line 1: invalid YAML: expected values of at most 50 levels"
-    assert refusal("[" * MAX_MANIFEST_BYTES) == deep
-    assert refusal("[" * 50 + "]" * 50) not in {deep, ""}
+    assert expect_refusal("[" * MAX_MANIFEST_BYTES) == deep
+    assert expect_refusal("[" * 50 + "]" * 50) not in {deep, ""}

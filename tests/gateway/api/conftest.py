@@ -99,7 +99,7 @@ class Api(httpx.BaseTransport):
         assert answer.is_success, answer.text
         return answer.json()
 
-    def problem(self, method: str, path: str, role: str = "operator", **more: Any) -> Any:
+    def expect_problem(self, method: str, path: str, role: str = "operator", **more: Any) -> Any:
         answer = self.ask(method, path, role, **more)
         assert answer.headers["content-type"] == "application/problem+json", answer.text
         assert answer.json()["status"] == answer.status_code

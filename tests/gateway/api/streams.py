@@ -16,7 +16,7 @@ class Stream:
         self.parts: asyncio.Queue[bytes] = asyncio.Queue(1)
         self.text = ""
 
-    async def events(self, count: int) -> list[dict[str, Any]]:
+    async def read_and_check_events(self, count: int) -> list[dict[str, Any]]:
         """Return the next events."""
         found: list[dict[str, Any]] = []
         while len(found) < count:

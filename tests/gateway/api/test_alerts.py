@@ -235,7 +235,7 @@ def test_texts_are_cut_and_unknown_fields_are_ignored(api):
     ],
 )
 def test_a_malformed_notification_is_refused_as_a_whole(api, change, status, text):
-    problem = api.problem("POST", PATH, json=notification(fired()) | change)
+    problem = api.expect_problem("POST", PATH, json=notification(fired()) | change)
     assert problem["status"] == status
     assert text in json.dumps(problem)
     assert entries(api) == []
@@ -243,7 +243,7 @@ def test_a_malformed_notification_is_refused_as_a_whole(api, change, status, tex
 
 @pytest.mark.parametrize(("role", "status"), [("", 401), ("viewer", 403)])
 def test_a_key_of_an_operator_is_needed(api, role, status):
-    assert api.problem("POST", PATH, role, json=notification(fired()))["status"] == status
+    assert api.expect_problem("POST", PATH, role, json=notification(fired()))["status"] == status
     assert entries(api) == []
 
 

@@ -124,6 +124,6 @@ def test_without_the_setting_the_route_asks_the_sqlite_file(api, loaded):
         assert count == connection.scalar(select(func.count()).select_from(finra_otc_weekly)) > 0
     before = api.ask("GET", f"/sql?{query}&as_of=2020-01-01T00:00:00Z", "viewer").text
     assert before.split() == ["n", "0"]
-    problem = api.problem("GET", f"/sql?{query.replace('weekly', 'weekl')}", "viewer")
+    problem = api.expect_problem("GET", f"/sql?{query.replace('weekly', 'weekl')}", "viewer")
     assert problem["status"] == 422
     assert "no such table" in str(problem)

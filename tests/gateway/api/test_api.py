@@ -46,7 +46,7 @@ READ_BY_ADMINS = {"list_access_entries"}
 def test_who_has_not_the_role_is_refused_before_anything_is_looked_at(api, each):
     lower = {"viewer": [], "operator": ["viewer"], "admin": ["viewer", "operator"]}
     for role in lower[each.role]:
-        problem = api.problem(each.method, each.path, role, content=b"{")
+        problem = api.expect_problem(each.method, each.path, role, content=b"{")
         assert (problem["status"], problem["expected"]) == (403, f"the role {each.role}")
         assert api.audited() == (f"{each.method} {each.path}", "refused", f"the {role}")
     changes = each.method != "GET"
@@ -57,13 +57,13 @@ def test_who_has_not_the_role_is_refused_before_anything_is_looked_at(api, each)
 def test_a_problem_names_the_trace_of_its_request(api):
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     named = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
-    assert api.problem("GET", "/runs/none", headers=named)["trace_id"] == trace
+    assert api.expect_problem("GET", "/runs/none", headers=named)["trace_id"] == trace
 
 
 def test_a_body_that_cannot_be_taken_is_a_problem(api):
     def problem(content: bytes, kind: str = "application/json"):
         headers = {"content-type": kind}
-        return api.problem("POST", "/runs", content=content, headers=headers)
+        return api.expect_problem("POST", "/runs", content=content, headers=headers)
 
     assert problem(b"{}", "text/plain")["status"] == 415
     assert problem(b"{")["status"] == 422
@@ -79,23 +79,25 @@ def test_a_time_of_a_body_is_a_text_with_its_zone(api):
     path, body = "/runs/retry-failed-items", {"dry_run": True, "domain": "fx"}
     assert api.post(path, {**body, "since": "2026-11-02T12:00:00+02:00"})["run_id"]
     for since in ("2026-11-02T12:00:00", "20261102", "now:", 5, True):
-        problem = api.problem("POST", path, json={**body, "since": since})
+        problem = api.expect_problem("POST", path, json={**body, "since": since})
         assert (problem["status"], problem["errors"][0]["field"]) == (422, "since")
 
 
 def test_a_path_or_method_that_there_is_not_is_a_problem(api):
-    assert api.problem("DELETE", "/runs")["status"] == 405
-    assert api.problem("GET", "/")["status"] == 404
+    assert api.expect_problem("DELETE", "/runs")["status"] == 405
+    assert api.expect_problem("GET", "/")["status"] == 404
 
 
 def test_an_unknown_client_is_refused_with_a_problem(api):
-    problem = api.problem("GET", "/runs", role="")
+    problem = api.expect_problem("GET", "/runs", role="")
     assert (problem["status"], problem["category"]) == (401, "access")
 
 
 @pytest.mark.slow
 def test_pages_of_allowed_origins_may_call_with_a_key_and_no_others_at_all(api):
-    def answer(origin: str, method: str = "POST", role: str = "operator", **headers: str):
+    def ask_and_expect_no_credentials(
+        origin: str, method: str = "POST", role: str = "operator", **headers: str
+    ):
         path, body = "/runs/retry-failed-items", {"dry_run": True}
         crossing = {"Origin": origin, "Sec-Fetch-Site": "cross-site", **headers}
         found = api.ask(method, path, role, json=body, headers=crossing)
@@ -106,15 +108,15 @@ def test_pages_of_allowed_origins_may_call_with_a_key_and_no_others_at_all(api):
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "x-api-key",
     }
-    assert answer(ALLOWED, "OPTIONS", "", **asking) == (200, ALLOWED)
-    assert answer(OTHER, "OPTIONS", "", **asking) == (401, None)
-    assert answer(ALLOWED) == (202, ALLOWED)
-    assert answer(OTHER) == (403, None)
-    assert answer(ALLOWED, role="", Cookie="session=any")[0] == 401
+    assert ask_and_expect_no_credentials(ALLOWED, "OPTIONS", "", **asking) == (200, ALLOWED)
+    assert ask_and_expect_no_credentials(OTHER, "OPTIONS", "", **asking) == (401, None)
+    assert ask_and_expect_no_credentials(ALLOWED) == (202, ALLOWED)
+    assert ask_and_expect_no_credentials(OTHER) == (403, None)
+    assert ask_and_expect_no_credentials(ALLOWED, role="", Cookie="session=any")[0] == 401
 
 
 def test_a_page_of_an_allowed_origin_may_read_why_the_door_refuses_it(api):
-    def refused(origin: str, path: str = "/runs", **headers: str):
+    def expect_refusal(origin: str, path: str = "/runs", **headers: str):
         crossing = {"Origin": origin, "Sec-Fetch-Site": "cross-site", **headers}
         found = api.ask("GET", path, role="", headers=crossing)
         assert found.headers["content-type"] == "application/problem+json"
@@ -125,14 +127,14 @@ def test_a_page_of_an_allowed_origin_may_read_why_the_door_refuses_it(api):
     key = api.ring.create(owner="x", role=Role.VIEWER, lasts=HOURS)
     wrong = {"X-API-Key": f"op_{key.key_id}_{'A' * 43}"}
     for origin, allowed in ((ALLOWED, ALLOWED), (OTHER, None)):
-        assert refused(origin) == (401, allowed)
-        assert refused(origin, "/tables/a//b") == (400, allowed)
-        assert refused(origin, X_Long="x" * HEADER_BYTES) == (431, allowed)
-        assert refused(origin, Host="elsewhere.example") == (421, allowed)
+        assert expect_refusal(origin) == (401, allowed)
+        assert expect_refusal(origin, "/tables/a//b") == (400, allowed)
+        assert expect_refusal(origin, X_Long="x" * HEADER_BYTES) == (431, allowed)
+        assert expect_refusal(origin, Host="elsewhere.example") == (421, allowed)
     for _ in range(KEY_LIMIT):
-        assert refused(ALLOWED, **wrong) == (401, ALLOWED)
-    assert refused(ALLOWED, **wrong) == (429, ALLOWED)
-    assert refused(OTHER, **wrong) == (429, None)
+        assert expect_refusal(ALLOWED, **wrong) == (401, ALLOWED)
+    assert expect_refusal(ALLOWED, **wrong) == (429, ALLOWED)
+    assert expect_refusal(OTHER, **wrong) == (429, None)
 
 
 @pytest.mark.parametrize("each", REGISTRY.pipelines.values(), ids=lambda each: each.job)
@@ -160,8 +162,8 @@ def test_presets_are_listed_previewed_and_applied(api):
         change for change in api.get("/presets/standard")["changes"] if change["field"] == "full"
     ]
     assert (change["now"], change["is_changed"]) == ("True", True)
-    assert api.problem("GET", "/presets/none")["status"] == 404
-    assert api.problem("POST", "/presets/full/apply", json={})["status"] == 422
+    assert api.expect_problem("GET", "/presets/none")["status"] == 404
+    assert api.expect_problem("POST", "/presets/full/apply", json={})["status"] == 422
     api.post("/presets/standard/apply", {"why": "it was a trial"})
 
 
@@ -197,8 +199,8 @@ def test_schedules_and_sensors_are_listed_with_their_last_ticks_and_switched(api
         assert is_on()
         assert api.post(f"/{kind}/{name}/stop") == {"name": name, "is_on": False}
         assert not is_on()
-        assert api.problem("POST", f"/{kind}/none/start")["status"] == 404
-        assert api.problem("POST", f"/{kind}/{name}/wipe")["status"] == 422
+        assert api.expect_problem("POST", f"/{kind}/none/start")["status"] == 404
+        assert api.expect_problem("POST", f"/{kind}/{name}/wipe")["status"] == 422
     [schedule] = [
         automation
         for automation in api.get("/schedules")["automations"]

@@ -156,7 +156,7 @@ def launched(api: Api, mutation: str, params: dict[str, Any], role: str) -> str:
     return answer["run"]["runId"]
 
 
-def succeeded(api: Api, run_id: str) -> bool:
+def check_end_and_success(api: Api, run_id: str) -> bool:
     run = api.services.instance.get_run_by_id(run_id)
     assert run
     assert run.is_finished
@@ -177,7 +177,7 @@ def test_an_erasure_waits_whichever_way_it_is_launched(api, admin: Client):
     with pytest.raises(ApiError):
         admin.confirm_approval(waiting.approval_id, sha256=waiting.sha256)
     runs += [launch(api, "launchRun", ERASE, config, "admin")]
-    assert not any(succeeded(api, run_id) for run_id in runs)
+    assert not any(check_end_and_success(api, run_id) for run_id in runs)
     with api.services.warehouse.reading() as connection:
         assert connection.execute(select(operations_erasures)).all() == []
     [waiting] = admin.approvals()
@@ -189,22 +189,22 @@ def test_a_load_accepts_a_delivery_only_after_another_operator_confirmed_it(api)
     config, eve = load(), client_of(api, "eve", Role.OPERATOR)
     runs = [launch(api, way, LOAD, config, "operator") for way in LAUNCHES]
     runs += [relaunch(api, way, runs[0], "operator") for way in RELAUNCHES]
-    assert not any(succeeded(api, run_id) for run_id in runs)
+    assert not any(check_end_and_success(api, run_id) for run_id in runs)
     [waiting] = eve.approvals()
     assert (waiting.state, waiting.requested_by) == ("requested", "the operator")
     eve.confirm_approval(waiting.approval_id, sha256=waiting.sha256)
-    assert not succeeded(api, launch(api, "launchRun", LOAD, load(), "operator"))
-    assert succeeded(api, relaunch(api, "launchRunReexecution", runs[0], "operator"))
+    assert not check_end_and_success(api, launch(api, "launchRun", LOAD, load(), "operator"))
+    assert check_end_and_success(api, relaunch(api, "launchRunReexecution", runs[0], "operator"))
     assert [approval.state for approval in eve.approvals()] == ["requested", "used"]
 
 
 @pytest.mark.slow
 def test_a_confirmed_erasure_launched_by_a_mutation_erases_once(api, admin: Client, bob):
     config = erasure(api)
-    assert not succeeded(api, launch(api, "launchRun", ERASE, config, "admin"))
+    assert not check_end_and_success(api, launch(api, "launchRun", ERASE, config, "admin"))
     [waiting] = admin.approvals()
     bob.confirm_approval(waiting.approval_id, sha256=waiting.sha256)
-    assert succeeded(api, launch(api, "launchRun", ERASE, config, "admin"))
+    assert check_end_and_success(api, launch(api, "launchRun", ERASE, config, "admin"))
     assert [approval.state for approval in admin.approvals()] == ["used"]
     with api.services.warehouse.writing() as connection:
         erased = connection.execute(select(operations_erasures.c.erasure_id)).scalars().all()
@@ -230,7 +230,7 @@ def test_a_backfill_accepts_a_delivery_only_after_another_operator_confirmed_it(
     def loaded() -> bool:
         backfill_id = backfill(api, config)
         daemon()
-        return succeeded(api, only_run_of(api, backfill_id).run_id)
+        return check_end_and_success(api, only_run_of(api, backfill_id).run_id)
 
     assert not loaded()
     [waiting] = eve.approvals()

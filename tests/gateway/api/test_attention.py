@@ -113,7 +113,7 @@ def test_a_viewer_reads_entries_with_counts_and_has_no_actions(api: Api, quarant
     ],
 )
 def test_an_unknown_filter_or_entry_is_refused(api: Api, path: str, status: int):
-    assert api.problem("GET", path)["status"] == status
+    assert api.expect_problem("GET", path)["status"] == status
 
 
 @pytest.mark.parametrize("role", ["viewer", ""])
@@ -121,8 +121,8 @@ def test_who_is_no_operator_cannot_act(api: Api, quarantined, role: str):
     before = api.services.instance.get_runs_count()
     path = f"/attention/{quarantined['entry_id']}/actions"
     answers = [
-        api.problem("POST", path, role, json={"action": "retry"}),
-        api.problem("POST", "/attention/retry", role, json={"kind": "quarantined"}),
+        api.expect_problem("POST", path, role, json={"action": "retry"}),
+        api.expect_problem("POST", "/attention/retry", role, json={"kind": "quarantined"}),
     ]
     assert {answer["status"] for answer in answers} == {403 if role else 401}
     assert api.services.instance.get_runs_count() == before
@@ -148,7 +148,7 @@ def test_an_invalid_action_is_refused_and_changes_nothing(
     api: Api, quarantined, body: dict[str, Any], status: int, text: str
 ):
     before = api.services.instance.get_runs_count()
-    problem = api.problem("POST", f"/attention/{quarantined['entry_id']}/actions", json=body)
+    problem = api.expect_problem("POST", f"/attention/{quarantined['entry_id']}/actions", json=body)
     assert (problem["status"], text in problem["detail"]) == (status, True)
     assert api.services.instance.get_runs_count() == before
     assert Marks(api.services.warehouse).read() == {}
@@ -157,7 +157,7 @@ def test_an_invalid_action_is_refused_and_changes_nothing(
 def test_an_entry_that_is_solved_meanwhile_is_not_found(api: Api, situation, quarantined):
     situation.deliver(PARTITION, "landed", 2)
     path = f"/attention/{quarantined['entry_id']}/actions"
-    problem = api.problem("POST", path, json={"action": "retry"})
+    problem = api.expect_problem("POST", path, json={"action": "retry"})
     assert (problem["status"], problem["detail"]) == (404, "entry not found")
     assert "solved meanwhile" in problem["remedy"]
 
@@ -228,9 +228,9 @@ def test_all_quarantined_partitions_are_retried_by_one_run_whatever_their_assets
         "include_items": False,
         "dry_run": False,
     }
-    problem = api.problem("POST", "/attention/retry", json={"kind": "failed_run"})
+    problem = api.expect_problem("POST", "/attention/retry", json={"kind": "failed_run"})
     assert (problem["status"], problem["detail"]) == (409, "there is nothing to retry")
-    assert api.problem("POST", "/attention/retry", json={"kind": "alert"})["status"] == 422
+    assert api.expect_problem("POST", "/attention/retry", json={"kind": "alert"})["status"] == 422
 
 
 def test_an_alert_is_acknowledged_and_closed(api: Api, situation):

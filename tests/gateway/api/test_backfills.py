@@ -57,11 +57,11 @@ def daemon(api) -> Iterator[Callable[[], None]]:
         WorkspaceProcessContext(instance, location) as process,
     ):
 
-        def iterate() -> None:
+        def iterate_without_failure() -> None:
             errors = list(execute_backfill_iteration(process, logging.getLogger("daemon")))
             assert [error for error in errors if error is not None] == []
 
-        yield iterate
+        yield iterate_without_failure
 
 
 def asked(api, job: str, first: str, last: str, **more: Any) -> Mapping[str, Any]:
@@ -70,7 +70,7 @@ def asked(api, job: str, first: str, last: str, **more: Any) -> Mapping[str, Any
 
 def refused(api, job: str, first: str, last: str, **more: Any) -> Mapping[str, Any]:
     body = {"job": job, "from": first, "to": last, **more}
-    return api.problem("POST", "/backfills", json=body)
+    return api.expect_problem("POST", "/backfills", json=body)
 
 
 def only_run_of(api, backfill_id: str) -> dg.DagsterRun:
@@ -223,7 +223,7 @@ def test_a_month_in_which_a_range_begins_is_loaded_whole_and_named(api):
 
 def test_no_caller_sets_the_tags_of_a_range(api):
     body = {"job": "fx_rates_daily", "partition": days_of("fx_rates_daily")[0]}
-    problem = api.problem("POST", "/runs", json=body | {"tags": {"loaded_range": "all"}})
+    problem = api.expect_problem("POST", "/runs", json=body | {"tags": {"loaded_range": "all"}})
     assert problem["status"] == 422
 
 
@@ -238,7 +238,7 @@ def test_no_caller_sets_the_tags_of_a_range(api):
     ],
 )
 def test_the_period_of_a_date_is_proposed(api, job, partition, meant):
-    problem = api.problem("POST", "/runs", json={"job": job, "partition": partition})
+    problem = api.expect_problem("POST", "/runs", json={"job": job, "partition": partition})
     assert problem["remedy"] == f"did you mean {meant}?"
 
 

@@ -107,11 +107,11 @@ def test_a_stream_has_what_is_committed_from_now_and_goes_on_after_a_cursor(api,
     async def follow():
         async with followed(app, **stream_of) as stream:
             await asyncio.to_thread(loader.write_batch, row("AAA"), row("BBB"))
-            first = await stream.events(2)
+            first = await stream.read_and_check_events(2)
         changed = [row("AAA", share_quantity=7), row("BBB")]
         await asyncio.to_thread(lambda: loader.write_batch(*changed, version="v2"))
         async with followed(app, last=first[0]["cursor"], **stream_of) as stream:
-            return first, await stream.events(2)
+            return first, await stream.read_and_check_events(2)
 
     first, then = api.runner.run(follow())
     assert [(change["change"], change["row"]["symbol"]) for change in first] == [
@@ -138,7 +138,7 @@ def test_a_stream_has_what_is_committed_from_now_and_goes_on_after_a_cursor(api,
     ],
 )
 def test_what_has_no_feed_is_refused(api, path: str, status: int, detail: str):
-    problem = api.problem("GET", path, "admin")
+    problem = api.expect_problem("GET", path, "admin")
     assert problem["status"] == status
     assert detail in str(problem)
 
@@ -148,7 +148,7 @@ def test_a_role_follows_no_table_that_it_cannot_read(api):
     hidden = [name for name in known_tables() if name not in served()]
     assert hidden
     for name in hidden:
-        assert api.problem("GET", f"/tables/{name}/changes", "admin")["status"] == 404
+        assert api.expect_problem("GET", f"/tables/{name}/changes", "admin")["status"] == 404
     with_history = [name for name, table in served().items() if HISTORY in table.info]
     assert with_history
     for name in with_history:

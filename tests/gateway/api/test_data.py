@@ -121,7 +121,7 @@ def test_rows_are_sorted_as_asked_for_and_filtered_by_a_list(api, loaded):
     assert [list(row) for row in rows[:1]] == [["symbol", "share_quantity"]]
     parquet = frame_of(api, f"{query}&format=parquet&where=tier+in+(T1,T2)")
     assert parquet.rows() == [(row["symbol"], Decimal(row["share_quantity"])) for row in rows]
-    assert api.problem("GET", f"{WEEKLY}?order_by=symbol")["status"] == 413
+    assert api.expect_problem("GET", f"{WEEKLY}?order_by=symbol")["status"] == 413
 
 
 def test_equations_of_a_load_and_its_run_are_rows_that_balance(api, loaded):
@@ -183,7 +183,7 @@ def test_groups_are_added_up_by_the_database(api, loaded):
         {"count": frame_of(api, "?format=parquet").height}
     ]
     assert api.get(f"{WEEKLY}/groups?as_of=2020-01-01T00:00:00Z")["rows"] == [{"count": 0}]
-    problem = api.problem("GET", f"{WEEKLY}/groups?group_by=symbol&limit=5")
+    problem = api.expect_problem("GET", f"{WEEKLY}/groups?group_by=symbol&limit=5")
     assert (problem["status"], problem["detail"]) == (413, "these are more than 5 groups")
 
 
@@ -244,7 +244,7 @@ def test_a_table_is_read_as_its_source_had_published_it(api, loaded):
     ],
 )
 def test_a_question_that_cannot_be_answered_is_a_problem_that_says_why(api, query, detail):
-    problem = api.problem("GET", f"{WEEKLY}{query}")
+    problem = api.expect_problem("GET", f"{WEEKLY}{query}")
     assert (problem["status"], problem["detail"]) == (422, detail)
 
 
@@ -253,7 +253,7 @@ def test_a_question_that_cannot_be_answered_is_a_problem_that_says_why(api, quer
     [("/runs", {"job": "finra_gold", "tags": {"a": "b\0"}}), ("/evidence", {"run_id": "a\0b"})],
 )
 def test_a_text_that_no_database_can_hold_is_refused(api, path, given):
-    problem = api.problem("POST", path, json=given)
+    problem = api.expect_problem("POST", path, json=given)
     assert problem["status"] == 422
     assert "which no database can hold" in problem["errors"][0]["problem"]
 
@@ -322,13 +322,13 @@ def test_gold_that_takes_too_long_is_refused_with_what_derives_it(api, loaded):
 def test_more_rows_than_a_file_may_have_are_refused(api, loaded, monkeypatch):
     monkeypatch.setattr(data, "MAX_FILE_ROWS", 9)
     for form in ("csv", "parquet"):
-        problem = api.problem("GET", f"{WEEKLY}?format={form}")
+        problem = api.expect_problem("GET", f"{WEEKLY}?format={form}")
         assert (problem["status"], problem["detail"]) == (413, "these are more than 9 rows")
     assert api.ask("GET", f"{WEEKLY}?format=csv&limit=9").text.count("\r\n") == 10
 
 
 def test_a_table_without_history_is_not_known_at_a_time(api):
-    problem = api.problem("GET", "/tables/blobs?as_of=2026-01-01T00:00:00Z")
+    problem = api.expect_problem("GET", "/tables/blobs?as_of=2026-01-01T00:00:00Z")
     assert problem["detail"].startswith("blobs keeps no history")
 
 
@@ -340,9 +340,9 @@ def test_the_trading_of_a_week_is_asked_for_by_its_friday(api, loaded):
     assert following[0] not in page["rows"]
     symbol = page["rows"][0]["symbol"]
     assert {row["symbol"] for row in api.get(f"{path}&symbol={symbol}")["rows"]} == {symbol}
-    overdue = api.problem("GET", "/finra/trade-activity?week_ending=2025-12-19&tier=T1")
+    overdue = api.expect_problem("GET", "/finra/trade-activity?week_ending=2025-12-19&tier=T1")
     assert (overdue["status"], overdue["detail"]) == (404, "nothing is landed of it")
-    assert api.problem("GET", "/finra/trade-activity?week_ending=2026-02-05&tier=T1")
+    assert api.expect_problem("GET", "/finra/trade-activity?week_ending=2026-02-05&tier=T1")
 
 
 def test_captured_bytes_are_listed_and_sent_with_their_hash_whole_or_in_part(api, loaded):
@@ -369,10 +369,10 @@ def test_captured_bytes_are_listed_and_sent_with_their_hash_whole_or_in_part(api
     )
     assert part(**{"If-Range": '"other"'}) == (200, whole.content, None)
     assert part(**{"If-None-Match": etag})[0] == 304
-    beyond = api.problem("GET", path, headers={"Range": f"bytes={size}-"})
+    beyond = api.expect_problem("GET", path, headers={"Range": f"bytes={size}-"})
     assert (beyond["status"], beyond["category"]) == (416, "limit")
     assert api.ask("GET", f"/artifacts/{capture['sha256']}").content == whole.content
-    assert api.problem("GET", "/artifacts/none")["status"] == 404
+    assert api.expect_problem("GET", "/artifacts/none")["status"] == 404
 
 
 def test_pictures_and_staged_files_are_sent_and_nothing_else_of_the_store(api):
@@ -385,7 +385,10 @@ def test_pictures_and_staged_files_are_sent_and_nothing_else_of_the_store(api):
     assert any("sandbox" in policy for policy in answer.headers.get_list("content-security-policy"))
     missing = f"staged/x/{'0' * 64}.parquet"
     for wrong in (other, missing, f"plots/../{name}", f"plots/{name}/..", "plots/finra/value"):
-        assert api.problem("GET", build_file_path(wrong).removeprefix("/api/v1"))["status"] == 404
+        assert (
+            api.expect_problem("GET", build_file_path(wrong).removeprefix("/api/v1"))["status"]
+            == 404
+        )
 
 
 @pytest.mark.slow
@@ -402,9 +405,9 @@ def test_a_repair_is_an_admin_s_run_and_dry_by_default(api):
     assert run.is_success
     config = run.run_config["ops"]["clean_up"]["config"]["repair_artifacts"]
     assert config == {"sha256": [], "dry_run": True}
-    assert api.problem("POST", "/artifacts/repair", json={})["status"] == 403
+    assert api.expect_problem("POST", "/artifacts/repair", json={})["status"] == 403
     wrong = {"dry_run": "perhaps"}
-    assert api.problem("POST", "/artifacts/repair", "admin", json=wrong)["status"] == 422
+    assert api.expect_problem("POST", "/artifacts/repair", "admin", json=wrong)["status"] == 422
 
 
 def test_archives_of_evidence_are_listed_and_sent_and_nothing_beside_them(api):
@@ -416,6 +419,6 @@ def test_archives_of_evidence_are_listed_and_sent_and_nothing_beside_them(api):
     assert {"file": "run-1.zip", "bytes": 2} in archives
     assert "secret.zip" not in [archive["file"] for archive in archives]
     assert api.ask("GET", "/evidence/run-1.zip").content == b"PK"
-    assert api.problem("GET", "/evidence/secret.zip")["status"] == 404
-    assert api.problem("GET", "/evidence/..%2Fsecret.zip")["status"] == 400
-    assert api.problem("POST", "/evidence", json={})["status"] == 422
+    assert api.expect_problem("GET", "/evidence/secret.zip")["status"] == 404
+    assert api.expect_problem("GET", "/evidence/..%2Fsecret.zip")["status"] == 400
+    assert api.expect_problem("POST", "/evidence", json={})["status"] == 422

@@ -68,7 +68,7 @@ def test_a_viewer_gets_a_page_that_loads_nothing_from_elsewhere(api):
 
 
 def test_only_who_is_known_gets_the_page(api):
-    assert api.problem("GET", "/docs", role="")["status"] == 401
+    assert api.expect_problem("GET", "/docs", role="")["status"] == 401
     browser = api.ask("GET", "/docs", role="", headers={"accept": "text/html"})
     assert (browser.status_code, browser.headers["location"]) == (
         303,

@@ -138,13 +138,16 @@ def test_texts_are_sent_as_they_are_and_a_csv_without_formulas(library):
 
 def test_a_document_that_is_unknown_and_an_id_or_cursor_that_is_none_are_problems(library):
     for path in ("", "/text", "/pages", "/chunks?format=csv"):
-        problem = library.problem("GET", f"/documents/{'d' * 64}{path}", "viewer")
+        problem = library.expect_problem("GET", f"/documents/{'d' * 64}{path}", "viewer")
         assert (problem["status"], problem["category"]) == (404, "not_found")
     for path in ("/documents/x", f"/documents/{'A' * 64}"):
-        assert library.problem("GET", path, "viewer")["status"] in (404, 422)
+        assert library.expect_problem("GET", path, "viewer")["status"] in (404, 422)
     for form in ("json", "csv", "text"):
         path = f"/documents/{MAIL}/pages?cursor=no&format={form}"
-        assert library.problem("GET", path, "viewer")["status"] == 422
-    assert library.problem("GET", f"/documents/{MAIL}/pages?format=pdf", "viewer")["status"] == 422
+        assert library.expect_problem("GET", path, "viewer")["status"] == 422
+    assert (
+        library.expect_problem("GET", f"/documents/{MAIL}/pages?format=pdf", "viewer")["status"]
+        == 422
+    )
     assert library.get(f"/documents/{OTHER}/pages")["rows"] == []
     assert library.ask("GET", f"/documents/{OTHER}/text", "viewer").content == b""

@@ -58,4 +58,4 @@ def test_a_document_s_events_have_reason_remedy_and_the_address_of_the_run(api, 
 
 @pytest.mark.parametrize(("name", "status"), [("cd" * 32, 404), ("a.pdf", 404), ("A" * 201, 422)])
 def test_an_unknown_or_invalid_id_is_refused(api, name, status):
-    assert api.problem("GET", f"/documents/{name}/timeline", "viewer")["status"] == status
+    assert api.expect_problem("GET", f"/documents/{name}/timeline", "viewer")["status"] == status

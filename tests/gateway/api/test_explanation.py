@@ -63,14 +63,14 @@ def test_a_number_is_explained_by_formula_rows_capture_load_and_signature(api, s
 )
 def test_a_number_that_cannot_be_explained_is_a_problem(api, loaded, name, key, column, detail):
     params = {"key": key, "column": column}
-    problem = api.problem("GET", f"/tables/{name}/explanation", "viewer", params=params)
+    problem = api.expect_problem("GET", f"/tables/{name}/explanation", "viewer", params=params)
     assert (problem["status"], problem["detail"][: len(detail)]) == (422, detail)
 
 
 def test_tables_that_are_not_served_are_not_explained(api):
     params = {"key": "1", "column": "name"}
     path = "/tables/access_keys/explanation"
-    assert api.problem("GET", path, "viewer", params=params)["status"] == 404
+    assert api.expect_problem("GET", path, "viewer", params=params)["status"] == 404
     assert api.ask("GET", f"{GOLD}/explanation", "", params=params).status_code == 401
 
 

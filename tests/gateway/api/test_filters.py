@@ -30,7 +30,7 @@ KNOWN = [
 
 @pytest.mark.parametrize(("path", "field", "known"), UNKNOWN)
 def test_an_unknown_value_is_refused_with_the_known_ones(api, path, field, known):
-    problem = api.problem("GET", path, "admin")
+    problem = api.expect_problem("GET", path, "admin")
     assert problem["status"] == 422
     assert [error["field"] for error in problem["errors"]] == [field]
     assert known in str(problem)
@@ -53,8 +53,8 @@ def test_an_admin_reads_the_audit_of_access_page_by_page(api):
     assert times == sorted(times, reverse=True)
     assert len(first["entries"]) == 2
     for role in ("viewer", "operator"):
-        assert api.problem("GET", "/access-audit", role)["status"] == 403
-    assert api.problem("GET", "/access-audit?cursor=x", "admin")["status"] == 422
+        assert api.expect_problem("GET", "/access-audit", role)["status"] == 403
+    assert api.expect_problem("GET", "/access-audit?cursor=x", "admin")["status"] == 422
 
 
 def test_rows_of_captures_name_their_dataset(api, loaded):

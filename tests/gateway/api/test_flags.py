@@ -48,7 +48,7 @@ def test_an_admin_creates_changes_and_deletes_a_flag(api, admin: Client):
     assert [(change.field, change.after) for change in freed.changes] == [("flag", "null")]
     assert admin.delete_flag("half", expected_version=listed.version).flag is None
     assert api.get(PATH) == {"flags": [], "problems": []}
-    assert api.problem("DELETE", f"{PATH}/half?expected_version=1", "admin")["status"] == 404
+    assert api.expect_problem("DELETE", f"{PATH}/half?expected_version=1", "admin")["status"] == 404
 
 
 def test_an_operator_tries_edits_and_makes_none(api, admin: Client):
@@ -64,7 +64,7 @@ def test_an_operator_tries_edits_and_makes_none(api, admin: Client):
         assert [change.field for change in tried.changes] == ["owner"]
         with pytest.raises(ApiError, match="403"):
             operator.delete_flag("half", expected_version=version)
-    assert api.problem("POST", f"{PATH}/half/dry-run", "viewer", json={})["status"] == 403
+    assert api.expect_problem("POST", f"{PATH}/half/dry-run", "viewer", json={})["status"] == 403
 
 
 @pytest.mark.slow_after_first
@@ -86,7 +86,7 @@ def test_an_operator_tries_edits_and_makes_none(api, admin: Client):
 )
 def test_invalid_fields_are_refused(api, admin: Client, path: str, fields: Any, found: str):
     given = HALF if path == PATH else {}
-    problem = api.problem("POST", path, "admin", json={"name": "half", **given, **fields})
+    problem = api.expect_problem("POST", path, "admin", json={"name": "half", **given, **fields})
     assert problem["status"] == 422
     assert found in str(problem)
     assert admin.flags().flags == []

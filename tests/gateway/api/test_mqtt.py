@@ -105,7 +105,7 @@ def tracker(api):
     clear(warehouse)
 
 
-def _arrivals(api, query):
+def _expect_all_arrivals(api, query):
     found = api.get(f"/mqtt/events?{query}")
     assert found["next_cursor"] is None
     return [event["arrival_id"] for event in found["events"]]
@@ -129,7 +129,7 @@ def _arrivals(api, query):
     ],
 )
 def test_events_are_selected_by_topic_kind_trace_and_time(tracker, query, found):
-    assert _arrivals(tracker, query) == found
+    assert _expect_all_arrivals(tracker, query) == found
 
 
 def test_an_event_is_shown_as_the_mirror_has_it(tracker):
@@ -141,7 +141,7 @@ def test_an_event_is_shown_as_the_mirror_has_it(tracker):
 
 
 def test_pages_of_events_have_each_one_once_whatever_the_page_reads(tracker, monkeypatch):
-    whole = _arrivals(tracker, f"topic={quote('tracker/+/projects/#')}")
+    whole = _expect_all_arrivals(tracker, f"topic={quote('tracker/+/projects/#')}")
     for limits in ((500, 10_000, 2**20), (2, 3, 2**20), (1, 1, 2**20), (500, 10_000, 10)):
         names = ("MAX_BATCH_MESSAGES", "MAX_ROWS_READ", "MAX_PAGE_CHARACTERS")
         for name, limit in zip(names, limits, strict=True):
@@ -232,7 +232,7 @@ def test_one_entity_is_read_by_its_id(tracker):
     assert tracker.get("/mqtt/components/c1")["row"]["progress"] == 10
     assert tracker.get("/mqtt/tasks/t1")["row"]["due_at"] == "2026-11-02T10:00:00Z"
     for path in ("projects/none", "components/none", "tasks/none"):
-        assert tracker.problem("GET", f"/mqtt/{path}", "viewer")["status"] == 404
+        assert tracker.expect_problem("GET", f"/mqtt/{path}", "viewer")["status"] == 404
 
 
 def test_the_client_returns_frames_with_the_types_of_their_columns(tracker):
@@ -264,12 +264,12 @@ def test_invalid_filters_and_cursors_are_problems(tracker):
         ("limit=0", "limit"),
         ("nothing=1", "nothing"),
     ):
-        problem = tracker.problem("GET", f"/mqtt/events?{query}", "viewer")
+        problem = tracker.expect_problem("GET", f"/mqtt/events?{query}", "viewer")
         assert (problem["status"], problem["errors"][0]["field"]) == (422, field)
-    assert tracker.problem("GET", "/mqtt/projects?cursor=no", "viewer")["status"] == 422
+    assert tracker.expect_problem("GET", "/mqtt/projects?cursor=no", "viewer")["status"] == 422
 
 
 def test_raw_messages_and_their_keys_are_not_served_as_tables(tracker):
     for name in ("mqtt_inbox", "mqtt_seen_keys"):
-        assert tracker.problem("GET", f"/tables/{name}", "admin")["status"] == 404
+        assert tracker.expect_problem("GET", f"/tables/{name}", "admin")["status"] == 404
     assert tracker.get("/tables/mqtt_mirror?limit=1")["rows"]

@@ -87,7 +87,7 @@ def _capture_sha256(api: Any) -> str:
 def test_an_entity_is_created_updated_deleted_and_created_again(tracker):
     tracker.post("/mqtt/projects", {"project_id": "p", "name": "P"})
     tracker.post("/mqtt/tasks", {"task_id": "a/b+c", "project_id": "p", "title": "T"})
-    assert tracker.problem("POST", "/mqtt/tasks/none", json={"title": "U"})["status"] == 404
+    assert tracker.expect_problem("POST", "/mqtt/tasks/none", json={"title": "U"})["status"] == 404
     tracker.post("/mqtt/components", {"component_id": "c", "project_id": "p", "name": "C"})
     changed = tracker.post("/mqtt/components/c", {"status": "blocked", "progress": 40})
     assert (changed["row"]["name"], changed["row"]["progress"]) == ("C", 40)
@@ -95,9 +95,11 @@ def test_an_entity_is_created_updated_deleted_and_created_again(tracker):
     assert (changed["row"]["progress"], changed["row"]["position"]) == (0, None)
     gone = tracker.ask("DELETE", "/mqtt/components/c")
     assert (gone.status_code, gone.json()["row"]) == (200, None)
-    assert tracker.problem("GET", "/mqtt/components/c", "viewer")["status"] == 404
-    assert tracker.problem("DELETE", "/mqtt/components/c")["status"] == 404
-    assert tracker.problem("POST", "/mqtt/components/c", json={"progress": 1})["status"] == 404
+    assert tracker.expect_problem("GET", "/mqtt/components/c", "viewer")["status"] == 404
+    assert tracker.expect_problem("DELETE", "/mqtt/components/c")["status"] == 404
+    assert (
+        tracker.expect_problem("POST", "/mqtt/components/c", json={"progress": 1})["status"] == 404
+    )
     again = tracker.post("/mqtt/components", {"component_id": "c", "project_id": "p", "name": "D"})
     assert (again["row"]["name"], again["row"]["progress"]) == ("D", None)
     assert again["row"]["event_count"] == 1
@@ -116,7 +118,7 @@ def test_a_request_is_done_once_for_its_key_and_another_one_with_it_is_refused(t
     made = tracker.post("/mqtt/projects", {"name": "Apollo"}, **key)
     again = tracker.post("/mqtt/projects", {"name": "Apollo"}, **key)
     assert again == {**made, "is_repeated": True}
-    other = tracker.problem("POST", "/mqtt/projects", json={"name": "Gemini"}, headers=key)
+    other = tracker.expect_problem("POST", "/mqtt/projects", json={"name": "Gemini"}, headers=key)
     assert (other["status"], other["category"]) == (409, "conflict")
     by_another = tracker.post("/mqtt/projects", {"name": "Gemini"}, "admin", **key)
     assert not by_another["is_repeated"]
@@ -126,12 +128,14 @@ def test_a_request_is_done_once_for_its_key_and_another_one_with_it_is_refused(t
         done = tracker.ask("DELETE", path, headers={"Idempotency-Key": "gone"}).json()
         assert (done["row"], done["is_repeated"]) == (None, is_repeated)
     headers = {"Idempotency-Key": "with blanks"}
-    assert tracker.problem("DELETE", path, headers=headers)["status"] == 422
+    assert tracker.expect_problem("DELETE", path, headers=headers)["status"] == 422
 
 
 def test_a_project_is_created_once_and_its_id_is_taken_then(tracker):
     tracker.post("/mqtt/projects", {"project_id": "p", "name": "Apollo"})
-    problem = tracker.problem("POST", "/mqtt/projects", json={"project_id": "p", "name": "B"})
+    problem = tracker.expect_problem(
+        "POST", "/mqtt/projects", json={"project_id": "p", "name": "B"}
+    )
     assert (problem["status"], problem["detail"]) == (409, "project already exists: p")
     assert len(rows(tracker, mqtt_mirror)) == 1
 
@@ -156,7 +160,7 @@ def test_a_project_is_created_once_and_its_id_is_taken_then(tracker):
     ],
 )
 def test_an_invalid_command_changes_nothing_and_says_what_is_expected(tracker, method, path, body):
-    problem = tracker.problem(method, path, json=body)
+    problem = tracker.expect_problem(method, path, json=body)
     assert problem["status"] == 422
     assert problem["errors"][0]["problem"]
     assert not rows(tracker, mqtt_mirror)
@@ -174,12 +178,12 @@ def test_deep_nesting_and_numbers_that_json_lacks_are_refused(tracker):
 
 def test_who_may_only_read_sends_no_commands_and_each_is_audited(tracker):
     body = {"name": "Apollo"}
-    assert tracker.problem("POST", "/mqtt/projects", "viewer", json=body)["status"] == 403
+    assert tracker.expect_problem("POST", "/mqtt/projects", "viewer", json=body)["status"] == 403
     assert tracker.audited() == ("POST /mqtt/projects", "refused", "the viewer")
-    assert tracker.problem("DELETE", "/mqtt/projects/1", "viewer")["status"] == 403
+    assert tracker.expect_problem("DELETE", "/mqtt/projects/1", "viewer")["status"] == 403
     made = tracker.post("/mqtt/projects", body)
     assert tracker.audited() == ("POST /mqtt/projects", "done", "the operator")
-    tracker.problem("DELETE", "/mqtt/tasks/none")
+    tracker.expect_problem("DELETE", "/mqtt/tasks/none")
     assert tracker.audited() == ("DELETE /mqtt/tasks", "failed", "the operator")
     row = access_audit.c
     wanted = select(row.outcome, row.target).where(row.target.contains(made["entity_id"]))
@@ -210,13 +214,13 @@ def test_a_command_counts_after_an_event_whose_clock_is_ahead(tracker):
 def test_a_field_names_an_entity_that_exists(tracker):
     tracker.post("/mqtt/projects", {"project_id": "p", "name": "P"})
     component = {"component_id": "c", "project_id": "q", "name": "C"}
-    problem = tracker.problem("POST", "/mqtt/components", json=component)
+    problem = tracker.expect_problem("POST", "/mqtt/components", json=component)
     assert problem["status"] == 422
     assert "project_id: expected a project that exists, found 'q'" in str(problem)
     tracker.post("/mqtt/components", {**component, "project_id": "p"})
     tracker.post("/mqtt/tasks", {"task_id": "t", "project_id": "p", "title": "T"})
     for path, body in (("components/c", {"project_id": "q"}), ("tasks/t", {"component_id": "d"})):
-        assert tracker.problem("POST", f"/mqtt/{path}", json=body)["status"] == 422
+        assert tracker.expect_problem("POST", f"/mqtt/{path}", json=body)["status"] == 422
     assert tracker.post("/mqtt/tasks/t", {"component_id": "c"})["row"]["component_id"] == "c"
     assert tracker.post("/mqtt/tasks/t", {"component_id": None})["row"]["component_id"] is None
     tracker.ask("DELETE", "/mqtt/projects/p")

@@ -71,11 +71,11 @@ def test_letters_are_replayed_by_arrival_reason_and_time_once_for_a_key(letters)
         client.mqtt_replay_dead_letters(since=START)
         assert open_letters(letters) == whole[:1]
         assert list(client.mqtt_events()["arrival_id"]) == [3, 2, 1]
-    assert letters.problem("POST", "/mqtt/dead-letters/replay", "viewer")["status"] == 403
+    assert letters.expect_problem("POST", "/mqtt/dead-letters/replay", "viewer")["status"] == 403
 
 
 @pytest.mark.parametrize(
     "body", [{}, {"dry_run": True}, {"reason": "bad luck"}, {"arrival_ids": [0]}, {"since": "now"}]
 )
 def test_a_replay_names_its_letters(api, body):
-    assert api.problem("POST", "/mqtt/dead-letters/replay", json=body)["status"] == 422
+    assert api.expect_problem("POST", "/mqtt/dead-letters/replay", json=body)["status"] == 422

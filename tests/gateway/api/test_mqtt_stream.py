@@ -46,7 +46,7 @@ def _app(api, **other: Any):
 def test_valid_events_come_in_order_as_they_arrive(api, inbox):
     app, _ = _app(api)
 
-    async def follow():
+    async def follow_and_check():
         await inbox((PROJECTS, message(0)))  # before: it is not sent
         topic = quote("tracker/events/projects/#")
         async with followed(app, f"topic={topic}") as stream:
@@ -57,11 +57,11 @@ def test_valid_events_come_in_order_as_they_arrive(api, inbox):
                 (TASKS, message(2)),
                 (PROJECTS, message(3, payload={"project_id": "3", "name": "a\nb\u2028\0"})),
             )
-            found = await stream.events(2)
+            found = await stream.read_and_check_events(2)
             assert asyncio.get_running_loop().time() - began < 10
             return found
 
-    first, second = api.runner.run(follow())
+    first, second = api.runner.run(follow_and_check())
     assert first == {
         "arrival_id": 2,
         "state": "received",
@@ -82,7 +82,7 @@ def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, inbox):
     limits = FeedLimits(kept_bytes=5_000, sent_bytes=1_000)
     app, services = _app(api, feed_limits=limits)
 
-    async def follow():
+    async def follow_and_check():
         await inbox(*[(PROJECTS, message(n)) for n in range(1, 51)])
         async with (
             followed(app) as ahead,
@@ -91,13 +91,13 @@ def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, inbox):
         ):
             await inbox(*[(PROJECTS, message(n)) for n in range(51, 151)])
             found = [
-                [event["arrival_id"] for event in await stream.events(count)]
+                [event["arrival_id"] for event in await stream.read_and_check_events(count)]
                 for stream, count in ((ahead, 100), (behind, 140), (first, 150))
             ]
             assert services.feeds["mqtt"].stream_count == 3
         return found
 
-    found = api.runner.run(follow())
+    found = api.runner.run(follow_and_check())
     assert found == [list(range(start, 151)) for start in (51, 11, 1)]
     assert services.feeds["mqtt"].stream_count == 0
 
@@ -107,32 +107,34 @@ def test_a_reader_that_takes_nothing_holds_up_no_other_and_keeps_little(api, inb
     limits = FeedLimits(kept_bytes=20_000)
     app, services = _app(api, feed_limits=limits)
 
-    async def follow():
+    async def follow_and_check():
         async with followed(app) as slow, followed(app) as fast:
             for start in range(0, 500, 100):
                 await inbox(*[(PROJECTS, message(n)) for n in range(start, start + 100)])
-                assert len(await fast.events(100)) == 100
+                assert len(await fast.read_and_check_events(100)) == 100
             feed = services.feeds["mqtt"]
             assert sum(len(kept_event.event) for kept_event in feed._kept) <= 20_000
-            assert [event["arrival_id"] for event in await slow.events(500)] == list(range(1, 501))
+            assert [event["arrival_id"] for event in await slow.read_and_check_events(500)] == list(
+                range(1, 501)
+            )
 
-    api.runner.run(follow())
+    api.runner.run(follow_and_check())
 
 
 def test_a_stream_ends_when_its_reader_may_read_no_more(api, inbox):
     api.services.feeds.clear()
     key = api.ring.create(owner="who leaves", role=Role.VIEWER, lasts=HOURS)
 
-    async def follow():
+    async def follow_and_check():
         async with followed(api.app, key=key) as stream:
             await inbox((PROJECTS, message(1)))
-            assert len(await stream.events(1)) == 1
+            assert len(await stream.read_and_check_events(1)) == 1
             await asyncio.to_thread(api.ring.revoke, key.key_id)
             while await stream.parts.get():
                 pass  # until the end
             return stream.status
 
-    assert api.runner.run(follow()) == 200
+    assert api.runner.run(follow_and_check()) == 200
     assert api.services.feeds["mqtt"].stream_count == 0
 
 
@@ -140,7 +142,7 @@ def test_a_stream_ends_when_its_reader_may_read_no_more(api, inbox):
 def test_a_silent_stream_says_that_it_is_there_and_where_to_go_on(api, inbox):
     app, _ = _app(api, heartbeat_seconds=0.05)
 
-    async def follow():
+    async def follow_and_check():
         await inbox((PROJECTS, message(1)))
         async with followed(app, "topic=other") as stream:
             await inbox((PROJECTS, message(2)))
@@ -150,7 +152,7 @@ def test_a_silent_stream_says_that_it_is_there_and_where_to_go_on(api, inbox):
                 if part.startswith(b"id: 2\n"):
                     return
 
-    api.runner.run(follow())
+    api.runner.run(follow_and_check())
 
 
 @pytest.mark.slow
@@ -158,13 +160,13 @@ def test_streams_are_bounded_and_the_next_is_refused(api, inbox):
     limits = FeedLimits(streams=1)
     app, _ = _app(api, feed_limits=limits)
 
-    async def follow():
+    async def follow_and_check():
         async with followed(app) as first, followed(app) as second:
             assert (first.status, second.status) == (200, 503)
         async with followed(app) as third:
             assert third.status == 200
 
-    api.runner.run(follow())
+    api.runner.run(follow_and_check())
 
 
 def test_a_database_that_is_away_for_a_moment_loses_no_event(api, inbox):
@@ -186,19 +188,19 @@ def test_a_database_that_is_away_for_a_moment_loses_no_event(api, inbox):
             # a read that began before would find the messages
             await asyncio.to_thread(wait_for, lambda: len(failures) < 2, poll_seconds=0.01)
             await inbox((PROJECTS, message(1)), (PROJECTS, message(2)))
-            return [event["arrival_id"] for event in await stream.events(2)]
+            return [event["arrival_id"] for event in await stream.read_and_check_events(2)]
 
     assert api.runner.run(follow()) == [1, 2]
     assert not failures
 
 
 def test_who_is_not_known_or_asks_for_nonsense_gets_no_stream(api):
-    assert api.problem("GET", "/mqtt/stream", "")["status"] == 401
-    problem = api.problem("GET", f"/mqtt/stream?topic={quote('#/a')}", "viewer")
+    assert api.expect_problem("GET", "/mqtt/stream", "")["status"] == 401
+    problem = api.expect_problem("GET", f"/mqtt/stream?topic={quote('#/a')}", "viewer")
     assert problem["errors"][0]["field"] == "topic"
     for last in ("x", "", "-1", "9" * 19):
         headers = {"Last-Event-ID": last}
-        assert api.problem("GET", "/mqtt/stream", "viewer", headers=headers)["status"] == 422
+        assert api.expect_problem("GET", "/mqtt/stream", "viewer", headers=headers)["status"] == 422
 
 
 def test_the_client_resumes_a_stream_that_breaks_off_and_loses_nothing():

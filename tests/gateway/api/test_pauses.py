@@ -40,7 +40,7 @@ def run_count(api: Api) -> int:
 def test_a_launch_and_a_retry_are_refused_with_reason_and_remedy(api, ended, paused, path):
     before = run_count(api)
     body = {"what": "all"} if "retry" in path else {"job": JOB}
-    problem = api.problem("POST", path.format(ended=ended), json=body)
+    problem = api.expect_problem("POST", path.format(ended=ended), json=body)
     assert problem["status"] == 409
     assert "operations is paused by the operator: the database moves" in problem["detail"]
     assert "`resume operations`" in problem["detail"]
@@ -92,13 +92,13 @@ def test_a_pause_is_listed_until_it_is_resumed_and_both_are_in_the_audit(api):
     assert client.pauses() == [made]
     assert client.resume("finra") == made
     assert client.pauses() == []
-    assert api.problem("POST", f"{PATH}/resume", json={"subject": "finra"})["status"] == 422
+    assert api.expect_problem("POST", f"{PATH}/resume", json={"subject": "finra"})["status"] == 422
 
 
 def test_a_viewer_pauses_nothing_and_an_unknown_subject_is_named(api):
     body = {"subject": "finr", "reason": "move"}
-    assert api.problem("POST", PATH, "viewer", json=body)["status"] == 403
-    problem = api.problem("POST", PATH, json=body)
+    assert api.expect_problem("POST", PATH, "viewer", json=body)["status"] == 403
+    problem = api.expect_problem("POST", PATH, json=body)
     assert problem["status"] == 422
     assert "did you mean finra?" in json.dumps(problem)
     assert api.get(PATH) == {"pauses": []}

@@ -133,7 +133,7 @@ def test_changes_are_masked_for_all_but_admins(api, customers):
 
 def test_differences_and_explanations_need_an_admin(api, customers):
     times = "since=2026-01-01T00:00:00Z&until=2026-01-04T00:00:00Z"
-    problem = api.problem("GET", f"{ROWS}/diff?{times}", "operator")
+    problem = api.expect_problem("GET", f"{ROWS}/diff?{times}", "operator")
     assert (problem["status"], problem["detail"]) == (
         403,
         "sample_customers has personal columns: email, born_on",
@@ -163,7 +163,7 @@ def test_sql_reads_personal_values_as_nothing_for_all_but_admins(api, customers)
     assert ask(secret, "admin") == ["1"]
     of_table = "SELECT record, reason_code FROM rejects WHERE table_name = 'sample_customers'"
     assert ask(of_table, "viewer") == [",wrong_field_count"]
-    problem = api.problem("GET", "/sql?query=SELECT%20*%20FROM%20access_keys", "admin")
+    problem = api.expect_problem("GET", "/sql?query=SELECT%20*%20FROM%20access_keys", "admin")
     assert problem["status"] == 422
 
 

@@ -75,7 +75,7 @@ class Api:
     def ask(self, path: str) -> httpx.Response:
         return asked(self.app, "GET", path)
 
-    def problem(self, path: str) -> Any:
+    def expect_problem(self, path: str) -> Any:
         answer = self.ask(path)
         assert answer.headers["content-type"] == "application/problem+json", answer.text
         return answer.json()
@@ -176,20 +176,20 @@ def test_an_endpoint_answers_viewers_with_a_policy_that_runs_nothing(api, board)
 def test_what_is_not_granted_or_not_valid_is_refused_before_the_plugin_starts(
     api, board, path, status
 ):
-    assert api.problem(path)["status"] == status
+    assert api.expect_problem(path)["status"] == status
     with api.services.warehouse.reading() as connection:
         assert connection.execute(select(plugins_calls)).all() == []
 
 
 def test_a_disabled_plugin_has_no_endpoints(api, board, edits):
     edits.disable("projects_board", ADMIN, "not needed")
-    assert api.problem(BOARD)["status"] == 404
+    assert api.expect_problem(BOARD)["status"] == 404
 
 
 def test_requests_of_viewers_never_disable_a_plugin(api, edits, tmp_path):
     enable(edits, written(tmp_path, "run.page('markdown', 'x'); run.answer(1)"))
     for _ in range(VIOLATIONS_TO_DISABLE + 1):
-        problem = api.problem("/plugins/odd/endpoints/a")
+        problem = api.expect_problem("/plugins/odd/endpoints/a")
         assert (problem["status"], "refused" in problem["detail"]) == (500, True)
     with api.services.warehouse.reading() as connection:
         assert connection.execute(select(plugins.c.state)).scalar_one() == "enabled"
@@ -210,7 +210,7 @@ def test_a_plugin_that_fails_or_does_more_than_answer_is_a_problem(
     api, edits, tmp_path, code, says
 ):
     enable(edits, written(tmp_path, code))
-    problem = api.problem("/plugins/odd/endpoints/a")
+    problem = api.expect_problem("/plugins/odd/endpoints/a")
     assert problem["status"] == 500
     assert says in problem["detail"]
 
@@ -224,7 +224,7 @@ def test_a_text_is_answered_as_text(api, edits, tmp_path):
 def test_a_viewer_gets_no_traceback_of_a_plugin_and_the_log_has_it(api, edits, tmp_path, caplog):
     enable(edits, written(tmp_path, 'raise ValueError("rows of \\x1b[2J others")'))
     with caplog.at_level("INFO"):
-        problem = api.problem("/plugins/odd/endpoints/a")
+        problem = api.expect_problem("/plugins/odd/endpoints/a")
     assert problem["found"] == "it exited with status 1"
     assert "Traceback" not in str(problem)
     assert "others" not in str(problem)

@@ -34,7 +34,7 @@ class Programs:
         self.folder = state / FOLDER
         self.count = 0
 
-    def write(self, service: str, count: int = 1, **fields: Any) -> None:
+    def write_without_failure(self, service: str, count: int = 1, **fields: Any) -> None:
         file = LogFile(self.folder, service, 4 * 2**20, 30)
         for _ in range(count):
             minute, second = divmod(self.count, 60)
@@ -80,20 +80,20 @@ def messages(page: dict[str, Any]) -> list[int]:
 
 def test_lines_of_all_programs_come_by_page_the_newest_first(listed, programs):
     for service in ("gateway", "run", "daemon") * 10:
-        programs.write(service, 3)
+        programs.write_without_failure(service, 3)
     found, cursor, pages = list[int](), "", 0
     while cursor is not None:
         page = listed(f"limit=7&cursor={cursor}" if cursor else "limit=7")
-        programs.write("run")  # later lines are on no later page
+        programs.write_without_failure("run")  # later lines are on no later page
         found, cursor, pages = [*found, *messages(page)], page["next_cursor"], pages + 1
     assert found == list(range(89, -1, -1))
     assert pages == 13
 
 
 def test_lines_are_selected_by_service_level_run_trace_and_time(listed, programs):
-    programs.write("gateway", 2, level="ERROR")
-    programs.write("run", 2, run_id="r1", trace_id=TRACE)
-    programs.write("run", 2, run_id="r2", level="WARNING", status="x", user=[1])
+    programs.write_without_failure("gateway", 2, level="ERROR")
+    programs.write_without_failure("run", 2, run_id="r1", trace_id=TRACE)
+    programs.write_without_failure("run", 2, run_id="r2", level="WARNING", status="x", user=[1])
     for query, expected in [
         ("service=gateway", [1, 0]),
         ("level=WARNING", [5, 4, 1, 0]),
@@ -110,17 +110,17 @@ def test_lines_are_selected_by_service_level_run_trace_and_time(listed, programs
 
 
 def test_damaged_lines_are_passed_over(listed, programs):
-    programs.write("run", 2)
+    programs.write_without_failure("run", 2)
     with list_segments(programs.folder / "run")[0].path.open("ab") as file:
         file.write(b'not json\n[]\n\xff\xfe\n{"torn')
-    programs.write("run", 1)
+    programs.write_without_failure("run", 1)
     assert messages(listed("")) == [2, 1, 0]
 
 
 @pytest.mark.slow
 def test_a_search_ends_after_so_many_bytes_and_the_next_page_goes_on(programs):
-    programs.write("run", 3000, run_id="r1")
-    programs.write("run", 3000, run_id="r2")
+    programs.write_without_failure("run", 3000, run_id="r1")
+    programs.write_without_failure("run", 3000, run_id="r2")
     found, before, pages = list[str](), None, 0
     while pages == 0 or before is not None:
         page = search_lines(
@@ -134,14 +134,14 @@ def test_a_search_ends_after_so_many_bytes_and_the_next_page_goes_on(programs):
 
 def test_only_an_operator_may_read_and_nonsense_is_refused(api):
     for path in ("/logs", "/logs/stream"):
-        assert api.problem("GET", path, "")["status"] == 401
-        assert api.problem("GET", path, "viewer")["status"] == 403
+        assert api.expect_problem("GET", path, "")["status"] == 401
+        assert api.expect_problem("GET", path, "viewer")["status"] == 403
         for query in ("service=../x", "level=LOUD", "trace=1", "run="):
-            assert api.problem("GET", f"{path}?{query}")["status"] == 422, query
+            assert api.expect_problem("GET", f"{path}?{query}")["status"] == 422, query
     for cursor in ("x", "gateway:-1", "a:1,a:1", "gateway:" + "9" * 19):
-        assert api.problem("GET", f"/logs?cursor={cursor}")["status"] == 422
+        assert api.expect_problem("GET", f"/logs?cursor={cursor}")["status"] == 422
         headers = {"Last-Event-ID": cursor}
-        assert api.problem("GET", "/logs/stream", headers=headers)["status"] == 422
+        assert api.expect_problem("GET", "/logs/stream", headers=headers)["status"] == 422
 
 
 class Stream:
@@ -153,7 +153,7 @@ class Stream:
         self.text = ""
         self.last = ""
 
-    async def lines(self, count: int) -> list[int]:
+    async def read_and_check_lines(self, count: int) -> list[int]:
         """Return the numbers of the next lines."""
         found: list[int] = []
         while len(found) < count:
@@ -215,23 +215,23 @@ async def followed(
 @pytest.mark.slow
 def test_new_lines_come_in_order_to_each_stream_by_its_filter(api, programs):
     app, services = app_of(api, programs)
-    programs.write("gateway", 3)  # before: they are not sent
+    programs.write_without_failure("gateway", 3)  # before: they are not sent
 
-    async def follow():
+    async def follow_and_check():
         async with (
             followed(app) as all_,
             followed(app, "service=daemon&level=ERROR") as errors,
             followed(app, "run=r1") as run,
         ):
-            programs.write("gateway", 1)
-            programs.write("daemon", 2, level="ERROR")
-            programs.write("run", 1, run_id="r1")  # a service that was not there
-            assert await all_.lines(4) == [3, 4, 5, 6]
-            assert await errors.lines(2) == [4, 5]
-            assert await run.lines(1) == [6]
+            programs.write_without_failure("gateway", 1)
+            programs.write_without_failure("daemon", 2, level="ERROR")
+            programs.write_without_failure("run", 1, run_id="r1")  # a service that was not there
+            assert await all_.read_and_check_lines(4) == [3, 4, 5, 6]
+            assert await errors.read_and_check_lines(2) == [4, 5]
+            assert await run.read_and_check_lines(1) == [6]
             assert services.feeds["logs"].stream_count == 3
 
-    api.runner.run(follow())
+    api.runner.run(follow_and_check())
     assert services.feeds["logs"].stream_count == 0
 
 
@@ -240,11 +240,11 @@ def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, programs)
     limits = FeedLimits(kept_bytes=5_000, sent_bytes=2_000)
     app, _ = app_of(api, programs, feed_limits=limits)
 
-    async def follow():
+    async def follow_and_check():
         async with followed(app) as first:
             for service in ("gateway", "run") * 20:
-                programs.write(service, 2)
-            assert await first.lines(30) == list(range(30))
+                programs.write_without_failure(service, 2)
+            assert await first.read_and_check_lines(30) == list(range(30))
             last = first.last
         async with (
             followed(app, last=last) as behind,
@@ -252,16 +252,16 @@ def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, programs)
             followed(app) as ahead,
         ):
             for service in ("gateway", "run", "daemon") * 20:
-                programs.write(service, 2)
+                programs.write_without_failure(service, 2)
             found = [
-                await stream.lines(count)
+                await stream.read_and_check_lines(count)
                 for stream, count in ((ahead, 120), (behind, 170), (whole, 200))
             ]
         async with followed(app, "service=gateway", last="gateway:999999,none:5") as beyond:
-            programs.write("gateway", 1)
-            return found, await beyond.lines(1)
+            programs.write_without_failure("gateway", 1)
+            return found, await beyond.read_and_check_lines(1)
 
-    (ahead, behind, whole), beyond = api.runner.run(follow())
+    (ahead, behind, whole), beyond = api.runner.run(follow_and_check())
     assert ahead == list(range(80, 200))
     assert sorted(behind) == list(range(30, 200))
     assert sorted(whole) == list(range(200))
@@ -272,29 +272,29 @@ def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, programs)
 def test_a_reader_that_takes_nothing_holds_up_no_other_and_keeps_little(api, programs):
     app, services = app_of(api, programs, feed_limits=FeedLimits(kept_bytes=20_000))
 
-    async def follow():
+    async def follow_and_check():
         async with followed(app) as slow, followed(app) as fast:
             for start in range(0, 500, 100):
-                programs.write("run", 100)
-                assert await fast.lines(100) == list(range(start, start + 100))
+                programs.write_without_failure("run", 100)
+                assert await fast.read_and_check_lines(100) == list(range(start, start + 100))
             feed = services.feeds["logs"]
             assert (
                 sum(len(kept_event.event) for kept_event in feed._kept)
                 == feed._kept_bytes
                 <= 20_000
             )
-            assert await slow.lines(500) == list(range(500))
+            assert await slow.read_and_check_lines(500) == list(range(500))
 
-    api.runner.run(follow())
+    api.runner.run(follow_and_check())
 
 
 @pytest.mark.slow
 def test_a_silent_stream_says_that_it_is_there_and_where_to_go_on(api, programs):
     app, _ = app_of(api, programs, heartbeat_seconds=0.05)
 
-    async def follow():
+    async def follow_and_check():
         async with followed(app, "service=daemon") as stream:
-            programs.write("gateway", 1)
+            programs.write_without_failure("gateway", 1)
             end = programs.folder / "gateway"
             size = list_segments(end)[0].path.stat().st_size
             while True:
@@ -303,7 +303,7 @@ def test_a_silent_stream_says_that_it_is_there_and_where_to_go_on(api, programs)
                 if part.startswith(f"id: gateway:{size}\n".encode()):
                     return
 
-    api.runner.run(follow())
+    api.runner.run(follow_and_check())
 
 
 def test_a_stream_ends_when_its_reader_may_read_no_more(api):
@@ -323,11 +323,11 @@ def test_a_stream_ends_when_its_reader_may_read_no_more(api):
 def test_streams_are_bounded_and_the_next_is_refused(api, programs):
     app, _ = app_of(api, programs, feed_limits=FeedLimits(streams=1))
 
-    async def follow():
+    async def follow_and_check():
         async with followed(app) as first, followed(app) as second:
             assert (first.status, second.status) == (200, 503)
 
-    api.runner.run(follow())
+    api.runner.run(follow_and_check())
 
 
 def test_a_user_takes_not_all_streams_of_others(api):
@@ -336,7 +336,7 @@ def test_a_user_takes_not_all_streams_of_others(api):
     services.feeds["logs"] = Feed(LogSource(folder), services.in_thread, limits)
     operator, admin = api.keys["operator"], api.keys["admin"]
 
-    async def follow():
+    async def follow_and_check():
         async with (
             followed(api.app, key=operator) as first,
             followed(api.app, key=operator) as second,
@@ -344,7 +344,7 @@ def test_a_user_takes_not_all_streams_of_others(api):
         ):
             assert [first.status, second.status, other.status] == [200, 503, 200]
 
-    api.runner.run(follow())
+    api.runner.run(follow_and_check())
     services.feeds.clear()
 
 
@@ -360,17 +360,17 @@ def test_a_stream_that_is_behind_a_deleted_log_reads_once_and_waits(api, program
     app, services = app_of(api, programs, heartbeat_seconds=0.05)
     services.feeds["logs"] = Feed(CountingSource(programs.folder), services.in_thread)
 
-    async def follow():
-        programs.write("run", 3)
+    async def follow_and_check():
+        programs.write_without_failure("run", 3)
         async with followed(app):
             rmtree(programs.folder / "run")
             async with followed(app, last="") as behind:
                 for _ in range(3):
                     assert b": still here" in await behind.parts.get()
-                programs.write("gateway", 2)
-                return await behind.lines(2)
+                programs.write_without_failure("gateway", 2)
+                return await behind.read_and_check_lines(2)
 
-    assert api.runner.run(follow()) == [3, 4]
+    assert api.runner.run(follow_and_check()) == [3, 4]
     assert own == [0]
 
 
@@ -387,15 +387,15 @@ def test_one_read_serves_all_streams(api, programs):
     app, services = app_of(api, programs)
     services.feeds["logs"] = Feed(CountingSource(programs.folder), services.in_thread)
 
-    async def follow(count: int):
+    async def follow_and_check(count: int):
         if count == 20:
-            programs.write("run", 5)
+            programs.write_without_failure("run", 5)
             return
         async with followed(app) as stream:
-            await follow(count + 1)
-            assert await stream.lines(5) == [0, 1, 2, 3, 4]
+            await follow_and_check(count + 1)
+            assert await stream.read_and_check_lines(5) == [0, 1, 2, 3, 4]
 
-    api.runner.run(follow(0))
+    api.runner.run(follow_and_check(0))
     assert sum(reads) == 5
 
 

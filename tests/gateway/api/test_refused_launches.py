@@ -177,7 +177,7 @@ def test_an_edit_is_refused_until_the_one_before_it_has_ended(api, path):
     body = {**rules, "based_on": api.get(path)["version"]}
     first = api.services.instance.add_run(dg.DagsterRun(job, status=dg.DagsterRunStatus.STARTED))
     try:
-        problem = api.problem("POST", path, "admin", json=body)
+        problem = api.expect_problem("POST", path, "admin", json=body)
     finally:
         api.services.instance.delete_run(first.run_id)
     assert (problem["status"], problem["run_id"]) == (409, first.run_id)

@@ -116,7 +116,9 @@ def test_a_job_of_operations_without_ops_is_refused_with_its_kinds(api, way, con
 def test_an_option_of_a_replay_is_refused_in_a_load(api):
     before = made(api)
     config = {"ops": {OP: {"config": {"allow_older": True}}}}
-    problem = api.problem("POST", "/runs", json={"job": JOB, "partition": WEEK, "config": config})
+    problem = api.expect_problem(
+        "POST", "/runs", json={"job": JOB, "partition": WEEK, "config": config}
+    )
     assert problem["status"] == 422
     expected = "invalid allow_older: expected no option of a replay in a load; found: replay: false"
     assert problem["errors"][0]["problem"].startswith(expected)
@@ -150,7 +152,7 @@ def test_a_run_with_an_invalid_config_is_not_executed_again(api):
 def test_the_api_refuses_an_invalid_config_with_the_field(api):
     before = made(api)
     body = {"job": JOB, "partition": WEEK, "config": INVALID}
-    problem = api.problem("POST", "/runs", json=body)
+    problem = api.expect_problem("POST", "/runs", json=body)
     assert problem["status"] == 422
     assert problem["errors"] == [{"field": "config", "problem": SENTENCE}]
     assert made(api) == before

@@ -61,7 +61,7 @@ def test_a_pipeline_is_run_for_the_week_that_ends_on_a_friday(api, loaded):
     ],
 )
 def test_a_pipeline_is_not_run_for_what_it_has_not(api, body, detail):
-    problem = api.problem("POST", "/pipelines/run/finra_otc_weekly", json=body)
+    problem = api.expect_problem("POST", "/pipelines/run/finra_otc_weekly", json=body)
     assert (problem["status"], problem["category"]) in [(422, "request"), (422, "configuration")]
     assert problem["detail"].startswith(detail)
 
@@ -73,7 +73,7 @@ def test_every_pipeline_takes_the_parameters_that_it_is_listed_with(api):
     taking = {name: parameters for name, parameters in listed.items() if parameters}
     for name, parameters in taking.items():
         body = dict.fromkeys(parameters, "none")
-        problem = api.problem("POST", f"/pipelines/run/{name}", json=body)
+        problem = api.expect_problem("POST", f"/pipelines/run/{name}", json=body)
         detail = re.sub(r"^\w+ has no partition ", "", problem["detail"])
         day = "invalid day 'none': expected a date, e.g. 2026-11-02"
         assert detail in ("invalid week_ending", "month is none", "none", day), name
@@ -93,9 +93,9 @@ def test_what_does_not_exist_is_not_found(api):
         ("GET", "/tables/none"),
         ("GET", "/nowhere"),
     ]:
-        problem = api.problem(method, path)
+        problem = api.expect_problem(method, path)
         assert (problem["status"], problem["category"]) == (404, "not_found")
-    problem = api.problem("POST", "/runs", json={"job": "finra_otc_wekly"})
+    problem = api.expect_problem("POST", "/runs", json={"job": "finra_otc_wekly"})
     assert problem["remedy"] == "did you mean finra_otc_weekly?"
 
 
@@ -116,9 +116,9 @@ def test_the_same_request_with_a_key_launches_one_run_and_another_is_refused(api
     assert (keyed["is_repeated"], again["is_repeated"]) == (False, True)
     assert keyed["run_id"] == again["run_id"]
     other = {"job": "finra_daily"}
-    problem = api.problem("POST", "/runs", json=other, headers=key)
+    problem = api.expect_problem("POST", "/runs", json=other, headers=key)
     assert (problem["status"], problem["run_id"]) == (409, keyed["run_id"])
-    assert api.problem("POST", "/runs", json=body, headers={"Idempotency-Key": " "})
+    assert api.expect_problem("POST", "/runs", json=body, headers={"Idempotency-Key": " "})
 
 
 @pytest.mark.slow
@@ -133,7 +133,7 @@ def test_a_run_is_tried_again_once_for_a_key_and_what_follows_has_not_its_key(ap
     later = instance.create_run_for_job(defs.resolve_job_def("fx_daily"), tags=tags)
     assert api.post(path, {"what": "all"}, **key)["run_id"] == again["run_id"]
     instance.report_run_canceled(later)
-    items = api.problem("POST", path, json={"what": "failed_items"}, headers=key)
+    items = api.expect_problem("POST", path, json={"what": "failed_items"}, headers=key)
     assert (items["status"], items["run_id"]) == (409, again["run_id"])
     unkeyed = api.post(f"/runs/{again['run_id']}/retry", {"what": "all"})
     tags = api.services.instance.get_run_by_id(unkeyed["run_id"]).tags
@@ -148,18 +148,18 @@ def test_a_run_takes_a_preset_or_a_config_and_says_what_is_wrong_with_one(api, l
         "ops": {"finra_otc_weekly_load": {"config": {"full": True}}},
         "resources": {"gate": {"config": {"force": True}}},
     }
-    both = api.problem("POST", "/runs", json={**run, "preset": "full", "config": {}})
+    both = api.expect_problem("POST", "/runs", json={**run, "preset": "full", "config": {}})
     assert both["detail"] == "give a preset or a config, not both"
-    others = api.problem("POST", "/runs", json={**run, "preset": "backfill_quarter"})
+    others = api.expect_problem("POST", "/runs", json={**run, "preset": "backfill_quarter"})
     assert others["detail"].startswith("the preset backfill_quarter is not for the job")
-    wrong = api.problem("POST", "/runs", json={**run, "config": {"ops": {"x": {}}}})
+    wrong = api.expect_problem("POST", "/runs", json={**run, "config": {"ops": {"x": {}}}})
     assert (wrong["status"], wrong["errors"][0]["field"]) == (422, "config")
-    whole = api.problem("POST", "/runs", json={"job": job})
+    whole = api.expect_problem("POST", "/runs", json={"job": job})
     assert (whole["status"], whole["detail"]) == (
         422,
         "a run of finra_otc_weekly needs a partition",
     )
-    tagged = api.problem("POST", "/runs", json={**run, "tags": {"user": "eve"}})
+    tagged = api.expect_problem("POST", "/runs", json={**run, "tags": {"user": "eve"}})
     assert tagged["detail"] == "these tags are not a caller's: user"
 
 
@@ -202,7 +202,7 @@ def test_a_run_that_succeeded_is_not_tried_again_from_its_failure_but_may_be_as_
     api, loaded
 ):
     path = f"/runs/{loaded}/retry"
-    assert api.problem("POST", path, json={})["detail"] == "the run did not fail"
+    assert api.expect_problem("POST", path, json={})["detail"] == "the run did not fail"
     again = api.post(path, {"what": "all"})
     assert api.get(f"/runs/{again['run_id']}")["retry_of"] == loaded
     items = api.post(path, {"what": "failed_items", "kinds": ["contract"]})
@@ -212,7 +212,7 @@ def test_a_run_that_succeeded_is_not_tried_again_from_its_failure_but_may_be_as_
 
 
 def test_a_run_that_has_ended_cannot_be_ended(api, loaded):
-    problem = api.problem("POST", f"/runs/{loaded}/cancel")
+    problem = api.expect_problem("POST", f"/runs/{loaded}/cancel")
     assert problem["status"] in (409, 500)
 
 
@@ -235,12 +235,12 @@ def test_a_backfill_names_its_partitions_and_launches_the_missing_ones(api, load
     again = api.post("/backfills", {**body, "only_missing": True}, **key)
     assert again == asked | {"is_repeated": True}
     for path, other in (("/backfills", body), ("/runs", {"job": "finra_daily"})):
-        assert api.problem("POST", path, json=other, headers=key)["status"] == 409
+        assert api.expect_problem("POST", path, json=other, headers=key)["status"] == 409
     status = api.get(f"/backfills/{asked['backfill_id']}")
     assert (status["status"], status["partition_count"]) == ("REQUESTED", 2)
     ended = api.post(f"/backfills/{asked['backfill_id']}/cancel")
     assert ended["status"] in ("CANCELING", "CANCELED")
-    none = api.problem("POST", "/backfills", json={**body, "job": "finra_daily"})
+    none = api.expect_problem("POST", "/backfills", json={**body, "job": "finra_daily"})
     assert none["detail"] == "the job finra_daily has no partitions"
 
 
@@ -264,10 +264,10 @@ def test_a_month_is_missing_until_each_wanted_symbol_is_loaded(
 
 
 def test_a_viewer_may_read_and_launch_nothing_and_that_is_written_down(api):
-    problem = api.problem("POST", "/runs", "viewer", json={"job": "finra_daily"})
+    problem = api.expect_problem("POST", "/runs", "viewer", json={"job": "finra_daily"})
     assert (problem["status"], problem["category"]) == (403, "access")
     assert api.audited() == ("POST /runs", "refused", "the viewer")
-    assert api.problem("POST", "/artifacts/cleanup", "operator", json={})["status"] == 403
+    assert api.expect_problem("POST", "/artifacts/cleanup", "operator", json={})["status"] == 403
 
 
 def test_the_log_of_a_run_is_sent_as_events_and_goes_on_where_it_broke_off(api, loaded):
@@ -283,7 +283,7 @@ def test_the_log_of_a_run_is_sent_as_events_and_goes_on_where_it_broke_off(api, 
         "GET", f"/runs/{loaded}/logs", headers={"Last-Event-ID": first.removeprefix("id: ")}
     )
     assert rest.text.split("\n\n")[1].split("\n")[0] == second
-    assert api.problem("GET", f"/runs/{loaded}/logs", headers={"Last-Event-ID": "x"})
+    assert api.expect_problem("GET", f"/runs/{loaded}/logs", headers={"Last-Event-ID": "x"})
 
 
 @pytest.mark.parametrize("path", ["/runs", "/runs/{}", "/runs/{}/logs", "/runs/{}/events"])
@@ -348,7 +348,7 @@ def test_what_is_before_an_event_is_not_read_again(api, loaded, asked):
     answer = replace(api, app=app).handle_request(httpx.Request("GET", url, headers=headers))
     assert answer.status_code == 200
     assert min(reading.read) > middle
-    problem = api.problem("GET", f"/runs/{loaded}/events?after={2**63}")
+    problem = api.expect_problem("GET", f"/runs/{loaded}/events?after={2**63}")
     assert problem["detail"] == "invalid request: after"
 
 
@@ -359,7 +359,7 @@ def test_unknown_kinds_of_failure_are_refused_before_a_run_is_launched(api, load
         ("/runs/retry-failed-items", {"kinds": ["bad luck"], "dry_run": True}),
         (f"/runs/{loaded}/retry", retry),
     ):
-        problem = api.problem("POST", path, json=body)
+        problem = api.expect_problem("POST", path, json=body)
         assert problem["status"] == 422
         assert "bad luck" in problem["detail"]
         assert "contract" in problem["expected"]
@@ -456,7 +456,7 @@ def test_failed_files_are_retried_and_by_reason_those_that_need_a_setting(api, f
     api.post("/runs/retry-failed-items", {"reason_codes": ["encrypted"]})
     assert states() == {"encrypted": "ready", "vanished": "ready"}
     body = {"reason_codes": ["encripted"]}
-    problem = api.problem("POST", "/runs/retry-failed-items", json=body)
+    problem = api.expect_problem("POST", "/runs/retry-failed-items", json=body)
     assert problem["status"] == 422
     assert problem["detail"] == "invalid reason code 'encripted'"
 
@@ -464,7 +464,7 @@ def test_failed_files_are_retried_and_by_reason_those_that_need_a_setting(api, f
 def test_an_unknown_topic_is_refused_with_the_known_ones_before_a_run_is_launched(api, dead):
     before = api.services.instance.get_runs_count()
     body = {"topics": ["webhooks/unknown"], "dry_run": True}
-    problem = api.problem("POST", "/runs/retry-failed-items", json=body)
+    problem = api.expect_problem("POST", "/runs/retry-failed-items", json=body)
     assert (problem["status"], problem["category"]) == (422, "configuration")
     assert problem["detail"] == "invalid topic 'webhooks/unknown'"
     assert DEAD in problem["expected"]
@@ -473,7 +473,7 @@ def test_an_unknown_topic_is_refused_with_the_known_ones_before_a_run_is_launche
 
 def test_a_viewer_retries_no_work_item(api, dead):
     body = {"item_keys": ["busy"]}
-    problem = api.problem("POST", "/runs/retry-failed-items", "viewer", json=body)
+    problem = api.expect_problem("POST", "/runs/retry-failed-items", "viewer", json=body)
     assert (problem["status"], problem["category"]) == (403, "access")
     assert state_of(api) == dict.fromkeys(dead, "dead")
 
@@ -501,7 +501,7 @@ DELETION = {"job": "operations_clean_up", "config": DELETE_ARTIFACTS.run_config(
 
 @pytest.mark.slow
 def test_an_operator_may_not_launch_a_kind_that_deletes(api):
-    problem = api.problem("POST", "/runs", json=DELETION)
+    problem = api.expect_problem("POST", "/runs", json=DELETION)
     assert (problem["status"], problem["category"]) == (403, "access")
 
 
@@ -523,7 +523,7 @@ def test_an_operator_may_not_try_an_admins_run_again(api):
     request = httpx.Request("POST", f"{HOME}/graphql", headers=headers, json=body)
     launched = api.handle_request(request).json()["data"]["launchRun"]
     path = f"/runs/{launched['run']['runId']}/retry"
-    problem = api.problem("POST", path, json={"what": "all"})
+    problem = api.expect_problem("POST", path, json={"what": "all"})
     assert (problem["status"], problem["category"]) == (403, "access")
     assert api.post(path, {"what": "all"}, "admin")["job"] == "operations_clean_up"
 

@@ -126,12 +126,12 @@ def test_rules_are_tried_on_recorded_tasks_before_they_are_in_effect(api, sync_r
 def test_an_edit_of_other_rules_than_those_in_effect_is_refused(api, sync_rules):
     rules, version = sync_rules
     late = {"rules": rules, "based_on": "0" * 16}
-    problem = api.problem("POST", "/saas/rules", "admin", json=late)
+    problem = api.expect_problem("POST", "/saas/rules", "admin", json=late)
     assert problem["status"] == 409
     assert problem["expected"] == f"an edit of version {version}"
     invalid = {"rules": [{**FIRST, "colour": "red"}], "based_on": version}
     for path, body in (("", invalid), ("/dry-run", {"rules": invalid["rules"]})):
-        problem = api.problem("POST", f"/saas/rules{path}", "admin", json=body)
+        problem = api.expect_problem("POST", f"/saas/rules{path}", "admin", json=body)
         assert problem["status"] == 422
         assert "colour" in problem["found"]
     now, warehouse = api.services.clock.now(), api.services.warehouse

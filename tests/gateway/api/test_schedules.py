@@ -47,7 +47,7 @@ def test_an_admin_creates_changes_pauses_and_deletes_a_schedule(api, admin: Clie
     assert second.value.problem.status == 409
     assert admin.delete_schedule("fx", expected_version=version + 2).schedule is None
     assert admin.schedules() == []
-    gone = api.problem("DELETE", f"{PATH}/fx?expected_version=1", "admin")
+    gone = api.expect_problem("DELETE", f"{PATH}/fx?expected_version=1", "admin")
     assert gone["status"] == 404
 
 
@@ -64,7 +64,7 @@ def test_an_operator_tries_edits_and_makes_none(api, admin: Client):
         assert [change.field for change in tried.changes] == ["owner"]
         with pytest.raises(ApiError, match="403"):
             operator.delete_schedule("fx", expected_version=version)
-    assert api.problem("POST", f"{PATH}/fx/dry-run", "viewer", json={})["status"] == 403
+    assert api.expect_problem("POST", f"{PATH}/fx/dry-run", "viewer", json={})["status"] == 403
 
 
 @pytest.mark.slow_after_first
@@ -84,7 +84,7 @@ def test_an_operator_tries_edits_and_makes_none(api, admin: Client):
     ],
 )
 def test_an_invalid_schedule_is_refused(api, admin: Client, fields: dict[str, Any], found: str):
-    problem = api.problem("POST", PATH, "admin", json={"name": "fx", **FX, **fields})
+    problem = api.expect_problem("POST", PATH, "admin", json={"name": "fx", **FX, **fields})
     assert problem["status"] == 422
     assert found in str(problem)
     assert admin.schedules() == []

@@ -23,6 +23,6 @@ def test_a_run_is_found_by_its_trace_with_request_steps_fetches_and_loads(api, l
 
 
 def test_a_trace_is_for_viewers_and_must_exist(api):
-    assert api.problem("GET", f"/traces/{'a' * 32}", "viewer")["detail"] == "trace not found"
-    assert api.problem("GET", "/traces/A", "viewer")["status"] == 422
-    assert api.problem("GET", f"/traces/{'a' * 32}", "")["status"] == 401
+    assert api.expect_problem("GET", f"/traces/{'a' * 32}", "viewer")["detail"] == "trace not found"
+    assert api.expect_problem("GET", "/traces/A", "viewer")["status"] == 422
+    assert api.expect_problem("GET", f"/traces/{'a' * 32}", "")["status"] == 401
