@@ -104,7 +104,7 @@ def broker_at(port: int, **differing: Any) -> Broker:
     return Broker(**{**values, **differing})
 
 
-def published(broker: Broker, events: Sequence[Event]) -> None:
+def publish_without_failure(broker: Broker, events: Sequence[Event]) -> None:
     """Publish with QoS 1 as the client that ``broker`` describes, and wait until it has all."""
     client = Client(CallbackAPIVersion.VERSION2, client_id=broker.client_id)
     if broker.has_tls:
@@ -122,7 +122,9 @@ def published(broker: Broker, events: Sequence[Event]) -> None:
     client.loop_stop()
 
 
-def published_with(broker: Broker, event: Event, *user_properties: tuple[str, str]) -> None:
+def publish_with_properties_without_failure(
+    broker: Broker, event: Event, *user_properties: tuple[str, str]
+) -> None:
     """Publish an event by MQTT 5 with user properties, and wait until the broker has it."""
     client = Client(CallbackAPIVersion.VERSION2, client_id="sender", protocol=MQTTv5)
     client.connect(broker.host, broker.port)

@@ -30,7 +30,7 @@ QUICK = {"copies": 7, "sqlite": 1, "contract": 2}
 """Some measures, and how many lines each has."""
 
 
-def smoke(output: Path, *names: str) -> list[dict]:
+def smoke_and_check(output: Path, *names: str) -> list[dict]:
     """Run the benchmark with tiny sizes and return its lines."""
     with new_folder() as folder:  # its PostgreSQL is in there
         options = ["--smoke", "--repeat", "1", "--folder", str(folder), "--output", str(output)]
@@ -50,7 +50,7 @@ def smoke(output: Path, *names: str) -> list[dict]:
 
 @pytest.mark.slow
 def test_each_side_loads_the_same_rows_for_every_measure(tmp_path):
-    lines = smoke(tmp_path / "bench.json", *QUICK)
+    lines = smoke_and_check(tmp_path / "bench.json", *QUICK)
     assert len(lines) == sum(QUICK.values())
     for measure in lines:
         assert {"measure", "ours", "against", "ratio", "required", "holds"} <= measure.keys()
@@ -62,7 +62,7 @@ def test_each_side_loads_the_same_rows_for_every_measure(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MEASURES.keys() - QUICK.keys()))
 def test_every_other_measure_runs_too(tmp_path, name):
-    lines = smoke(tmp_path / "bench.json", name)
+    lines = smoke_and_check(tmp_path / "bench.json", name)
     assert all(
         ours == theirs > 0
         for ours, theirs in (measure["rows"] for measure in lines if measure["rows"])

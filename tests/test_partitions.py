@@ -322,7 +322,7 @@ def test_a_run_of_which_a_partition_has_no_result_fails_and_names_it(instance):
         },
     )
     assert not result.success
-    assert "partitions: 3 != 2 loaded; without an end: b" in error_of(result)
+    assert "partitions: 3 != 2 loaded; without an end: b" in expect_error(result)
     assert instance.get_materialized_partitions(THING) == {"a", "c"}
 
 
@@ -503,7 +503,7 @@ def test_what_a_run_lost_fails_it_with_its_numbers(
             "dagster/asset_partition_range_end": "b",
         },
     )
-    assert message in error_of(result)
+    assert message in expect_error(result)
     names = ("equation", "came_in", "went_to")
     statement = select(*(balances.c[name] for name in names)).order_by(balances.c.equation)
     recorded = warehouse.frame(statement, balances).rows()
@@ -553,7 +553,7 @@ def test_a_piece_that_is_always_overtaken_is_given_up_and_named(instance):
     assert load.taken.count(["y"]) == 3
 
 
-def error_of(result: dg.ExecuteInProcessResult) -> str:
+def expect_error(result: dg.ExecuteInProcessResult) -> str:
     """Return what the step's error says, with its causes."""
     data = result.failure_data_for_node("thing")
     assert data
@@ -589,7 +589,7 @@ def test_a_run_that_waits_for_a_source_can_be_ended(instance, monkeypatch):
     result = run(Script({"b": throttled}), instance)
     assert not result.success
     assert retries(result) == 0
-    assert "DagsterExecutionInterruptedError" in error_of(result)
+    assert "DagsterExecutionInterruptedError" in expect_error(result)
     assert instance.get_materialized_partitions(THING) == {"a", "c", "d"}
 
 
@@ -598,8 +598,8 @@ def test_a_defect_ends_the_run_by_name_and_is_not_tried_again(instance):
     result = run(script, instance)
     assert not result.success
     assert script.asked.count("c") == 1
-    assert "by nothing" in error_of(result)
-    assert f"where: partition=c, run={result.run_id}, asset=thing" in error_of(result)
+    assert "by nothing" in expect_error(result)
+    assert f"where: partition=c, run={result.run_id}, asset=thing" in expect_error(result)
 
 
 def test_loaded_partitions_materialize_quarantined_are_observed(instance):
@@ -629,7 +629,7 @@ def failing(error: Exception, times: int) -> Callable[[], list[dg.AssetCheckResu
 def test_loaded_partitions_are_materialized_if_checks_break(instance):
     result = run(Script(), instance, checks=failing(ZeroDivisionError("in checks"), times=9))
     assert not result.success
-    assert "in checks" in error_of(result)
+    assert "in checks" in expect_error(result)
     assert instance.get_materialized_partitions(THING) == {"a", "b", "c", "d"}
 
 

@@ -274,7 +274,7 @@ def prices() -> None:
         source.fetch(asked, [])
 
 
-def play(installation: Installation) -> None:
+def play_and_check(installation: Installation) -> None:
     """Do what operators do, while everything fails that can."""
     with open_instance() as instance:
         watch = Watch(instance, installation.database_url)
@@ -285,11 +285,11 @@ def play(installation: Installation) -> None:
         assert not load(instance, forced=True)
         installation.set(LOG_FORMAT="json")
         dg.materialize([asking(installation)], instance=instance, raise_on_error=False)
-        with_prices(installation, instance)
+        expect_failure_with_prices(installation, instance)
         alerted(installation, watch)
-        with_a_bearer_token(installation, instance)
-        with_a_licensed_feed(installation, instance)
-        with_a_password_in_the_url(installation, instance)
+        expect_failure_with_a_bearer_token(installation, instance)
+        expect_failure_with_a_licensed_feed(installation, instance)
+        expect_failure_with_a_password_in_the_url(installation, instance)
         typed = installation.planted.secret("finra_client_secret")
         typed += " ".join(value_of(installation, name) for name in OF_THE_GATEWAY)
         preset = {"preset": "full", "who": "ada", "why": typed, "dry_run": False}
@@ -297,32 +297,36 @@ def play(installation: Installation) -> None:
         assert executed(
             instance, "operations_definitions_edit", ops=config, tags={"note": typed}
         ).success
-        with_a_bucket(installation, instance)
-        with_exports(installation, instance)
-        with_documents(installation, instance)
+        expect_failure_with_a_bucket(installation, instance)
+        export_and_expect_success(installation, instance)
+        load_documents_and_expect_status(installation, instance)
         assert not executed(instance, "saas_reconcile").success
         assert executed(instance, "operations_checks").success
         listed = LIST_ARTIFACTS.run_config({})
         assert executed(instance, LIST_ARTIFACTS.job, **listed).success
         alerted(installation, watch)
-        by_command(installation)
-        without_a_database(installation, instance, watch)
+        run_and_check_commands(installation)
+        expect_failure_without_a_database(installation, instance, watch)
 
 
-def with_prices(installation: Installation, instance: dg.DagsterInstance) -> None:
+def expect_failure_with_prices(installation: Installation, instance: dg.DagsterInstance) -> None:
     installation.set(PRICES_SOURCE="alpha_vantage", ALPHA_VANTAGE_API_URL=installation.source.url)
     installation.set(ALPHA_VANTAGE_API_KEY=value_of(installation, "ALPHA_VANTAGE_API_KEY"))
     assert not dg.materialize([prices], instance=instance, raise_on_error=False).success
     installation.unset("PRICES_SOURCE", "ALPHA_VANTAGE_API_URL", "ALPHA_VANTAGE_API_KEY")
 
 
-def with_a_bearer_token(installation: Installation, instance: dg.DagsterInstance) -> None:
+def expect_failure_with_a_bearer_token(
+    installation: Installation, instance: dg.DagsterInstance
+) -> None:
     installation.set(FINRA_ACCESS_TOKEN=value_of(installation, "FINRA_ACCESS_TOKEN"))
     assert not load(instance, forced=True)
     installation.unset("FINRA_ACCESS_TOKEN")
 
 
-def with_a_licensed_feed(installation: Installation, instance: dg.DagsterInstance) -> None:
+def expect_failure_with_a_licensed_feed(
+    installation: Installation, instance: dg.DagsterInstance
+) -> None:
     key = value_of(installation, "FINRA_BONDS_ACCESS_TOKEN")
     installation.set(FINRA_BONDS_API_URL=installation.source.url, FINRA_BONDS_ACCESS_TOKEN=key)
     tags = {"dagster/partition": "T1|2026-02-20"}
@@ -332,7 +336,9 @@ def with_a_licensed_feed(installation: Installation, instance: dg.DagsterInstanc
     installation.unset("FINRA_BONDS_API_URL", "FINRA_BONDS_ACCESS_TOKEN")
 
 
-def with_a_password_in_the_url(installation: Installation, instance: dg.DagsterInstance) -> None:
+def expect_failure_with_a_password_in_the_url(
+    installation: Installation, instance: dg.DagsterInstance
+) -> None:
     password = installation.planted.in_url("api url")
     installation.unset("FINRA_CLIENT_ID", "FINRA_CLIENT_SECRET")
     installation.set(FINRA_API_URL=installation.source.url.replace("//", f"//me:{password}@"))
@@ -341,14 +347,14 @@ def with_a_password_in_the_url(installation: Installation, instance: dg.DagsterI
     installation.set(FINRA_CLIENT_SECRET=value_of(installation, "FINRA_CLIENT_SECRET"))
 
 
-def with_a_bucket(installation: Installation, instance: dg.DagsterInstance) -> None:
+def expect_failure_with_a_bucket(installation: Installation, instance: dg.DagsterInstance) -> None:
     installation.set(ARTIFACTS_URL="s3://bucket/prefix")
     assert not load(instance)
     assert main(["verify", "--send-test"]) == 1
     installation.unset("ARTIFACTS_URL")
 
 
-def with_exports(installation: Installation, instance: dg.DagsterInstance) -> None:
+def export_and_expect_success(installation: Installation, instance: dg.DagsterInstance) -> None:
     """Export to targets that quote what they are sent, and to one that is not there."""
     (installation.state / "exports.yaml").write_text(EXPORTS)
     secret, password = (
@@ -368,7 +374,9 @@ def with_exports(installation: Installation, instance: dg.DagsterInstance) -> No
     installation.unset("EXPORTS_FILE", "HTTP_ALLOWED_NETWORKS", *own)
 
 
-def with_documents(installation: Installation, instance: dg.DagsterInstance) -> None:
+def load_documents_and_expect_status(
+    installation: Installation, instance: dg.DagsterInstance
+) -> None:
     """Load a workbook that none of the passwords opens."""
     folder = installation.state.parent / "inbox"
     folder.mkdir(exist_ok=True)
@@ -387,7 +395,7 @@ def with_documents(installation: Installation, instance: dg.DagsterInstance) -> 
     installation.unset(*own, "DOCUMENTS_PASSWORDS")
 
 
-def by_command(installation: Installation) -> None:
+def run_and_check_commands(installation: Installation) -> None:
     assert main(["verify"]) == 1
     assert main(["alerts", "list"]) == 0
     assert main(["alerts", "test"]) == 1
@@ -405,7 +413,7 @@ def with_a_bundle(installation: Installation, name: str) -> None:
     assert main(["support-bundle", "--output", str(installation.state / f"{name}.zip")]) == 0
 
 
-def without_a_database(
+def expect_failure_without_a_database(
     installation: Installation, instance: dg.DagsterInstance, watch: Watch
 ) -> None:
     installation.set(DATABASE_URL=value_of(installation, "DATABASE_URL"))
@@ -420,7 +428,7 @@ def without_a_database(
         installation.set(DAGSTER_DATABASE_URL=installation.dagster_url)
 
 
-def by_programs(installation: Installation) -> None:
+def run_and_check_programs(installation: Installation) -> None:
     """Do it in processes of their own, that write to their own consoles and compute logs."""
     installation.echo.refuses = False
     installation.echo.pages_to_fail = 1
@@ -503,8 +511,8 @@ def test_nor_is_one_written_by_programs_or_to_postgresql(
     installation.set(
         DATABASE_URL=installation.database_url, DAGSTER_DATABASE_URL=installation.dagster_url
     )
-    play(installation)
-    by_programs(installation)
+    play_and_check(installation)
+    run_and_check_programs(installation)
     assert_they_travelled(installation)
     shown = capfd.readouterr()
     tables = [*in_postgresql(installation.database_url), *in_postgresql(installation.dagster_url)]
@@ -516,7 +524,7 @@ def test_nor_is_one_written_by_programs_or_to_postgresql(
 def test_no_secret_is_written_down_anywhere_whatever_fails(
     installation: Installation, capfd, caplog
 ):
-    play(installation)
+    play_and_check(installation)
     assert_they_travelled(installation)
     shown = capfd.readouterr()
     assert_something_was_masked(installation)

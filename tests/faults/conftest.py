@@ -208,5 +208,5 @@ def both_versions(
     folder = tmp_path_factory.mktemp("both_versions")
     url = f"sqlite:///{folder}/x.sqlite"
     with pytest.MonkeyPatch.context() as environment, dg.instance_for_test() as instance:
-        Loads(folder / "load", environment, instance, files).both(url)
+        Loads(folder / "load", environment, instance, files).load_both_without_failure(url)
     return databases.contents(url)

@@ -75,7 +75,7 @@ def look_at_runs(_: Job, __: Points) -> Iterator[str]:
 
 def runs_of(job: Job) -> Mapping[str, Any]:
     """Return what `look_at_runs` finds."""
-    (found,) = Process(look_at_runs, job).answer()
+    (found,) = Process(look_at_runs, job).wait_and_check_answer()
     return json.loads(found)
 
 

@@ -175,7 +175,7 @@ class Loads:
             "" if result.success else expect_failure(result, self.files.op), 1 + len(retries)
         )
 
-    def both(self, url: str) -> None:
+    def load_both_without_failure(self, url: str) -> None:
         """Load the file and its restatement, undisturbed."""
         for content in (self.files.good, self.files.restated):
             self.deliver(content)

@@ -38,7 +38,7 @@ def derive_keys(job: Job, _: Points) -> Iterator[str]:
 
 def derived(place: Place, *keys: str) -> list[str]:
     """Derive without any fault, in a process of its own."""
-    return Process(derive_keys, Job(place.url, place.folder, "", keys)).answer()
+    return Process(derive_keys, Job(place.url, place.folder, "", keys)).wait_and_check_answer()
 
 
 def restated(database: Database, folder: Path, server: str) -> Place:

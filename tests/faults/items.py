@@ -244,7 +244,7 @@ def retry_failed(url: str, now: datetime) -> list[str]:
     return [item.item_key for item in found]
 
 
-def enqueue(url: str, key: str, version: str, now: datetime) -> None:
+def enqueue_and_expect_one(url: str, key: str, version: str, now: datetime) -> None:
     """Enqueue an item, as who lists the source does while a run is under way."""
     with Warehouse(url, clock=Clock()) as warehouse:
         assert WorkItems(warehouse, Clock(now)).enqueue(TOPIC, [NewItem(key, version)]) == 1

@@ -361,7 +361,7 @@ class Process:
             process = psutil.Process(self.pid)
             wait_for(lambda: process.status() == psutil.STATUS_STOPPED, PATIENCE_SECONDS)
         except psutil.NoSuchProcess as error:
-            ended = f"it ended instead, last seen at {self.seen}: {self.answer()}"
+            ended = f"it ended instead, last seen at {self.seen}: {self.wait_and_check_answer()}"
             raise AssertionError(ended) from error
 
     def go_on(self) -> None:
@@ -373,7 +373,7 @@ class Process:
         self._process.kill()
         self._process.join()
 
-    def answer(self) -> list[str]:
+    def wait_and_check_answer(self) -> list[str]:
         """Wait for its end and return what came of it; empty: it was killed."""
         answer: list[str] = []
         if self._answers.poll(PATIENCE_SECONDS):
@@ -389,4 +389,4 @@ class Process:
 
 def loaded(job: Job) -> list[str]:
     """Load without any fault, in a process of its own."""
-    return Process(load_keys, job).answer()
+    return Process(load_keys, job).wait_and_check_answer()

@@ -49,7 +49,7 @@ class Series:
 
     def begin(self, number: int, plan: Plan | None = None) -> Process:
         """Begin the load of a piece, once all before it are loaded."""
-        self.settle()
+        self.settle_and_check()
         return Process(load_keys, self.job(number, plan=plan))
 
     def leave(self, number: int, process: Process | None = None) -> None:
@@ -58,10 +58,10 @@ class Series:
         if process is not None:
             self.struck.append((number, process.seen))
 
-    def settle(self) -> None:
+    def settle_and_check(self) -> None:
         """Load cleanly what waits; what a struck load finished already is not done twice."""
         if self.expected.pipeline.has_items:
-            self._count_leases()
+            self._check_and_count_leases()
         numbers = [number for number in self.waiting if not self._is_held_back(number)]
         self.waiting.clear()
         clean = replace(self.job(*numbers), items=INLINE_ITEMS)
@@ -69,7 +69,7 @@ class Series:
         for number, words in zip(numbers, outcomes, strict=True):
             assert self.is_as_expected(number, words), (number, words, self.struck[-1:])
 
-    def _count_leases(self) -> None:
+    def _check_and_count_leases(self) -> None:
         """Count the attempts that ended with a killed run; its leases end now, or have expired."""
         items = items_of(self.place.url)
         leased = [key for key, item in items.items() if item.state == "leased"]
@@ -115,7 +115,7 @@ def series(
     with FaultyServer(source) as server, Reader(place) as reader:
         struck = Series(place, expected, server.url, source)
         yield struck
-        struck.settle()
+        struck.settle_and_check()
     reader.check_saw_only(expected.before_published, expected.after_published)
     for key, count in struck.lost.items():
         take_back(place.url, key, attempts=count, claims=count)

@@ -97,14 +97,14 @@ class Stack:
         except (OSError, ValueError):
             return {}
 
-    def backfill(self, partitions: Iterable[str]) -> None:
+    def backfill_without_failure(self, partitions: Iterable[str]) -> None:
         """Launch a backfill, as the page of an asset does."""
         assets = re.sub(r'"path"', "path", json.dumps(ASSETS))
         query = LAUNCH.format(partitions=json.dumps(list(partitions)), assets=assets)
         answer = programs.graphql(self.port, query, self.key)["launchPartitionBackfill"]
         assert answer["__typename"] == "LaunchBackfillSuccess", answer
 
-    def switch_on(self, *sensors: str) -> None:
+    def switch_on_without_failure(self, *sensors: str) -> None:
         """Switch sensors on, as the page Automation does, and wait for the first tick of each."""
         for sensor in sensors:
             answer = programs.graphql(self.port, START.format(sensor=sensor), self.key)[

@@ -58,7 +58,7 @@ def at_once(job: Job, count: int) -> list[str]:
             process.wait_until_stopped()
         for process in processes:
             process.go_on()
-    return [words for process in processes for words in process.answer()]
+    return [words for process in processes for words in process.wait_and_check_answer()]
 
 
 def is_unchanged_or_superseded(pipeline: Pipeline, outcome: str) -> bool:

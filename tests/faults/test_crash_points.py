@@ -40,16 +40,16 @@ def test_a_killed_load_publishes_all_or_nothing_and_resumes(
     if not (points := points_of(part, campaign, expected)):
         return
 
-    def die(struck: Series, number: int) -> None:
+    def die_and_check(struck: Series, number: int) -> None:
         process = struck.begin(number, Plan(points[number], "die"))
-        outcomes = process.answer()
+        outcomes = process.wait_and_check_answer()
         assert outcomes == [] or process.seen.number <= points[number]
         struck.leave(number, process)
         if not outcomes:
             kill_seen(f"{pipeline.name}, {database}, each", process.seen.stage)
 
     with series(expected, tmp_path) as struck:
-        strike_each(struck, points.__contains__, die)
+        strike_each(struck, points.__contains__, die_and_check)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -63,9 +63,9 @@ def test_a_load_that_fails_at_a_point_publishes_all_or_nothing(
     if not (points := points_of(part, campaign, expected)):
         return
 
-    def fail(struck: Series, number: int) -> None:
+    def fail_and_check(struck: Series, number: int) -> None:
         process = struck.begin(number, Plan(points[number], "fail"))
-        (outcome,) = process.answer()
+        (outcome,) = process.wait_and_check_answer()
         is_reported = any(cause in outcome for cause in CAUSES)
         assert not is_reported or ("expected:" in outcome and "what to do:" in outcome)
         assert is_reported or struck.is_as_expected(number, outcome), (
@@ -76,4 +76,4 @@ def test_a_load_that_fails_at_a_point_publishes_all_or_nothing(
         struck.leave(number, process)
 
     with series(expected, tmp_path, has_more_evidence=True) as struck:
-        strike_each(struck, points.__contains__, fail)
+        strike_each(struck, points.__contains__, fail_and_check)

@@ -65,7 +65,7 @@ def test_a_load_killed_at_any_moment_publishes_all_or_nothing(
         process.go_on_for(moments.uniform(0, LINGER_SECONDS))
         process.kill()
         struck.leave(number, process)
-        if not process.answer():
+        if not process.wait_and_check_answer():
             kill_seen(f"{pipeline.name}, {database}, any", process.seen.stage)
 
     with series(expected, tmp_path) as struck:

@@ -27,7 +27,7 @@ def test_a_killed_batch_is_loaded_whole_or_not_at_all(
     with series(expected, tmp_path) as struck:
         numbers = range(expected.count)
         process = Process(load_keys, struck.job(*numbers, plan=Plan(fault.stage, "die")))
-        assert process.answer() == []
+        assert process.wait_and_check_answer() == []
         kill_seen(f"{pipeline.name}, {database}, batch", process.seen.stage)
         is_over = fault.stage == "after COMMIT"
         left = expected.after_published if is_over else expected.before_published

@@ -77,7 +77,7 @@ def test_documents_of_killed_loads_are_loaded_once_and_all_end_as_expected(
     runs, killed, in_a_row, with_workers = 0, 0, 0, 0
     last_point = 100
 
-    def load(is_killed: bool) -> bool:
+    def load_and_check(is_killed: bool) -> bool:
         """Load what waits, killed or not; return whether it came to its end."""
         nonlocal runs, with_workers, last_point
         runs += 1
@@ -89,7 +89,7 @@ def test_documents_of_killed_loads_are_loaded_once_and_all_end_as_expected(
             process.go_on_for(moments.uniform(0, MAX_DELAY_SECONDS))
             with_workers += bool(workers_of(process.pid))
             process.kill()
-        answer = process.answer()
+        answer = process.wait_and_check_answer()
         if database == "postgresql":  # it may still commit what was sent
             assert wait_for(lambda: rows(place.url, HELD_OPEN) == [(0,)])
         again = done & set(given_to_workers(place)[before:])
@@ -104,10 +104,10 @@ def test_documents_of_killed_loads_are_loaded_once_and_all_end_as_expected(
 
     while killed < count:
         inbox.deliver()
-        is_whole = load(is_killed=in_a_row < MAX_IN_A_ROW and moments.random() < 0.75)
+        is_whole = load_and_check(is_killed=in_a_row < MAX_IN_A_ROW and moments.random() < 0.75)
         in_a_row = 0 if is_whole else in_a_row + 1
         killed += not is_whole
-    assert load(is_killed=False)
+    assert load_and_check(is_killed=False)
     assert with_workers or count < 10
     found = outcomes(place)
     assert {made_file.path for made_file in inbox.expected} == set(found)
@@ -117,9 +117,9 @@ def test_documents_of_killed_loads_are_loaded_once_and_all_end_as_expected(
         if not as_promised(made_file, found[made_file.path])
     }
     assert not wrong
-    assert load(is_killed=False)
+    assert load_and_check(is_killed=False)
     unbroken = replace(job_of(alone, inbox.folder, dagster_url, runs), items=LARGE_BATCHES)
-    assert Process(load_day, unbroken).answer() == ["success"]
+    assert Process(load_day, unbroken).wait_and_check_answer() == ["success"]
     assert set(given_to_workers(place)) == set(given_to_workers(alone))
     check_same_rows(known_of(place), known_of(alone))
     check_nothing_is_left(place)

@@ -76,10 +76,10 @@ def test_a_target_has_each_change_once_whenever_its_exporter_is_killed(
                     for delivery in recorded
                 }
             )
-            assert followed(rows) == present(warehouse)
+            assert follow_and_check_changes(rows) == present(warehouse)
 
 
-def followed(rows: list[tuple[str, str, str, object]]) -> dict[str, Decimal]:
+def follow_and_check_changes(rows: list[tuple[str, str, str, object]]) -> dict[str, Decimal]:
     """Return the rows that a reader has who follows all changes in their order."""
     found: dict[str, Decimal] = {}
     for _, change, symbol, quantity in sorted(rows):

@@ -21,7 +21,9 @@ def test_gold_of_a_killed_run_is_whole_and_derived_by_the_next(
     before = restated(database, tmp_path / "before", server(database))
     alone = before.copy(tmp_path / "alone")
     undisturbed = Process(derive_keys, Job(alone.url, alone.folder, "", KEYS))
-    assert [line.split()[0] for line in undisturbed.answer()] == ["derived"] * len(KEYS)
+    assert [line.split()[0] for line in undisturbed.wait_and_check_answer()] == ["derived"] * len(
+        KEYS
+    )
     old, new, expected = states(before), states(alone), contents(alone.url)
     assert [key for key in old if old[key] == new[key]] == []
     first = campaign.random(fault.name, database).randint(1, campaign.every)
@@ -29,7 +31,7 @@ def test_gold_of_a_killed_run_is_whole_and_derived_by_the_next(
         place = before.copy(tmp_path / f"point {point}")
         job = Job(place.url, place.folder, "", KEYS, Plan(point, "die"))
         process = Process(derive_keys, job)
-        assert process.answer() == []
+        assert process.wait_and_check_answer() == []
         kill_seen(f"{database}, gold", process.seen.stage)
         found = states(place)
         assert [key for key in found if found[key] not in (old[key], new[key])] == []

@@ -15,7 +15,13 @@ import pytest
 
 from tests.databases import contents
 from tests.faults.documents import DocumentPublisher, asked_for
-from tests.faults.items import enqueue, items_of, retry_failed, set_forward, take_back
+from tests.faults.items import (
+    enqueue_and_expect_one,
+    items_of,
+    retry_failed,
+    set_forward,
+    take_back,
+)
 from tests.faults.loads import INLINE_ITEMS, NOW, ItemOptions, Process, load_keys, loaded
 from tests.faults.pipelines import ITEMS, Source, is_large, strikes_on
 from tests.faults.places import Place, check_nothing_is_left, check_same_rows, published
@@ -95,7 +101,7 @@ def test_a_run_killed_with_its_worker_at_work_takes_it_along_and_the_next_one_lo
         return
     left = campaign.share
 
-    def kill(struck: Series, number: int) -> None:
+    def kill_and_check(struck: Series, number: int) -> None:
         """Kill the run once its worker asks for the document."""
         nonlocal left
         left -= 1
@@ -109,14 +115,14 @@ def test_a_run_killed_with_its_worker_at_work_takes_it_along_and_the_next_one_lo
         assert isinstance(struck.source, DocumentPublisher)
         struck.source.strike = strike
         process = struck.begin(number)
-        assert process.answer() == []
+        assert process.wait_and_check_answer() == []
         assert process.seen.stage == fault.stage
         assert wait_for(lambda: not psutil.pid_exists(workers[0]))
         struck.leave(number, process)
         kill_seen(f"items, {database}, worker", process.seen.stage)
 
     with series(undisturbed_loads(pipeline, database), tmp_path) as struck:
-        strike_each(struck, lambda number: left > 0 and is_large(number), kill)
+        strike_each(struck, lambda number: left > 0 and is_large(number), kill_and_check)
 
 
 @pytest.mark.parametrize(("fault", "database", "pipeline"), strikes_on(*CAUSES))
@@ -172,7 +178,7 @@ def test_runs_at_once_share_the_items_and_each_is_loaded_once(
             for process in processes:
                 process.go_on()
         for process in processes:
-            assert len(process.answer()) == len(numbers)
+            assert len(process.wait_and_check_answer()) == len(numbers)
         items = items_of(place.url).values()
         assert {(item.state, item.attempt_count) for item in items} == {("done", 1)}
         if together:
@@ -201,10 +207,10 @@ def test_an_item_whose_lease_expired_is_loaded_once_by_the_run_that_has_its_toke
         if fault.stage == "rows":  # SQLite has one writer; PostgreSQL has one for each fence
             other.wait_until(lambda seen: "BEGIN IMMEDIATE" in seen.words or seen.stage == "fence")
         else:
-            assert other.answer() == ["done", "done"]
+            assert other.wait_and_check_answer() == ["done", "done"]
         stopped.go_on()
         for process in (stopped, other) if fault.stage == "rows" else (stopped,):
-            assert len(process.answer()) == len(numbers)
+            assert len(process.wait_and_check_answer()) == len(numbers)
         lost = 0 if (fault.stage, database) == ("rows", "sqlite") else 1
         for key, item in items_of(place.url).items():
             found = (item.state, item.attempt_count, item.lease_token)
@@ -227,9 +233,9 @@ def test_a_version_enqueued_while_an_older_one_is_worked_on_is_loaded_alone(
         stopped = Process(load_keys, place.job(url, *numbers, plan=Plan(fault.stage, "stop")))
         stopped.wait_until_stopped()
         source.put(FEWEST, "B")
-        enqueue(place.url, pipeline.key_of(FEWEST), "B", NOW + timedelta(minutes=1))
+        enqueue_and_expect_one(place.url, pipeline.key_of(FEWEST), "B", NOW + timedelta(minutes=1))
         stopped.go_on()
-        assert stopped.answer() == ["done", "done"]
+        assert stopped.wait_and_check_answer() == ["done", "done"]
         item = items_of(place.url)[pipeline.key_of(FEWEST)]
         assert (item.version, item.attempt_count, item.lease_token) == ("B", 1, 3)
         take_back(place.url, item.item_key, attempts=0, claims=2)

@@ -23,18 +23,23 @@ def test_tables_whose_making_is_killed_at_a_point_are_all_there_or_none(
     place = Place.empty(database, tmp_path / "place", server(database))
     whole = Place.empty(database, tmp_path / "whole", server(database))
     undisturbed = Process(prepare_database, Job(whole.url, whole.folder, "", []))
-    assert undisturbed.answer() == ["prepared"]
+    assert undisturbed.wait_and_check_answer() == ["prepared"]
     tables, last = sorted(rows(whole.url, TABLES[database])), undisturbed.seen.number
     job = Job(place.url, place.folder, "", [])
     points = campaign.some(last, fault.name, database)
     for point in points:
         plan = Plan(point, "die")
-        assert Process(prepare_database, Job(place.url, place.folder, "", [], plan)).answer() == []
+        assert (
+            Process(
+                prepare_database, Job(place.url, place.folder, "", [], plan)
+            ).wait_and_check_answer()
+            == []
+        )
         if found := sorted(rows(place.url, TABLES[database])):
             assert found == tables
             break  # what was committed has no further point
     assert len(points) * campaign.every > 100
-    assert Process(prepare_database, job).answer() == ["prepared"]
+    assert Process(prepare_database, job).wait_and_check_answer() == ["prepared"]
     with Warehouse(place.url, clock=Clock(NOW)) as warehouse, warehouse.reading() as connection:
         assert is_current(connection)
     check_same_rows(contents(place.url), contents(whole.url))

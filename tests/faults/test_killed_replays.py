@@ -19,7 +19,7 @@ BATCH_WEEKS = 48
 UNCHANGED = "unchanged; source api"
 
 
-def loaded_twice(database, folder, server: str, count: int) -> Place:
+def load_twice_and_expect_changes(database, folder, server: str, count: int) -> Place:
     """Land weeks, then restate them: every other in nearly all rows, the others in a few."""
     place = Place.prepared(database, folder, server)
     publisher = Publisher(count)
@@ -47,7 +47,7 @@ def test_a_killed_replay_publishes_all_or_nothing_and_resumes(
 def check_killed_replays(database, server: str, folder, points, kill_seen) -> None:
     """Replay a week for each point, and die there."""
     keys = [key_of(number) for number in range(len(points))]
-    place = loaded_twice(database, folder / "place", server, len(points))
+    place = load_twice_and_expect_changes(database, folder / "place", server, len(points))
     alone = place.copy(folder / "alone")
     before = published(place)
 
@@ -55,15 +55,18 @@ def check_killed_replays(database, server: str, folder, points, kill_seen) -> No
         return Process(replay_keys, Job(where.url, where.folder, "", keys, plan))
 
     undisturbed = begun(alone, keys[0])
-    outcomes = [*undisturbed.answer(), *begun(alone, *keys[1:]).answer()]
+    outcomes = [
+        *undisturbed.wait_and_check_answer(),
+        *begun(alone, *keys[1:]).wait_and_check_answer(),
+    ]
     assert UNCHANGED not in outcomes
     assert undisturbed.seen.number <= MAX_POINTS
     with Reader(place) as reader:
         for key, point, words in zip(keys, points, outcomes, strict=True):
             process = begun(place, key, plan=Plan(point, "die"))
-            if not process.answer():
+            if not process.wait_and_check_answer():
                 kill_seen(f"weeks, {database}, replay", process.seen.stage)
-            (found,) = begun(place, key).answer()
+            (found,) = begun(place, key).wait_and_check_answer()
             assert found in (words, UNCHANGED), process.seen
     reader.check_saw_only(before, published(alone))
     check_same_rows(contents(place.url), contents(alone.url))

@@ -56,11 +56,11 @@ def test_the_run_after_a_killed_one_loads_and_records_the_week(
             process.wait_until(lambda seen, stage=stage: is_at_or_past(stage, seen.stage))
             process.go_on_for(moments.uniform(0, MAX_DELAY_SECONDS))
             process.kill()
-            if not process.answer():
+            if not process.wait_and_check_answer():
                 dead += 1
                 kill_seen(f"weeks, {database}, run", process.seen.stage)
             assert runs_of(looking)["unfinished"] == ["FAILED"] * dead
-            assert begun(source.url, key, None).answer() == ["success"]
+            assert begun(source.url, key, None).wait_and_check_answer() == ["success"]
         found = runs_of(looking)
         assert (found["materialized"], found["announced"]) == (materialized(keys), sorted(keys))
         assert dead > 0

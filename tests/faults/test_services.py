@@ -143,7 +143,7 @@ def test_a_backfill_comes_to_its_end_whatever_is_killed_on_the_way(
 ):
     stack = stack_over(storage)
     url = storage.get("DATABASE_URL", databases.sqlite_url(stack.state_dir))
-    stack.backfill(PARTITIONS)
+    stack.backfill_without_failure(PARTITIONS)
     programs.wait_for(lambda: landed_count(url) >= 2, seconds=240)
     stack.kill(fault.stage)
     if not PARTS[fault.stage]:
@@ -165,8 +165,8 @@ def test_the_ledger_and_alerts_are_complete_although_the_daemon_was_killed_durin
             storage | MORE_SLOWLY | ENDS_AT_ONCE | {"ALERT_URLS": f"info={hook.url()}"}
         )
         url = storage.get("DATABASE_URL", databases.sqlite_url(stack.state_dir))
-        stack.switch_on(*ALERTING)
-        stack.backfill(PARTITIONS)
+        stack.switch_on_without_failure(*ALERTING)
+        stack.backfill_without_failure(PARTITIONS)
         programs.wait_for(lambda: landed_count(url) >= 1, seconds=240)
         stack.kill("the daemon")
         stack.wait_for_its_end()
@@ -222,7 +222,7 @@ def test_a_backfill_comes_to_its_end_although_the_database_server_is_restarted(
     assert strikes("the database server is restarted at once")
     storage = {"DATABASE_URL": own_server.url, "DAGSTER_DATABASE_URL": own_server.url}
     stack = stack_over(storage)
-    stack.backfill(PARTITIONS)
+    stack.backfill_without_failure(PARTITIONS)
     programs.wait_for(lambda: landed_count(own_server.url) >= 2, seconds=240)
     own_server.restart()
     check_until_completed(stack, own_server.url, expected)
@@ -242,7 +242,7 @@ def test_a_backfill_comes_to_its_end_once_a_full_disk_has_space_again(
     with tiny_disk(folder, mebibytes=192) as disk:
         stack = stack_over({"DISK_HEADROOM_MIB": "0"})  # which so small a disk has not
         url = databases.sqlite_url(stack.state_dir)
-        stack.backfill(PARTITIONS)
+        stack.backfill_without_failure(PARTITIONS)
         programs.wait_for(lambda: landed_count(url) >= 2, seconds=240)
         disk.fill()
         programs.wait_for(lambda: "is full: Dagster cannot record" in stack.said)
@@ -274,13 +274,13 @@ def check_until_completed(stack: Stack, url: str, expected: Expected) -> Collect
     neither answer has it, and the backfill is complete while that run goes on to its own end.
     """
 
-    def is_completed() -> bool:
+    def check_weeks_and_completion() -> bool:
         assert set(weeks_of(url)) <= expected.weeks, "a reader saw a part of a week"
         if not stack.is_up:
             stack.start()
         return stack.backfill_states() == ["COMPLETED_SUCCESS"]
 
-    programs.wait_for(is_completed, seconds=ENDS_WITHIN_SECONDS, poll_seconds=1)
+    programs.wait_for(check_weeks_and_completion, seconds=ENDS_WITHIN_SECONDS, poll_seconds=1)
     statuses = programs.wait_for(lambda: ended(stack), seconds=LAST_RUN_ENDS_WITHIN_SECONDS)
     assert tables(url) == expected.tables
     return statuses

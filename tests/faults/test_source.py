@@ -118,7 +118,7 @@ def bomb() -> bytes:
 def load_from(tmp_path: Path) -> Callable[..., Ended]:
     """Loads from a FINRA that is spoiled, after a load from one that is well."""
 
-    def loads(spoil: Spoil) -> Ended:
+    def load_and_expect_recovery(spoil: Spoil) -> Ended:
         finra = Finra(ROWS)
         finra.spoil = spoil
         with FaultyServer(finra) as server:
@@ -130,7 +130,7 @@ def load_from(tmp_path: Path) -> Callable[..., Ended]:
         assert landed_count(url) == 1
         return ended
 
-    return loads
+    return load_and_expect_recovery
 
 
 def assert_it_failed(ended: Ended, *said: str) -> None:

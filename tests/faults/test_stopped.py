@@ -45,7 +45,7 @@ def test_a_stopped_load_cannot_commit_over_a_later_load(
     (ended,) = loaded(newer)
     assert ended.startswith(pipeline.restated)
     stopped.go_on()
-    (outcome,) = stopped.answer()
+    (outcome,) = stopped.wait_and_check_answer()
     assert outcome == (
         "SupersededError: another run delivered the same partition first\n"
         "  expected: delivery 1\n"
@@ -75,7 +75,7 @@ def test_a_load_that_waits_for_a_stopped_one_reports_and_commits(
     assert outcome.startswith("TransientError: the database did not do what was asked\n")
     assert LOCKED[database] in outcome
     stopped.go_on()
-    (ended,) = stopped.answer()
+    (ended,) = stopped.wait_and_check_answer()
     assert ended.startswith(pipeline.added)
     assert loaded(hasty.job(source, 0)) == [pipeline.unchanged]
     check_nothing_is_left(place)

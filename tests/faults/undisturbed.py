@@ -54,7 +54,7 @@ def undisturbed(
         first = sorted(numbers[0] for numbers in alike(count).values())
         for number in first:
             process = Process(load_keys, after.job(source.url, number))
-            outcomes += process.answer()
+            outcomes += process.wait_and_check_answer()
             points[situation_of(number), is_large(number)] = process.seen.number
         if rest := range(len(first), count):
             outcomes += loaded(after.job(source.url, *rest))

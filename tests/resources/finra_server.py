@@ -84,7 +84,7 @@ class Finra:
         """Return the reply of a FINRA that is well."""
         url = urlsplit(request.target)
         if url.path == TOKEN_PATH:
-            return self._token(request, parse_qs(url.query))
+            return self._check_and_give_token(request, parse_qs(url.query))
         if self.client and request.headers.get("authorization") != f"Bearer {self.tokens[-1]}":
             return Reply(401, {"Content-Type": "application/json"}, b'{"message":"Unauthorized"}')
         what, _, _, _, dataset = url.path.strip("/").split("/")
@@ -96,7 +96,7 @@ class Finra:
             return as_json({"datasetName": dataset.upper(), "fields": listed})
         return self._data(dataset, request, body_of(request))
 
-    def _token(self, request: Request, query: Mapping[str, Sequence[str]]) -> Reply:
+    def _check_and_give_token(self, request: Request, query: Mapping[str, Sequence[str]]) -> Reply:
         assert self.client is not None
         basic = base64.b64encode(":".join(self.client).encode()).decode()
         if request.headers.get("authorization") != f"Basic {basic}":

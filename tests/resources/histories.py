@@ -211,11 +211,11 @@ def check_history(
 def _check_moments(partition_loader: PartitionLoader, model: Model) -> None:
     times = [at for at, _ in model.moments]
     assert times == sorted(set(times))
-    assert as_of(partition_loader, times[0] - MICROSECOND) == {}
+    assert expect_distinct_rows_as_of(partition_loader, times[0] - MICROSECOND) == {}
     for number, (at, known) in enumerate(model.moments):
         until = times[number + 1] - MICROSECOND if number + 1 < len(times) else at + MICROSECOND
-        assert as_of(partition_loader, at) == known
-        assert as_of(partition_loader, until) == known
+        assert expect_distinct_rows_as_of(partition_loader, at) == known
+        assert expect_distinct_rows_as_of(partition_loader, until) == known
     history = finra_otc_weekly_history
     statement = select(*(history.c[name] for name in KEPT)).where(
         history.c.week_start == partition_loader.week_start
@@ -223,7 +223,7 @@ def _check_moments(partition_loader: PartitionLoader, model: Model) -> None:
     assert sorted(partition_loader.warehouse.frame(statement, history).rows()) == sorted(model.kept)
 
 
-def as_of(partition_loader: PartitionLoader, at: datetime) -> Known:
+def expect_distinct_rows_as_of(partition_loader: PartitionLoader, at: datetime) -> Known:
     """Return what `as-of` says was known of the partition at a moment."""
     relation = relation_as_of(finra_otc_weekly.name, at)
     statement = relation.select(SEEN, [f"week_start={partition_loader.week_start}"])

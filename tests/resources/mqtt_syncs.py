@@ -119,7 +119,7 @@ class MqttSync:
             pass
         return [row["item_key"] for row in self.rows(work_items) if row["state"] == "ready"]
 
-    def run(self, *, max_range: int = 2_000, **mirror: Any) -> MirrorCounts:
+    def run_and_expect_all_settled(self, *, max_range: int = 2_000, **mirror: Any) -> MirrorCounts:
         """Mirror what waits, as a run does; return the counts."""
         loader = RangeLoader(self.mirror(**mirror))
         summary = RangeSummary(written=loader.written)

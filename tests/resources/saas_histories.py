@@ -181,7 +181,7 @@ class History:
                 reconciler.sweep()
         reconciler.apply()
 
-    def settle(self) -> None:
+    def settle_and_check(self) -> None:
         """Leave both systems alone until a round writes nothing; then all must agree."""
         self.systems.issues.index()
         assert any(self.is_quiet() for _ in range(ROUNDS)), "the last round still wrote"
@@ -192,10 +192,10 @@ class History:
     def is_quiet(self) -> bool:
         """Have a round; return whether nothing was left to do in it."""
         writes = self.systems.writes
-        outcomes = self.round()
+        outcomes = self.run_round_without_failure()
         return self.systems.writes == writes and set(outcomes) <= {"done"}  # the unknown are sought
 
-    def round(self) -> Mapping[str, int]:
+    def run_round_without_failure(self) -> Mapping[str, int]:
         """Have a whole look and a sweep, hours after the one before; return what was done."""
         self.clock.at += timedelta(hours=2)
         reconciler = self.reconciler()

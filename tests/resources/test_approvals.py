@@ -31,7 +31,7 @@ def approvals(warehouse, clock) -> Approvals:
     return Approvals(warehouse, clock)
 
 
-def refused(approvals: Approvals, demand: ApprovalDemand) -> str:
+def expect_refusal(approvals: Approvals, demand: ApprovalDemand) -> str:
     """Try an action that is not confirmed; return the ID of its request."""
     with pytest.raises(ConfigurationError, match="needs a second person") as raised:
         approvals.use(demand)
@@ -46,8 +46,8 @@ def state(approvals: Approvals, approval_id: str) -> str:
 
 
 def test_an_action_takes_effect_once_after_another_person_confirmed_it(approvals, clock):
-    waiting = refused(approvals, GRANT)
-    assert refused(approvals, GRANT) == waiting
+    waiting = expect_refusal(approvals, GRANT)
+    assert expect_refusal(approvals, GRANT) == waiting
     [request] = approvals.listed()
     assert (request.requested_by, request.reason, request.sha256) == ("ada", "needed", GRANT.sha256)
     assert request.expires_at == clock.now() + timedelta(hours=24)
@@ -56,7 +56,7 @@ def test_an_action_takes_effect_once_after_another_person_confirmed_it(approvals
     assert state(approvals, waiting) == "confirmed"
     approvals.use(GRANT)
     assert state(approvals, waiting) == "used"
-    assert refused(approvals, GRANT) != waiting
+    assert expect_refusal(approvals, GRANT) != waiting
 
 
 @pytest.mark.parametrize(
@@ -73,11 +73,11 @@ def test_an_action_takes_effect_once_after_another_person_confirmed_it(approvals
     ],
 )
 def test_who_may_not_confirm_is_refused_and_the_action_still_waits(approvals, demand, by, found):
-    waiting = refused(approvals, demand)
+    waiting = expect_refusal(approvals, demand)
     with pytest.raises(ConfigurationError) as raised:
         approvals.confirm(waiting, demand.sha256, by)
     assert found in raised.value.parts["found"]
-    assert refused(approvals, demand) == waiting
+    assert expect_refusal(approvals, demand) == waiting
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_who_may_not_confirm_is_refused_and_the_action_still_waits(approvals, de
     ],
 )
 def test_a_changed_action_needs_another_confirmation(approvals, change):
-    approvals.confirm(refused(approvals, GRANT), GRANT.sha256, BOB)
+    approvals.confirm(expect_refusal(approvals, GRANT), GRANT.sha256, BOB)
     changed = replace(GRANT, **change)
-    waiting = refused(approvals, changed)
+    waiting = expect_refusal(approvals, changed)
     with pytest.raises(ConfigurationError, match="cannot be decided"):
         approvals.confirm(waiting, GRANT.sha256, BOB)
     approvals.use(GRANT)
@@ -99,7 +99,7 @@ def test_a_changed_action_needs_another_confirmation(approvals, change):
 
 @pytest.mark.parametrize("is_confirmed", [True, False])
 def test_an_expired_request_is_refused_and_requested_again(approvals, clock, is_confirmed):
-    waiting = refused(approvals, GRANT)
+    waiting = expect_refusal(approvals, GRANT)
     if is_confirmed:
         approvals.confirm(waiting, GRANT.sha256, BOB)
     clock.at += timedelta(hours=24)
@@ -107,11 +107,11 @@ def test_an_expired_request_is_refused_and_requested_again(approvals, clock, is_
     with pytest.raises(ConfigurationError) as raised:
         approvals.confirm(waiting, GRANT.sha256, BOB)
     assert raised.value.parts["found"] == "expired"
-    assert refused(approvals, GRANT) != waiting
+    assert expect_refusal(approvals, GRANT) != waiting
 
 
 def test_an_unstarted_approval_is_claimed_and_confirmed_by_two(approvals):
-    waiting = refused(approvals, BY_ANONYMOUS)
+    waiting = expect_refusal(approvals, BY_ANONYMOUS)
     with pytest.raises(ConfigurationError):
         approvals.claim(waiting, EVE)
     approvals.claim(waiting, ADA)
@@ -124,33 +124,33 @@ def test_an_unstarted_approval_is_claimed_and_confirmed_by_two(approvals):
 
 
 def test_a_person_who_starts_an_unclaimed_approval_is_its_requester(approvals):
-    waiting = refused(approvals, BY_ANONYMOUS)
-    assert refused(approvals, GRANT) == waiting
+    waiting = expect_refusal(approvals, BY_ANONYMOUS)
+    assert expect_refusal(approvals, GRANT) == waiting
     with pytest.raises(ConfigurationError):
         approvals.confirm(waiting, GRANT.sha256, ADA)
 
 
 def test_a_refusal_needs_a_reason_and_ends_a_confirmed_request_too(approvals):
-    waiting = refused(approvals, GRANT)
+    waiting = expect_refusal(approvals, GRANT)
     with pytest.raises(ConfigurationError, match="invalid reason"):
         approvals.refuse(waiting, " ", BOB)
     approvals.confirm(waiting, GRANT.sha256, BOB)
     approvals.refuse(waiting, "not now", ADA)
-    assert refused(approvals, GRANT) != waiting
+    assert expect_refusal(approvals, GRANT) != waiting
 
 
 def test_a_run_goes_on_with_what_was_confirmed_for_it_and_another_does_not(approvals):
-    approvals.confirm(refused(approvals, ACCEPT), ACCEPT.sha256, ADA)
+    approvals.confirm(expect_refusal(approvals, ACCEPT), ACCEPT.sha256, ADA)
     approvals.use(ACCEPT)
     approvals.use(ACCEPT)  # its re-execution after a crash
-    refused(approvals, replace(ACCEPT, use="run-2"))
+    expect_refusal(approvals, replace(ACCEPT, use="run-2"))
 
 
 def test_each_step_is_in_the_audit(approvals, warehouse):
-    waiting = refused(approvals, GRANT)
+    waiting = expect_refusal(approvals, GRANT)
     approvals.confirm(waiting, GRANT.sha256, BOB)
     approvals.use(GRANT)
-    approvals.refuse(refused(approvals, GRANT), "enough", BOB)
+    approvals.refuse(expect_refusal(approvals, GRANT), "enough", BOB)
     row = access_audit.c
     with warehouse.reading() as connection:
         found = connection.execute(select(row.operation, row.target, row.user_name, row.role)).all()
@@ -167,7 +167,7 @@ def test_each_step_is_in_the_audit(approvals, warehouse):
 
 
 def test_parameters_that_were_changed_in_the_database_are_not_confirmed(approvals, warehouse):
-    waiting = refused(approvals, GRANT)
+    waiting = expect_refusal(approvals, GRANT)
     with warehouse.writing() as connection:
         connection.execute(update(access_approvals).values(parameters='{"plugin": "other"}'))
     with pytest.raises(ConfigurationError, match="cannot be decided"):
@@ -175,12 +175,12 @@ def test_parameters_that_were_changed_in_the_database_are_not_confirmed(approval
 
 
 def test_a_request_that_was_changed_in_the_database_is_not_found(approvals, warehouse):
-    waiting = refused(approvals, GRANT)
+    waiting = expect_refusal(approvals, GRANT)
     approvals.confirm(waiting, GRANT.sha256, BOB)
     with warehouse.writing() as connection:
         connection.execute(update(access_approvals).values(sha256=ACCEPT.sha256))
-    refused(approvals, GRANT)
-    refused(approvals, ACCEPT)
+    expect_refusal(approvals, GRANT)
+    expect_refusal(approvals, ACCEPT)
 
 
 @pytest.mark.parametrize(

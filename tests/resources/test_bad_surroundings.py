@@ -47,7 +47,7 @@ with Warehouse(f"sqlite:///{below}/x.sqlite", clock=StoppedClock()) as warehouse
 """
 
 
-def load_in_a_child(below: Path, *, limit: int = 0, temporary: str = "") -> str:
+def load_in_a_child_and_expect_no_error(below: Path, *, limit: int = 0, temporary: str = "") -> str:
     command = [sys.executable, "-c", LOAD, str(below), str(limit), temporary]
     done = subprocess.run(  # noqa: S603 - our own program
         command,
@@ -77,7 +77,7 @@ def test_a_load_on_a_full_disk_leaves_all_as_it_was(limit: int, name: str, tmp_p
     with files.opened(tmp_path) as (load, partition_loader, folder):
         all_changed(folder)
         with watched(partition_loader) as kept:
-            message = load_in_a_child(tmp_path, limit=limit)
+            message = load_in_a_child_and_expect_no_error(tmp_path, limit=limit)
             assert promise(name).is_seen_in(message), message
             assert kept() == promise(name).kept == NOTHING
             assert not list((tmp_path / "artifacts" / PARTIAL).iterdir())
@@ -91,7 +91,7 @@ def test_a_load_needs_no_temporary_folder(tmp_path: Path):
     promised = promise("test_a_load_needs_no_temporary_folder")
     with files.opened(tmp_path) as (_, partition_loader, folder), watched(partition_loader) as kept:
         all_changed(folder)
-        message = load_in_a_child(tmp_path, temporary="/proc/nowhere")
+        message = load_in_a_child_and_expect_no_error(tmp_path, temporary="/proc/nowhere")
         assert (promised.is_seen_in(message), kept(), promised.kept) == (
             True,
             EVERY_ROW,

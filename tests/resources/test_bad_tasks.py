@@ -94,7 +94,7 @@ class Bureau:
         issues = [json.dumps(issue, ensure_ascii=False) for issue in self.demo.issues()[1:]]
         return "\n".join([*self.messages, *rows, *found.unresolved, *issues])
 
-    def kept(self) -> str:
+    def check_good_task_and_describe(self) -> str:
         """Return what became of it; the good task keeps its issue, and no task has two."""
         issues = [issue["properties"]["orchestration-source"]["id"] for issue in self.demo.issues()]
         assert issues[0] == "peopleforce:task:1000"
@@ -122,14 +122,14 @@ Case = Callable[[Bureau], None]
 def task(**changes: Any) -> Case:
     """A task that comes, and is looked at twice."""
 
-    def case(bureau: Bureau) -> None:
+    def check_case(bureau: Bureau) -> None:
         bureau.task(**changes)
         bureau.run()
         before = bureau.demo.state()
         bureau.run()
         assert bureau.demo.state() == before, "the second look wrote again"
 
-    return case
+    return check_case
 
 
 def mapped(target_field: str, source_type: str, value: str) -> Case:
@@ -158,7 +158,7 @@ def edited(*rules: Any) -> Case:
 def webhook(body: bytes) -> Case:
     """A delivery that comes, and that a run rejects."""
 
-    def case(bureau: Bureau) -> None:
+    def check_case(bureau: Bureau) -> None:
         Inbox(bureau.warehouse, bureau.clock).take([received(body)])
         content = InboxQueue(bureau.warehouse, bureau.clock).content("peopleforce", "1")
         assert content.body == body
@@ -166,7 +166,7 @@ def webhook(body: bytes) -> Case:
         assert done.rejection
         bureau.messages.append(json.dumps(done.counts))
 
-    return case
+    return check_case
 
 
 def received(body: bytes) -> NewDelivery:
@@ -186,7 +186,7 @@ def pages(kind: str) -> Case:
     return case
 
 
-def clock_goes_back(bureau: Bureau) -> None:
+def check_clock_goes_back(bureau: Bureau) -> None:
     number = bureau.task()
     bureau.run()
     bureau.clock.at -= timedelta(minutes=100)
@@ -196,7 +196,7 @@ def clock_goes_back(bureau: Bureau) -> None:
 
 
 def jira_clock(ahead_seconds: int) -> Case:
-    def case(bureau: Bureau) -> None:
+    def check_case(bureau: Bureau) -> None:
         bureau.demo.do("surroundings", jira_clock_ahead_seconds=ahead_seconds)
         number = bureau.task()
         bureau.run()
@@ -204,7 +204,7 @@ def jira_clock(ahead_seconds: int) -> Case:
         bureau.run()
         assert "changed" in str(bureau.demo.issues())
 
-    return case
+    return check_case
 
 
 def assigned(email: str | None) -> Case:
@@ -268,7 +268,7 @@ CASES: dict[str, Case] = {
     "jira_clock_a_day_ahead": jira_clock(86_400),
     "jira_clock_a_day_behind": jira_clock(-86_400),
     "task_made_in_the_future": task(created_at="2199-01-01T00:00:00Z"),
-    "our_clock_goes_back": clock_goes_back,
+    "our_clock_goes_back": check_clock_goes_back,
 }
 
 
@@ -285,7 +285,7 @@ def bureau(saas_demo, saas_http, tmp_path, prepared, clock):
 @pytest.mark.parametrize("case", CASES)
 def test_what_comes_of_it_is_what_the_document_says(bureau, case):
     CASES[case](bureau)
-    said, kept = bureau.seen(), bureau.kept()
+    said, kept = bureau.seen(), bureau.check_good_task_and_describe()
     expected = promise(case)
     assert expected.is_seen_in(said), said
     assert kept == expected.kept

@@ -56,11 +56,11 @@ def test_every_body_comes_back_to_the_byte(tmp_path):
 
     @settings(max_examples=30, derandomize=True, database=None, deadline=None)
     @given(st.binary(max_size=200))
-    def comes_back(body):
+    def expect_same_bytes(body):
         [[part]] = captures.pieces([keep(captures, body).without_body()])
         assert part.body == body
 
-    comes_back()
+    expect_same_bytes()
 
 
 def test_the_same_bytes_are_stored_once(captures, tmp_path):

@@ -109,7 +109,7 @@ class Mirror:
     rows: dict[tuple[Any, ...], Any] = field(default_factory=dict[tuple[Any, ...], Any])
     changes: list[Change] = field(default_factory=list[Change])
 
-    def follow(self) -> list[Change]:
+    def follow_and_check_limits(self) -> list[Change]:
         """Read to the end of the feed; return the new changes."""
         before = len(self.changes)
         is_more = True
@@ -130,10 +130,10 @@ class Mirror:
     def apply(self, page: ChangePage) -> None:
         """Apply the changes of a page, and keep its cursor."""
         for change in page.changes:
-            self._apply(change)
+            self._check_and_apply(change)
         self.cursor = str(page.position)
 
-    def _apply(self, change: Change) -> None:
+    def _check_and_apply(self, change: Change) -> None:
         self.changes.append(change)
         if change.row is None:
             self.rows = {
@@ -170,7 +170,7 @@ def test_a_change_has_its_cause_delivery_and_times(chained, loader, clock):
     clock.at += timedelta(days=1)
     second = loader.write_batch(row("BBB", share_quantity=7), row("CCC"), version="v2")
     mirror = Mirror(chained)
-    changes = mirror.follow()
+    changes = mirror.follow_and_check_limits()
     assert summarize(changes) == [
         ("added", "AAA", "first"),
         ("added", "BBB", "first"),
@@ -191,10 +191,10 @@ def test_a_change_has_its_cause_delivery_and_times(chained, loader, clock):
 @pytest.mark.slow_after_first
 def test_the_past_of_a_feed_does_not_change(chained, loader, clock):
     loader.write_batch(row("AAA"), row("BBB"))
-    early = Mirror(chained).follow()
+    early = Mirror(chained).follow_and_check_limits()
     clock.at += timedelta(days=1)
     loader.write_batch(row("AAA", share_quantity=7), version="v2")
-    assert Mirror(chained).follow()[: len(early)] == early
+    assert Mirror(chained).follow_and_check_limits()[: len(early)] == early
 
 
 @pytest.mark.slow
@@ -209,11 +209,11 @@ def test_each_change_comes_once_whatever_the_page(chained, loader, next_week, cl
         next_week.write_batch(
             *(row(f"N{index}") for index in range(number + 1)), version=f"v{number}"
         )
-        mirror.follow()
+        mirror.follow_and_check_limits()
         with chained.reading() as connection:
             assert mirror.rows == read_table(connection)
     again = Mirror(chained, 3)
-    again.follow()
+    again.follow_and_check_limits()
     assert again.changes == mirror.changes
     assert len({str(item.position) for item in mirror.changes}) == len(mirror.changes) == 15
 
@@ -229,7 +229,7 @@ def test_a_mirror_equals_the_table_after_any_history(history, tmp_path_factory, 
         warehouse.prepare(holds="real")
         check_history(PartitionLoader(warehouse, folder / "artifacts"), clock, history)
         mirror = Mirror(warehouse, 2)
-        mirror.follow()
+        mirror.follow_and_check_limits()
         with warehouse.reading() as connection:
             assert mirror.rows == read_table(connection)
 
@@ -306,12 +306,12 @@ def test_the_order_is_that_of_commits_and_not_of_starts(postgresql, tmp_path, cl
         assert has_begun.wait(30)
         clock.at += timedelta(hours=1)
         fast = next_week.write_batch(row("BBB"))
-        between = mirror.follow()
+        between = mirror.follow_and_check_limits()
         may_end.set()
         began_first = slow.result()
     assert began_first.known_from < fast.known_from
     assert summarize(between) == [("added", "BBB", "first")]
-    assert summarize(mirror.follow()) == [("added", "AAA", "first")]
+    assert summarize(mirror.follow_and_check_limits()) == [("added", "AAA", "first")]
 
 
 @pytest.mark.slow_after_first
@@ -321,10 +321,10 @@ def test_an_erasure_resets_its_partition_once(chained, loader, next_week, clock)
     loader.write_batch(row("AAA", share_quantity=7), row("BBB"), version="v2")
     next_week.write_batch(row("CCC"))
     mirror = Mirror(chained, 1)
-    mirror.follow()
+    mirror.follow_and_check_limits()
     clock.at += timedelta(days=1)
     erase(chained, "AAA", clock.at)
-    erased = mirror.follow()
+    erased = mirror.follow_and_check_limits()
     assert summarize(erased) == [("reset", "", None), ("present", "BBB", None)]
     with chained.reading() as connection:
         assert mirror.rows == read_table(connection)
@@ -341,11 +341,11 @@ def erase(warehouse: Warehouse, symbol: str, at: datetime) -> None:
 def test_two_erasures_at_one_time_reset_a_partition_twice(chained, loader, clock):
     loader.write_batch(row("AAA"), row("BBB"), row("CCC"))
     mirror = Mirror(chained, 1)
-    mirror.follow()
+    mirror.follow_and_check_limits()
     for symbol, left in (("AAA", ["BBB", "CCC"]), ("BBB", ["CCC"])):
         erase(chained, symbol, clock.at)
         expected = [("reset", "", None), *(("present", key, None) for key in left)]
-        assert summarize(mirror.follow()) == expected
+        assert summarize(mirror.follow_and_check_limits()) == expected
     with chained.reading() as connection:
         assert mirror.rows == read_table(connection)
 
@@ -364,7 +364,7 @@ def test_changes_that_are_not_as_many_as_the_load_counted_are_refused(
         connection.execute(delete(finra_otc_weekly).where(finra_otc_weekly.c.symbol == "BBB"))
     mirror = Mirror(chained, limit)
     with pytest.raises(ChangesMissingError, match="lack changes that a load counted") as refusal:
-        mirror.follow()
+        mirror.follow_and_check_limits()
     assert (refusal.value.expected, refusal.value.found) == (
         "0 added, 2 changed, 1 removed",
         "0 added, 1 changed, 2 removed",
@@ -380,7 +380,7 @@ def test_a_reset_is_of_its_partition_alone_and_survives_loads_between_its_pages(
     loader.write_batch(row("AAA"), row("BBB"), row("CCC"), row("DDD"))
     next_week.write_batch(row("NNN"))
     mirror = Mirror(chained, 2)
-    mirror.follow()
+    mirror.follow_and_check_limits()
     erase(chained, "AAA", clock.at)
     with chained.reading() as connection:
         start = parse_position(NAME, mirror.cursor)
@@ -391,7 +391,7 @@ def test_a_reset_is_of_its_partition_alone_and_survives_loads_between_its_pages(
     clock.at += timedelta(days=1)
     loader.write_batch(row("CCC", share_quantity=7), row("EEE"), version="v2")
     mirror.apply(page)
-    following = summarize(mirror.follow())
+    following = summarize(mirror.follow_and_check_limits())
     assert [change for change in following if change[0] != "present"] == [
         ("removed", "BBB", "source"),
         ("changed", "CCC", "source"),
@@ -406,11 +406,11 @@ def test_rows_without_a_chain_are_refused_until_a_load_begins_one(prepared, tmp_
     url = prepared.sqlite(tmp_path / "unchained.sqlite")
     with Warehouse(url, clock=clock) as unchained:
         unchained.prepare(holds="real")
-        assert Mirror(unchained).follow() == []
+        assert Mirror(unchained).follow_and_check_limits() == []
         loader = PartitionLoader(unchained, tmp_path / "artifacts")
         loader.write_batch(row("AAA"))
         with pytest.raises(ConfigurationError, match="its rows are older than its chain"):
-            Mirror(unchained).follow()
+            Mirror(unchained).follow_and_check_limits()
 
 
 def test_rows_of_before_the_chain_come_as_a_reset(prepared, tmp_path, clock):
@@ -424,7 +424,7 @@ def test_rows_of_before_the_chain_come_as_a_reset(prepared, tmp_path, clock):
             row("BBB", share_quantity=7), version="v2"
         )
         mirror = Mirror(chained)
-        changes = mirror.follow()
+        changes = mirror.follow_and_check_limits()
         assert [item.change for item in changes][:2] == ["reset", "present"]
         with chained.reading() as connection:
             assert list(mirror.rows) == list(read_table(connection))
@@ -434,11 +434,11 @@ def test_rows_of_before_the_chain_come_as_a_reset(prepared, tmp_path, clock):
 def test_a_load_without_changes_and_a_quarantine_are_no_changes(chained, loader, clock):
     loader.write_batch(row("AAA"))
     mirror = Mirror(chained)
-    mirror.follow()
+    mirror.follow_and_check_limits()
     clock.at += timedelta(days=1)
     loader.write_batch(row("AAA"), version="v2")
     before = mirror.cursor
-    assert mirror.follow() == []
+    assert mirror.follow_and_check_limits() == []
     assert mirror.cursor != before
 
 
@@ -447,7 +447,7 @@ def test_pages_of_records_go_on_without_changes(chained, loader, clock):
     for number in range(5):
         clock.at += timedelta(days=1)
         loader.write_batch(row("AAA", share_quantity=number), version=f"v{number}")
-    assert len(Mirror(chained, record_limit=2).follow()) == 5
+    assert len(Mirror(chained, record_limit=2).follow_and_check_limits()) == 5
 
 
 def test_the_last_position_is_after_all_changes(chained, loader):
@@ -457,23 +457,23 @@ def test_the_last_position_is_after_all_changes(chained, loader):
     with chained.reading() as connection:
         last = read_last_position(connection, NAME)
         assert read_changes(connection, NAME, last).changes == []
-    assert Mirror(chained, cursor=str(last)).follow() == []
+    assert Mirror(chained, cursor=str(last)).follow_and_check_limits() == []
 
 
 @pytest.mark.slow_after_first
 def test_a_cursor_of_another_database_is_refused(chained, loader):
     loader.write_batch(row("AAA"))
     mirror = Mirror(chained)
-    mirror.follow()
+    mirror.follow_and_check_limits()
     with chained.writing() as connection:
         connection.execute(
             update(load_chain).where(load_chain.c.kind == "load").values(record_sha256="0" * 64)
         )
     with pytest.raises(ConfigurationError, match="names a load that finra_otc_weekly does not"):
-        mirror.follow()
+        mirror.follow_and_check_limits()
     mirror.cursor = "99.abcdef"
     with pytest.raises(ConfigurationError, match="restored or replaced"):
-        mirror.follow()
+        mirror.follow_and_check_limits()
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "-1.ab", "1", "1.", "1.ab.!", "1.ab.W10x", "9" * 30])
@@ -484,7 +484,7 @@ def test_a_cursor_that_is_none_is_refused(cursor):
 
 def test_positions_are_ordered_and_read_as_they_are_written(chained, loader):
     loader.write_batch(row("AAA"), row("BBB"))
-    changes = Mirror(chained).follow()
+    changes = Mirror(chained).follow_and_check_limits()
     positions = [item.position for item in changes]
     assert positions == sorted(positions)
     assert [parse_position(NAME, str(position)) for position in positions] == positions

@@ -133,7 +133,7 @@ OWN_TABLES = ("parts", "parts_history", "pieces", "pieces_history")
 WEEKLY = finra_otc_weekly.name
 
 
-def job(name: str, *partitions: str, replay: bool = False) -> None:
+def run_job_without_failure(name: str, *partitions: str, replay: bool = False) -> None:
     tags = (
         {
             "dagster/asset_partition_range_start": partitions[0],
@@ -155,20 +155,20 @@ def job(name: str, *partitions: str, replay: bool = False) -> None:
 def run_all(folder: Path) -> None:
     """Load, derive, draw, look, replay and export, as people do."""
     for tier in ("T1", "T2", "OTCE"):
-        job("finra_otc_weekly", f"{tier}|{WEEK}")
-    job("finra_otc_weekly", f"T1|{WEEK}", replay=True)
-    job("finra_gold", f"T1|{WEEK}")
-    job("finra_tier_week", WEEK)
-    job("finra_daily")
-    job("prices_daily", "2026-01-01", "2026-02-01")
-    job("prices_gold")
-    job("cboe_market_volume_daily", WEEK, "2026-01-30")
-    job("cboe_off_exchange_share_weekly", WEEK)
-    job("finra_symbol_week_value", WEEK)
-    job("finra_symbol_week_short", WEEK)
+        run_job_without_failure("finra_otc_weekly", f"{tier}|{WEEK}")
+    run_job_without_failure("finra_otc_weekly", f"T1|{WEEK}", replay=True)
+    run_job_without_failure("finra_gold", f"T1|{WEEK}")
+    run_job_without_failure("finra_tier_week", WEEK)
+    run_job_without_failure("finra_daily")
+    run_job_without_failure("prices_daily", "2026-01-01", "2026-02-01")
+    run_job_without_failure("prices_gold")
+    run_job_without_failure("cboe_market_volume_daily", WEEK, "2026-01-30")
+    run_job_without_failure("cboe_off_exchange_share_weekly", WEEK)
+    run_job_without_failure("finra_symbol_week_value", WEEK)
+    run_job_without_failure("finra_symbol_week_short", WEEK)
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("ALERT_URLS")  # nothing listens there, so nothing would be verified
-        job("operations_checks")
+        run_job_without_failure("operations_checks")
     assert (
         main(["export", "v_finra_otc_weekly", "--where", "tier=T1", "--output", f"{folder}/a"]) == 0
     )
@@ -215,14 +215,14 @@ def load_documents() -> None:
     """Load a few documents, as the job does."""
     with pytest.MonkeyPatch.context() as constants:
         constants.setattr("orchestration_project.catalog.documents.DEMO_COUNT", DOCUMENT_COUNT)
-        job("documents_load", "2026-03-02")
+        run_job_without_failure("documents_load", "2026-03-02")
 
 
 def crawl_a_site() -> None:
     """Crawl the shop of the demo, as the job does."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("DEMO_SHOP_PRODUCTS", "20")
-        job("web_shop", "2026-03-02")
+        run_job_without_failure("web_shop", "2026-03-02")
 
 
 def mirror_events(folder: Path) -> None:
@@ -235,7 +235,7 @@ def mirror_events(folder: Path) -> None:
     with open_warehouse(load_settings()) as warehouse:
         with warehouse.writing() as connection:
             insert_arrivals(connection, "broker:1883", received, max_bytes=10_000)
-        MqttSync(warehouse, Clock(), folder / "mqtt").run()
+        MqttSync(warehouse, Clock(), folder / "mqtt").run_and_expect_all_settled()
 
 
 def declare() -> None:

@@ -75,7 +75,7 @@ class Library:
     def pairs(self) -> dict[tuple[str, str], float]:
         return {(row[0], row[1]): row[2] for row in self.rows(documents_similarity)}
 
-    def groups(self) -> dict[str, str]:
+    def check_groups(self) -> dict[str, str]:
         """Return the group of each document, by its pairs; that of its fingerprint is the same."""
         found = {}
         for one, other, _, group in self.rows(documents_similarity):
@@ -122,7 +122,7 @@ def test_similar_documents_are_pairs_and_groups_by_their_smallest_id(library):
     assert set(pairs) == {("b", "c"), ("b", "d"), ("c", "d"), ("u", "v")}
     assert pairs["b", "c"] == 1.0
     assert pairs["b", "d"] == pytest.approx(358 / 438, abs=0.15)
-    assert library.groups() == {"b": "b", "c": "b", "d": "b", "u": "u", "v": "u"}
+    assert library.check_groups() == {"b": "b", "c": "b", "d": "b", "u": "u", "v": "u"}
 
 
 def test_fingerprints_of_a_load_give_what_those_of_the_pages_give(library):
@@ -177,25 +177,25 @@ def test_new_text_takes_old_pairs_away_and_divides_a_group(library):
     library.derive()
     assert set(library.pairs()) >= {("a", "b"), ("b", "c"), ("c", "d")}
     assert ("a", "d") not in library.pairs()
-    assert set(library.groups().values()) == {"a"}
+    assert set(library.check_groups().values()) == {"a"}
     library.add({"b": "quite another text", "a": "nothing of before"})
     counts = library.derive()
     assert counts.pairs_removed >= 2
-    assert library.groups() == {"c": "c", "d": "c"}
+    assert library.check_groups() == {"c": "c", "d": "c"}
     library.add({"a": changed(60, "x")})
     library.derive()
-    assert set(library.groups().values()) == {"a"}
+    assert set(library.check_groups().values()) == {"a"}
 
 
 def test_a_document_that_connects_two_groups_unites_them(library):
     library.add({"c": changed(0, ""), "d": changed(2, "p"), "x": changed(160, "q")})
     library.add({"y": changed(160, "q")})
     library.derive()
-    assert library.groups() == {"c": "c", "d": "c", "x": "x", "y": "x"}
+    assert library.check_groups() == {"c": "c", "d": "c", "x": "x", "y": "x"}
     library.add({"b": changed(80, "q")})
     library.derive()
-    assert set(library.groups()) == set("bcdxy")
-    assert set(library.groups().values()) == {"b"}
+    assert set(library.check_groups()) == set("bcdxy")
+    assert set(library.check_groups().values()) == {"b"}
 
 
 @pytest.mark.slow
@@ -210,7 +210,7 @@ def test_copies_of_a_template_are_one_group_with_a_bounded_number_of_pairs(libra
     )
     assert counts.cut == count - BUCKET_DOCUMENTS
     assert set(library.pairs().values()) == {1.0}
-    assert library.groups() == dict.fromkeys(sorted(ids), "0000")
+    assert library.check_groups() == dict.fromkeys(sorted(ids), "0000")
     with library.warehouse.reading() as connection:
         size = connection.execute(select(func.count()).select_from(documents_bands)).scalar_one()
     assert size == BUCKET_DOCUMENTS * 32
@@ -229,14 +229,14 @@ def test_one_batch_or_many_and_any_order_derive_the_same(library, warehouse):
     texts = {f"{number:03}": changed(number, f"m{number % 3}") for number in range(60)}
     library.add(texts)
     library.derive()
-    groups = library.groups()
+    groups = library.check_groups()
     with warehouse.writing() as connection:
         remove_derived(connection, list(texts))
     assert not any(library.rows(table) for table in DERIVED)
     for key in reversed(texts):
         library.add({key: texts[key]})
     library.derive()
-    assert library.groups() == groups
+    assert library.check_groups() == groups
 
 
 def test_what_was_derived_of_a_removed_document_is_gone_and_others_stay(library, warehouse):
@@ -245,4 +245,4 @@ def test_what_was_derived_of_a_removed_document_is_gone_and_others_stay(library,
     with warehouse.writing() as connection:
         remove_derived(connection, ["a", "unknown"])
     assert all("a" not in row for table in DERIVED for row in library.rows(table))
-    assert library.groups() == {"b": "b", "c": "b"}
+    assert library.check_groups() == {"b": "b", "c": "b"}

@@ -38,7 +38,7 @@ def poll(warehouse: Warehouse, clock: StoppedClock) -> Poll:
             with warehouse.writing() as connection:
                 items.settle(connection, settlements)
 
-    def poll(passwords: str, languages: str) -> set[tuple[str, str]]:
+    def poll_and_check_count(passwords: str, languages: str) -> set[tuple[str, str]]:
         clock.at += timedelta(minutes=1)
         setups = (
             ReaderSetup("passwords", passwords, ("encrypted",)),
@@ -58,7 +58,7 @@ def poll(warehouse: Warehouse, clock: StoppedClock) -> Poll:
     for topic in TOPICS:
         items.enqueue(topic, [NewItem(reason, "1") for reason in REASONS])
     fail_ready()
-    return poll
+    return poll_and_check_count
 
 
 def of(*reasons: str) -> set[tuple[str, str]]:

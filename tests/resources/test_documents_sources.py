@@ -70,7 +70,7 @@ def source(
     return bucket_of(url, http), store.put
 
 
-def listed(source: DocumentSource) -> dict[str, int]:
+def check_order_and_list(source: DocumentSource) -> dict[str, int]:
     files = list(source.listing().files)
     assert [file[0] for file in files] == sorted(file[0] for file in files)
     assert all(file[2].replace(tzinfo=UTC) > datetime(2020, 1, 1, tzinfo=UTC) for file in files)
@@ -84,7 +84,7 @@ def test_files_are_listed_in_order_and_read_whole(source):
     files, put = source
     for name in NAMES:
         put(name, name.encode())
-    found = listed(files)
+    found = check_order_and_list(files)
     assert found == {name.replace("%", "%25"): len(name.encode()) for name in NAMES}
     for name in NAMES:
         assert files.read(name.replace("%", "%25"), max_bytes=100) == name.encode()
@@ -107,7 +107,10 @@ def test_a_large_file_is_refused_and_can_be_read_in_pieces(source):
 def test_an_empty_file_is_read_and_one_that_is_gone_has_a_reason(source):
     files, put = source
     put("empty.txt", b"")
-    assert (listed(files), files.read("empty.txt", max_bytes=10)) == ({"empty.txt": 0}, b"")
+    assert (check_order_and_list(files), files.read("empty.txt", max_bytes=10)) == (
+        {"empty.txt": 0},
+        b"",
+    )
     with pytest.raises(DocumentError) as missing:
         files.read("nothing.txt", max_bytes=10)
     assert missing.value.reason_code == "vanished"
@@ -119,12 +122,12 @@ def test_a_bucket_with_more_objects_than_a_page_is_listed_whole(s3, http, monkey
     names = [f"{number:04}.txt" for number in range(2 * PAGE_SIZE + 1)]
     for name in names:
         store.put(name, b"x")
-    assert list(listed(bucket_of(s3, http))) == names
+    assert list(check_order_and_list(bucket_of(s3, http))) == names
 
 
 def test_a_missing_bucket_says_so(s3, http):
     with pytest.raises(ConfigurationError, match="NoSuchBucket"):
-        listed(bucket_of("s3://absent/prefix", http))
+        check_order_and_list(bucket_of("s3://absent/prefix", http))
 
 
 PAGE = """<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
@@ -220,7 +223,7 @@ def test_what_is_no_listing_is_refused(http, body):
         FaultyServer(lambda _: Reply(body=body)) as server,
         pytest.raises(TransientError, match="listing"),
     ):
-        listed(odd_bucket(server, http))
+        check_order_and_list(odd_bucket(server, http))
 
 
 def test_a_signature_is_that_of_the_published_example():

@@ -63,7 +63,7 @@ class Deliveries:
         ]
         return [*Inbox(self.warehouse, self.clock).take(deliveries)]
 
-    def load(self) -> None:
+    def load_without_failure(self) -> None:
         assert load_due(self.warehouse, self.clock, self.store, "git").success
 
     def end_dead(self, delivery_id: str) -> None:
@@ -130,7 +130,7 @@ def git(warehouse, clock, tmp_path) -> Deliveries:
     """Deliveries that are done, rejected, dead and pending; the first two share a pack."""
     git = Deliveries(warehouse, clock, tmp_path / "artifacts")
     git.take("done", "rejected")
-    git.load()
+    git.load_without_failure()
     git.end_dead("dead")
     git.take("pending")
     return git
@@ -205,7 +205,7 @@ def test_a_repeated_delivery_is_a_duplicate_also_without_its_body(git):
     assert git.take("done") == ["duplicate"]
     assert git.take("done", bodies={"done": b"{}"}) == ["changed"]
     assert git.bodies() == {"dead", "pending"}
-    git.load()
+    git.load_without_failure()
     assert git.rows(events_webhooks, "delivery_id") == [("done",), ("pending",)]
 
 
@@ -231,7 +231,7 @@ def test_a_retry_of_a_dead_delivery_without_its_body_fails_and_delays_no_other(g
     git.clean_up(webhook_dead_body_days=30)
     [item] = open_delivery_items(git.warehouse, git.clock).retry("webhooks/git", keys=["dead"])
     assert (item.state, item.reason_code) == ("dead", "body_removed")
-    git.load()
+    git.load_without_failure()
     states = {key: (state, code) for key, state, code in git.rows(*ITEMS)}
     assert states["dead"] == ("dead", "body_removed")
     assert states["pending"] == ("done", None)
@@ -243,12 +243,12 @@ def test_stored_bytes_that_others_need_move_to_a_new_object(git):
     """An equal body of a pending delivery, and bytes in the same pack, are not deleted."""
     others = {"equal": BODIES["done"], "young": json.dumps({"id": 9, "young": 1}).encode()}
     git.take("young", bodies=others)
-    git.load()
+    git.load_without_failure()
     git.pass_days(31)
     git.take("equal", bodies=others)
     git.clean_up(webhook_body_days=30)
     assert git.copies() == ["store"]  # of the equal one
-    git.load()
+    git.load_without_failure()
     assert git.rows(events_webhooks, "delivery_id", "payload")[1] == (
         "equal",
         others["equal"].decode(),

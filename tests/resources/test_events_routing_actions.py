@@ -53,7 +53,9 @@ def test_a_delivery_becomes_an_event_in_mirror_entity_and_outbox_once(router: Ro
     assert (metric.name, metric.subject_id, metric.value) == ("orders", "DE", 12.5)
     mqtt_sync = MqttSync(router.warehouse, router.clock, tmp_path, arrivals=1)
     mqtt_sync.receive(json.dumps(envelope).encode(), topic=topic)
-    assert mqtt_sync.run().duplicate_count == 1, "it came back from the broker"
+    assert mqtt_sync.run_and_expect_all_settled().duplicate_count == 1, (
+        "it came back from the broker"
+    )
 
 
 @pytest.mark.slow_on_postgresql

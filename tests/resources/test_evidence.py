@@ -300,7 +300,7 @@ def test_settings_are_those_in_effect_now_and_those_that_were_verified_for_the_r
     }
     monkeypatch.setenv("FINRA_MAX_REJECT_RATIO", "0.25")
     monkeypatch.setenv("FINRA_ACCESS_TOKEN", SECRET)
-    now = export_with(partition_loader, clock, instance, run_id)
+    now = export_and_check_manifest(partition_loader, clock, instance, run_id)
     stored_settings = [tuple(setting.values()) for setting in lines(now, "settings")]
     new_hash = json.loads(contents(now)["versions.json"])["config_hash"]
     assert (new_hash, "FINRA_MAX_REJECT_RATIO", "0.25", "environment") in stored_settings
@@ -317,7 +317,7 @@ def archive_at(address: str) -> Path:
     return Path(address) if name == address else load_settings().state_path / "evidence" / name
 
 
-def export_with(partition_loader, clock, instance, run_id: str, **config) -> Path:
+def export_and_check_manifest(partition_loader, clock, instance, run_id: str, **config) -> Path:
     """Export by the asset, under the present settings; return where to."""
     result = run_kind(
         export_job,

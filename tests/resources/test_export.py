@@ -191,7 +191,7 @@ def test_rows_of_a_workbook_are_not_kept_in_memory():
     assert many < few * 1.3
 
 
-def sheet(*some, **columns) -> list[tuple[object, ...]]:
+def check_size_and_read_sheet(*some, **columns) -> list[tuple[object, ...]]:
     """Return the cells of the workbook that rows, or columns, become."""
     sink = io.BytesIO()
     written = write_xlsx([pl.DataFrame(columns) if columns else frame(some)], sink)
@@ -208,7 +208,7 @@ def test_a_workbook_has_cells_of_each_type_and_text_where_a_cell_would_round():
         (None, None, None, None, None, None, None),
         ("c", 2**63 - 1, -2.5, date(9999, 12, 31), None, Decimal("-0.000001"), False),
     ]
-    assert sheet(*rows) == [
+    assert check_size_and_read_sheet(*rows) == [
         tuple(SCHEMA),
         (
             "a",
@@ -223,7 +223,12 @@ def test_a_workbook_has_cells_of_each_type_and_text_where_a_cell_would_round():
         (None,) * 7,
         ("c", str(2**63 - 1), -2.5, datetime(9999, 12, 31), None, -0.000001, False),  # noqa: DTZ001 - the same
     ]
-    assert sheet(flag=[True, None, False]) == [("flag",), (True,), (None,), (False,)]
+    assert check_size_and_read_sheet(flag=[True, None, False]) == [
+        ("flag",),
+        (True,),
+        (None,),
+        (False,),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -285,9 +290,9 @@ def test_a_workbook_with_more_rows_than_a_sheet_is_refused(tmp_path, monkeypatch
 
 
 def test_a_text_that_no_cell_holds_is_refused():
-    assert sheet(text=["x" * 32_767])[1] == ("x" * 32_767,)
+    assert check_size_and_read_sheet(text=["x" * 32_767])[1] == ("x" * 32_767,)
     with pytest.raises(ConfigurationError, match="row 1 has a text of 32,768 characters"):
-        sheet(text=["x" * 32_768])
+        check_size_and_read_sheet(text=["x" * 32_768])
 
 
 class Table(HTMLParser):

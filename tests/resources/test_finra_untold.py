@@ -39,7 +39,7 @@ def announcements(partition_loader, is_reported=known):
     return Announcements(partition_loader.warehouse, WeeklyDataset(limits=LIMITS), is_reported)
 
 
-def announced_changes(partition_loader, *answers, stays=True):
+def expect_announced_changes(partition_loader, *answers, stays=True):
     """Return the changes announced if Dagster answers so of the loads, the latest first, then yes.
 
     The pending announcements are the same afterwards.
@@ -61,7 +61,7 @@ def announced_changes(partition_loader, *answers, stays=True):
     return list(changes)
 
 
-def loaded(partition_loader, clock, some, ranges_of=0):
+def land_and_expect_causes(partition_loader, clock, some, ranges_of=0):
     week = PARTITIONING.partition_of(partition_loader.partition_key, today=LATER)
     for days, (rows, how, cause) in enumerate(some):
         clock.at = NOON + timedelta(days=days)
@@ -81,10 +81,10 @@ def recorded(kept, week, target, delivery):
 def test_the_reported_changes_of_each_load_are_its_changes(partition_loader, clock, ranges_of):
     said = [
         change
-        for change in loaded(partition_loader, clock, DELIVERIES, ranges_of)
+        for change in land_and_expect_causes(partition_loader, clock, DELIVERIES, ranges_of)
         if change.change_cause != "none"
     ]
-    found = announced_changes(partition_loader, *["no"] * len(DELIVERIES))
+    found = expect_announced_changes(partition_loader, *["no"] * len(DELIVERIES))
     assert [change.figures for change in found] == [change.change for change in said]
     assert [change.cause for change in found] == [change.change_cause for change in said]
     late = " (Reported late: run run, which loaded it, had not reported it.)"
@@ -93,13 +93,15 @@ def test_the_reported_changes_of_each_load_are_its_changes(partition_loader, clo
 
 @pytest.mark.slow_on_postgresql
 def test_a_report_and_all_before_it_are_not_repeated(partition_loader, clock):
-    list(loaded(partition_loader, clock, DELIVERIES))
-    assert announced_changes(partition_loader, "yes", "no") == []
+    list(land_and_expect_causes(partition_loader, clock, DELIVERIES))
+    assert expect_announced_changes(partition_loader, "yes", "no") == []
     assert [
-        change.cause for change in announced_changes(partition_loader, "no", "yes", "no", "no")
+        change.cause
+        for change in expect_announced_changes(partition_loader, "no", "yes", "no", "no")
     ] == ["ours"]
     assert [
-        change.cause for change in announced_changes(partition_loader, "no", "no", "no", "yes")
+        change.cause
+        for change in expect_announced_changes(partition_loader, "no", "no", "no", "yes")
     ] == [
         "source",
         "ours",
@@ -109,13 +111,14 @@ def test_a_report_and_all_before_it_are_not_repeated(partition_loader, clock):
 @pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_run_that_goes_on_reports_only_what_stays_the_latest(partition_loader, clock):
-    list(loaded(partition_loader, clock, DELIVERIES))
-    assert announced_changes(partition_loader, "not yet") == []
+    list(land_and_expect_causes(partition_loader, clock, DELIVERIES))
+    assert expect_announced_changes(partition_loader, "not yet") == []
     assert [
-        change.cause for change in announced_changes(partition_loader, "not yet", stays=False)
+        change.cause
+        for change in expect_announced_changes(partition_loader, "not yet", stays=False)
     ] == ["ours"]
     assert [
-        change.cause for change in announced_changes(partition_loader, "no", "no", "not yet")
+        change.cause for change in expect_announced_changes(partition_loader, "no", "no", "not yet")
     ] == [
         "source",
         "ours",
@@ -124,10 +127,10 @@ def test_a_run_that_goes_on_reports_only_what_stays_the_latest(partition_loader,
 
 @pytest.mark.slow_after_first
 def test_loads_before_announcements_were_kept_are_not_reported(partition_loader, clock):
-    list(loaded(partition_loader, clock, DELIVERIES[:2]))
+    list(land_and_expect_causes(partition_loader, clock, DELIVERIES[:2]))
     with partition_loader.warehouse.writing() as connection:
         connection.execute(delete(pending_announcements))
-    assert announced_changes(partition_loader, "no", "no") == []
+    assert expect_announced_changes(partition_loader, "no", "no") == []
 
 
 @pytest.mark.slow_after_first
@@ -141,8 +144,8 @@ def test_its_sentence_names_the_part_and_says_if_it_was_set_back(partition_loade
         (part, {"version": "v2", "scope": OF_ONE_MARKET}, "source"),
         (both, replay, "ours"),
     ]
-    list(loaded(partition_loader, clock, three))
-    _, restated, set_back = announced_changes(partition_loader, "no", "no", "no")
+    list(land_and_expect_causes(partition_loader, clock, three))
+    _, restated, set_back = expect_announced_changes(partition_loader, "no", "no", "no")
     assert restated.sentence.startswith(
         f"T1, week {MONDAY}, market=ATS, was restated: 1 of 2 rows changed, 1 gone; "
     )

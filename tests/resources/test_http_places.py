@@ -63,12 +63,12 @@ def test_a_host_that_waits_for_its_rate_holds_no_place_of_all_hosts(tmp_path: Pa
     make = build_places(tmp_path, host_count=1, count=1)
     waited: list[str] = []
 
-    def wait_at_slow() -> None:
+    def wait_at_slow_and_expect_full() -> None:
         waited.append("slow")
         with make("quick.example").hold(lambda: waited.append("quick")):
             assert Places(tmp_path, "_all", 1).take() is None
 
-    with make("slow.example").hold(wait_at_slow):
+    with make("slow.example").hold(wait_at_slow_and_expect_full):
         assert waited == ["slow", "quick"]
         assert Places(tmp_path, "slow.example", 1).take() is None
     assert Places(tmp_path, "_all", 1).take() is not None

@@ -26,7 +26,7 @@ def mqtt_sync(warehouse, clock, tmp_path) -> MqttSync:
     """A mirror of messages in ranges of two; one more waits."""
     mqtt_sync = MqttSync(warehouse, clock, tmp_path)
     mqtt_sync.receive(*MESSAGES)
-    mqtt_sync.run(max_range=2)
+    mqtt_sync.run_and_expect_all_settled(max_range=2)
     mqtt_sync.receive(message("d"))
     return mqtt_sync
 

@@ -23,7 +23,7 @@ def message(number: int) -> ReceivedMessage:
     return ReceivedMessage("tracker/events/tasks/1", 1, False, False, b"{}", AT, number)
 
 
-def filled(count: int, capacity: int, time: Time) -> Backlog:
+def fill_without_failure(count: int, capacity: int, time: Time) -> Backlog:
     backlog = Backlog(capacity, time)
     for number in range(1, count + 1):
         assert backlog.add(message(number))
@@ -38,7 +38,9 @@ def test_nothing_is_due_where_nothing_waits() -> None:
 
 def test_a_batch_is_due_when_the_broker_pauses() -> None:
     time = Time()
-    backlog = filled(20, 1_000, time)  # as many as mosquitto sends without an acknowledgement
+    backlog = fill_without_failure(
+        20, 1_000, time
+    )  # as many as mosquitto sends without an acknowledgement
     assert backlog.take(0) == ()
     time.seconds += 0.001
     assert [each.message_id for each in backlog.take(0)] == list(range(1, 21))
@@ -57,7 +59,7 @@ def test_a_batch_is_due_after_5_ms_though_more_arrives() -> None:
 
 
 def test_500_messages_are_due_at_once_and_stay_in_order() -> None:
-    backlog = filled(700, 1_000, Time())
+    backlog = fill_without_failure(700, 1_000, Time())
     first, second = backlog.take(0), backlog.take(0)
     numbers = [each.message_id for each in (*first, *second)]
     assert (len(first), len(second)) == (500, 200)
@@ -65,11 +67,11 @@ def test_500_messages_are_due_at_once_and_stay_in_order() -> None:
 
 
 def test_a_full_window_is_due_at_once() -> None:
-    assert len(filled(20, 20, Time()).take(0)) == 20
+    assert len(fill_without_failure(20, 20, Time()).take(0)) == 20
 
 
 def test_a_full_backlog_stops_the_reader_until_messages_are_stored() -> None:
-    backlog = filled(20, 20, Time())
+    backlog = fill_without_failure(20, 20, Time())
     reader = Thread(target=backlog.add, args=(message(21),))
     reader.start()
     assert len(backlog.take(0)) == 20
@@ -78,7 +80,7 @@ def test_a_full_backlog_stops_the_reader_until_messages_are_stored() -> None:
 
 
 def test_a_closed_backlog_takes_nothing_more_and_gives_what_it_has() -> None:
-    backlog = filled(20, 20, Time())
+    backlog = fill_without_failure(20, 20, Time())
     outcomes: list[bool] = []
     reader = Thread(target=lambda: outcomes.append(backlog.add(message(21))))
     reader.start()

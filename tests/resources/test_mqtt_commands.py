@@ -98,7 +98,7 @@ def test_the_message_that_comes_back_from_the_broker_is_a_duplicate(mqtt_sync):
     execute(mirror, command("updated", status="active", metadata={"a": 0.1, "b": "Grüße\u2028"}))
     before = mqtt_sync.rows(mqtt_projects), mqtt_sync.rows(mqtt_mirror)
     arrive(mqtt_sync, *published(mqtt_sync), *published(mqtt_sync))
-    counts = mqtt_sync.run()
+    counts = mqtt_sync.run_and_expect_all_settled()
     assert (counts.duplicate_count, counts.folded.total()) == (4, 0)
     assert (mqtt_sync.rows(mqtt_projects), mqtt_sync.rows(mqtt_mirror)) == before
     assert not mqtt_sync.rows(mqtt_dead_letters)
@@ -113,7 +113,7 @@ def test_events_that_wait_in_the_inbox_are_mirrored_beside_commands(mqtt_sync):
     arrive(mqtt_sync, (topic, message("created", "project.created", body, ts=early)))
     execute(mqtt_sync.mirror(), command("created", "p2", name="Gemini"))
     arrive(mqtt_sync, (topic, message("updated", payload={"project_id": "p1", "name": "Apollo 2"})))
-    mqtt_sync.run()
+    mqtt_sync.run_and_expect_all_settled()
     execute(mqtt_sync.mirror(), command("updated", status="active"))
     [one, two] = mqtt_sync.rows(mqtt_projects)
     assert (one["name"], one["status"], one["event_count"]) == ("Apollo 2", "active", 3)
@@ -213,9 +213,9 @@ def test_metrics_count_events_by_known_kinds_and_what_waits(mqtt_sync):
         120,
     )
     assert (found["mqtt_outbox_events"], found["mqtt_outbox_events_oldest_seconds"]) == (1, 120)
-    mqtt_sync.run()
+    mqtt_sync.run_and_expect_all_settled()
     arrive(mqtt_sync, (topic, message("d")))
-    mqtt_sync.run()
+    mqtt_sync.run_and_expect_all_settled()
     for _ in range(2):
         found = samples(metrics, mqtt_sync)
         assert found["mqtt_events_total", "project.updated"] == 2

@@ -57,7 +57,7 @@ def check(mqtt_sync: MqttSync, kinds: Path, seed: int, count: int) -> None:
     while done < len(events):
         some = events[done : done + 40]
         receive(mqtt_sync, some)
-        mqtt_sync.run(max_range=25, kinds=kinds)
+        mqtt_sync.run_and_expect_all_settled(max_range=25, kinds=kinds)
         done += len(some)
         assert mqtt_sync.rows(mqtt_projects) == by_project(events[:done])
 
@@ -83,10 +83,10 @@ def test_rows_as_of_a_time_are_folded_from_what_the_mirror_had(mqtt_sync, kinds)
     events = shuffled(7, 6)
     half = len(events) // 2
     receive(mqtt_sync, events[:half])
-    mqtt_sync.run(kinds=kinds)
+    mqtt_sync.run_and_expect_all_settled(kinds=kinds)
     at = max(row["known_from"] for row in mqtt_sync.rows(mqtt_mirror))
     receive(mqtt_sync, events[half:])
-    mqtt_sync.run(kinds=kinds)
+    mqtt_sync.run_and_expect_all_settled(kinds=kinds)
     with mqtt_sync.warehouse.reading() as connection:
         then = rows_as_of(connection, "project", at)
         never = rows_as_of(connection, "project", at - timedelta(days=1))

@@ -205,7 +205,7 @@ def test_an_attempt_whose_claim_expired_records_nothing_once_another_has_it(
     first, second = OutboxLoop(warehouse, clock, "first"), OutboxLoop(warehouse, clock, "second")
     recorded: list[str] = []
 
-    def send_late(claimed: Claim) -> Outcome:
+    def send_late_and_expect_done(claimed: Claim) -> Outcome:
         with first.recording(claimed):
             recorded.append("before")
         clock.at += REQUEST_LEASE
@@ -215,7 +215,7 @@ def test_an_attempt_whose_claim_expired_records_nothing_once_another_has_it(
             recorded.append("after")
         return DONE
 
-    [ended] = first.apply(due(), first.claim, send_late)
+    [ended] = first.apply(due(), first.claim, send_late_and_expect_done)
     assert (ended.outcome, ended.is_current) == ("overtaken", False)
     assert recorded == ["before"]
 
@@ -225,7 +225,7 @@ def test_a_late_answer_of_an_expired_claim_is_not_settled(add, due, warehouse, c
     first, second = OutboxLoop(warehouse, clock, "first"), OutboxLoop(warehouse, clock, "second")
     noted: list[bool] = []
 
-    def answer_late(_: Claim) -> Outcome:
+    def answer_late_and_expect_dead(_: Claim) -> Outcome:
         clock.at += REQUEST_LEASE
         [ended] = second.apply(due(), second.claim, lambda _: Outcome("dead", "refused"))
         assert ended.outcome == "dead"
@@ -234,7 +234,7 @@ def test_a_late_answer_of_an_expired_claim_is_not_settled(add, due, warehouse, c
     def note(_: Connection, __: Claim, ___: Outcome, is_current: bool) -> None:
         noted.append(is_current)
 
-    [ended] = first.apply(due(), first.claim, answer_late, note)
+    [ended] = first.apply(due(), first.claim, answer_late_and_expect_dead, note)
     assert (ended.is_current, noted) == (False, [False])
     with warehouse.reading() as connection:
         assert read_latest(connection, TOPIC, "one") == (1, "dead", "{}")
@@ -253,7 +253,7 @@ def test_versions_of_an_entity_exclude_each_other_by_its_lease(add, due, warehou
     first, begin_first = loop_of("first")
     second, begin_second = loop_of("second")
 
-    def send(claimed: Claim) -> Outcome:
+    def send_and_expect_busy(claimed: Claim) -> Outcome:
         with warehouse.writing() as connection:
             supersede(connection, TOPIC, ["one"], now=clock.now(), run_id="planner")
         add("one", 2)
@@ -264,7 +264,7 @@ def test_versions_of_an_entity_exclude_each_other_by_its_lease(add, due, warehou
         first.verify_lease(claimed)
         return DONE
 
-    [ended] = first.apply(due(), begin_first, send)
+    [ended] = first.apply(due(), begin_first, send_and_expect_busy)
     assert ended.outcome == "overtaken", "the lease has expired"
     [ended] = second.apply(due(), begin_second, lambda _: DONE)
     assert (ended.key.version_number, ended.outcome) == (2, "done")

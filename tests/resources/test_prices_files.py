@@ -36,7 +36,7 @@ def files(folder: Path, tmp_path: Path) -> PriceFiles:
     return PriceFiles(folder, captures, StoppedClock(), overrides={"XYZ": "renamed"})
 
 
-def closes(files: PriceFiles, symbol: str) -> list[tuple[str, str]]:
+def check_captures_and_read_closes(files: PriceFiles, symbol: str) -> list[tuple[str, str]]:
     kept: list[Capture] = []
     captures = files.fetch(PriceRange(symbol, date(2026, 1, 1), date(2026, 1, 31)), kept)
     assert list(captures) == kept
@@ -56,8 +56,11 @@ def test_a_symbol_s_own_file_is_read_under_our_spelling_or_the_file_s(
     (folder / "EP$C.csv").write_bytes(CSV)
     (folder / "renamed.parquet").write_bytes(parquet(date=["2026-01-02"], close=[1.5]))
     (folder / "notes.txt").write_text("not a price")
-    assert closes(files, "EP$C") == [("2026-01-02", "1.10"), ("2026-01-05", "1.2")]
-    assert closes(files, "XYZ") == [("2026-01-02", "1.5")]
+    assert check_captures_and_read_closes(files, "EP$C") == [
+        ("2026-01-02", "1.10"),
+        ("2026-01-05", "1.2"),
+    ]
+    assert check_captures_and_read_closes(files, "XYZ") == [("2026-01-02", "1.5")]
     assert files.ready() == "2 files"
 
 
@@ -69,9 +72,9 @@ def test_a_symbol_s_part_of_the_file_of_all_is_its_lines_as_they_stand(
     files.fetch(PriceRange("A", date(2026, 1, 1), date(2026, 1, 31)), kept)
     assert kept[0].body == b"symbol,date,close\nA,2026-01-02,1\nA,2026-01-05,2\n"
     assert kept[0].url == "file:prices.csv"
-    assert closes(files, "NA") == [("2026-01-02", "7")]
+    assert check_captures_and_read_closes(files, "NA") == [("2026-01-02", "7")]
     (folder / "prices.csv").write_bytes(OF_ALL + b"NA,2026-01-05,8\n")
-    assert closes(files, "NA") == [("2026-01-02", "7"), ("2026-01-05", "8")]
+    assert check_captures_and_read_closes(files, "NA") == [("2026-01-02", "7"), ("2026-01-05", "8")]
 
 
 def test_a_parquet_file_of_all_gives_the_same_bytes_for_the_same_days(
@@ -80,7 +83,10 @@ def test_a_parquet_file_of_all_gives_the_same_bytes_for_the_same_days(
     (folder / "prices.parquet").write_bytes(
         parquet(symbol=["A", "NA", "A"], date=[date(2026, 1, 2)] * 3, close=[1.5, 2.5, 3.5])
     )
-    assert closes(files, "A") == [("2026-01-02", "1.5"), ("2026-01-02", "3.5")]
+    assert check_captures_and_read_closes(files, "A") == [
+        ("2026-01-02", "1.5"),
+        ("2026-01-02", "3.5"),
+    ]
     first, second = ([], [])
     for kept in (first, second):
         files.fetch(PriceRange("NA", date(2026, 1, 1), date(2026, 1, 31)), kept)
@@ -94,10 +100,10 @@ def test_a_column_that_polars_does_not_take_harms_no_file_of_all_that_does_not_n
     columns = {"symbol": pa.array(["A"]), "date": pa.array(["2026-01-02"])}
     file = folder / "prices.parquet"
     pq.write_table(pa.table(columns | {"close": pa.array([1.5]), "note": wide}), file)
-    assert closes(files, "A") == [("2026-01-02", "1.5")]
+    assert check_captures_and_read_closes(files, "A") == [("2026-01-02", "1.5")]
     pq.write_table(pa.table(columns | {"close": wide}), file)
     with pytest.raises(SourceError, match="an answer holds no daily prices"):
-        closes(files, "A")
+        check_captures_and_read_closes(files, "A")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +120,7 @@ def test_columns_that_are_not_ours_harm_no_file_of_all(
     ours = {"symbol": pa.array(["A"]), "date": pa.array(["2026-01-02"]), "close": pa.array([1.5])}
     table = pa.table(list((ours | others).values()), [name.lower() for name in ours | others])
     pq.write_table(table, folder / "prices.parquet")
-    assert closes(files, "A") == [("2026-01-02", "1.5")]
+    assert check_captures_and_read_closes(files, "A") == [("2026-01-02", "1.5")]
 
 
 @pytest.mark.parametrize(
@@ -134,21 +140,21 @@ def test_a_folder_that_does_not_have_a_symbol_says_so(
 ):
     (folder / name).write_bytes(body)
     with pytest.raises(SourceError, match=said):
-        closes(files, "A")
+        check_captures_and_read_closes(files, "A")
 
 
 def test_two_files_of_one_symbol_are_refused(files: PriceFiles, folder: Path):
     for name in ("A.csv", "A.parquet"):
         (folder / name).write_bytes(CSV)
     with pytest.raises(ConfigurationError, match="several files hold A"):
-        closes(files, "A")
+        check_captures_and_read_closes(files, "A")
 
 
 def test_a_link_out_of_the_folder_is_not_followed(files: PriceFiles, folder: Path, tmp_path: Path):
     (tmp_path / "secret").write_bytes(CSV)
     (folder / "A.csv").symlink_to(tmp_path / "secret")
     with pytest.raises(SourceError, match="cannot be read") as error:
-        closes(files, "A")
+        check_captures_and_read_closes(files, "A")
     assert error.value.found == "a link out of PRICES_FILES_DIR"
 
 
@@ -161,7 +167,7 @@ def test_a_link_that_leads_nowhere_is_refused(
 ):
     (folder / name).symlink_to(folder / name if target == "self" else folder / "gone")
     with pytest.raises(SourceError, match=f"the file {name} cannot be read") as error:
-        closes(files, "A")
+        check_captures_and_read_closes(files, "A")
     assert error.value.found == found
 
 

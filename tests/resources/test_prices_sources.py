@@ -90,7 +90,7 @@ def open_source(tmp_path: Path, vendors: PriceVendors) -> Iterator[Open]:
         client.close()
 
 
-def fetched(source: PriceSource, asked: PriceRange) -> pl.DataFrame:
+def fetch_and_check_captures(source: PriceSource, asked: PriceRange) -> pl.DataFrame:
     kept: list[Capture] = []
     captures = source.fetch(asked, kept)
     assert list(captures) == kept
@@ -98,7 +98,7 @@ def fetched(source: PriceSource, asked: PriceRange) -> pl.DataFrame:
     return read_answer(source.name, build_parts(captures)[0])
 
 
-def refused(source: PriceSource, symbol: str, kind: type[Exception], count: int = 1) -> Any:
+def expect_refusal(source: PriceSource, symbol: str, kind: type[Exception], count: int = 1) -> Any:
     """Return the error of asking for a symbol; what came is kept all the same."""
     kept: list[Capture] = []
     with pytest.raises(kind) as error:
@@ -110,7 +110,9 @@ def refused(source: PriceSource, symbol: str, kind: type[Exception], count: int 
 def test_a_chart_of_a_range_has_its_sessions_and_those_until_now(open_source: Open):
     """Splits after the range are in its prices: they have to be known to be undone."""
     source = open_source()
-    days = fetched(source, PriceRange("BRK.B", date(2026, 2, 12), date(2026, 2, 18)))
+    days = fetch_and_check_captures(
+        source, PriceRange("BRK.B", date(2026, 2, 12), date(2026, 2, 18))
+    )
     assert days["trade_date"].to_list()[-1] == TODAY.isoformat()
     assert days["trade_date"].to_list()[:4] == [
         "2026-02-12",
@@ -124,7 +126,10 @@ def test_a_chart_of_a_range_has_its_sessions_and_those_until_now(open_source: Op
 
 def test_alpha_vantage_sends_100_sessions_or_all_there_are(open_source: Open):
     source = open_source("alpha_vantage")
-    recent, all_there_are = fetched(source, MONTH), fetched(source, YEAR)
+    recent, all_there_are = (
+        fetch_and_check_captures(source, MONTH),
+        fetch_and_check_captures(source, YEAR),
+    )
     assert len(recent) == 100
     assert recent["trade_date"][0] == "2026-03-02"
     assert all_there_are["trade_date"].min() == "2004-01-02"
@@ -135,7 +140,7 @@ def test_alpha_vantage_sends_100_sessions_or_all_there_are(open_source: Open):
 
 def test_a_free_key_has_no_adjusted_prices_and_no_long_history(open_source: Open):
     source = open_source("alpha_vantage", key=FREE_KEY)
-    assert fetched(source, MONTH)["adjusted_close"].null_count() == 100
+    assert fetch_and_check_captures(source, MONTH)["adjusted_close"].null_count() == 100
     kept: list[Capture] = []
     with pytest.raises(SourceError) as error:
         source.fetch(YEAR, kept)
@@ -147,8 +152,8 @@ def test_both_vendors_report_the_same_each_in_its_own_terms(
     open_source: Open, vendors: PriceVendors
 ):
     asked = PriceRange(vendors.symbol_with("split"), date(2026, 1, 5), TODAY)
-    chart = numbers(fetched(open_source(), asked))
-    series = numbers(fetched(open_source("alpha_vantage"), asked)).join(
+    chart = numbers(fetch_and_check_captures(open_source(), asked))
+    series = numbers(fetch_and_check_captures(open_source("alpha_vantage"), asked)).join(
         chart.select("trade_date"), on="trade_date"
     )
     series = series.sort("trade_date")
@@ -169,7 +174,7 @@ def test_a_chart_names_the_later_split_whether_or_not_its_day_was_asked_for(
     symbol, first = vendors.symbol_with("split"), date(2026, 1, 5)
     by_last: list[dict[date, str]] = []
     for last in (date(2026, 1, 9), TODAY):
-        answer = fetched(open_source(), PriceRange(symbol, first, last))
+        answer = fetch_and_check_captures(open_source(), PriceRange(symbol, first, last))
         asked = RequestedRange(answer, symbol, answer["symbol"][0], "yahoo", first, last)
         rows = check_prices([asked]).rows
         by_last.append(dict(rows.select("trade_date", "later_splits").iter_rows()))
@@ -185,7 +190,9 @@ def test_adjusted_prices_of_alpha_vantage_have_more_places(
     open_source: Open, vendors: PriceVendors
 ):
     symbol = vendors.symbol_with("dividend")
-    answer = fetched(open_source("alpha_vantage"), PriceRange(symbol, YEAR.first_date, TODAY))
+    answer = fetch_and_check_captures(
+        open_source("alpha_vantage"), PriceRange(symbol, YEAR.first_date, TODAY)
+    )
     assert answer["adjusted_close"].str.contains(r"\.[0-9]{12}$").any()
     spelled = answer["symbol"][0]
     asked = RequestedRange(answer, symbol, spelled, "alpha_vantage", YEAR.first_date, TODAY)
@@ -202,10 +209,10 @@ def test_nulls_come_as_a_day_without_prices_and_are_no_day_of_alpha_vantage(
     open_source: Open, vendors: PriceVendors
 ):
     asked = PriceRange(vendors.symbol_with("nulls"), MONTH.first_date, TODAY)
-    empty = fetched(open_source(), asked).filter(pl.col("close").is_null())
+    empty = fetch_and_check_captures(open_source(), asked).filter(pl.col("close").is_null())
     assert empty.select("open", "volume", "adjusted_close").row(0) == (None, None, None)
     (missing,) = empty["trade_date"]
-    days = fetched(open_source("alpha_vantage"), asked)["trade_date"]
+    days = fetch_and_check_captures(open_source("alpha_vantage"), asked)["trade_date"]
     assert missing not in days
     assert len(days) == 99
 
@@ -214,7 +221,7 @@ def test_nulls_come_as_a_day_without_prices_and_are_no_day_of_alpha_vantage(
 def test_a_session_under_way_is_reported_with_its_numbers_so_far(
     open_source: Open, vendors: PriceVendors, vendor: str
 ):
-    over = fetched(open_source(vendor), MONTH).filter(trade_date="2026-03-02")
+    over = fetch_and_check_captures(open_source(vendor), MONTH).filter(trade_date="2026-03-02")
     vendors.clock.time = ANCHOR - timedelta(hours=2)
     kept: list[Capture] = []
     captures = open_source(vendor).fetch(MONTH, kept)
@@ -229,7 +236,7 @@ def test_a_session_under_way_is_reported_with_its_numbers_so_far(
 def test_a_vendor_revises_a_close_later(open_source: Open, vendors: PriceVendors, vendor: str):
     symbol = vendors.symbol_with("revised")
     asked = PriceRange(symbol, MONTH.first_date, TODAY)
-    before = fetched(open_source(vendor), asked)
+    before = fetch_and_check_captures(open_source(vendor), asked)
     vendors.clock.time = ANCHOR + timedelta(days=6)
     captures = open_source(vendor).fetch(asked, [])
     after = read_answer("demo", build_parts(captures)[0])
@@ -245,9 +252,9 @@ def test_a_symbol_that_vanished_is_refused_with_the_vendor_s_words(
     open_source: Open, vendors: PriceVendors, vendor: str, said: str
 ):
     symbol = vendors.symbol_with("vanished")
-    fetched(open_source(vendor), PriceRange(symbol, MONTH.first_date, TODAY))
+    fetch_and_check_captures(open_source(vendor), PriceRange(symbol, MONTH.first_date, TODAY))
     vendors.clock.time = ANCHOR + timedelta(days=8)
-    error = refused(open_source(vendor), symbol, UnavailableError)
+    error = expect_refusal(open_source(vendor), symbol, UnavailableError)
     assert said in error.found
     assert "PRICES_SYMBOLS_FILE" in error.remedy
 
@@ -256,7 +263,7 @@ def test_a_symbol_that_vanished_is_refused_with_the_vendor_s_words(
 def test_who_is_too_fast_asks_again(open_source: Open, vendors: PriceVendors, vendor: str):
     source = open_source(vendor, requests_per_day=25)
     asked = PriceRange(vendors.symbol_with("throttled"), MONTH.first_date, TODAY)
-    assert len(fetched(source, asked)) > 0
+    assert len(fetch_and_check_captures(source, asked)) > 0
     if vendor == "alpha_vantage":
         assert source.quota_left == 23
 
@@ -268,9 +275,9 @@ def test_a_symbol_that_stays_throttled_is_not_asked_for_again_of_the_same_source
     with FaultyServer(lambda _: note) as server:
         source = open_source("alpha_vantage", url=server.url, requests_per_day=25)
         for _ in range(2):
-            refused(source, "AAPL", ThrottledError, count=0)
+            expect_refusal(source, "AAPL", ThrottledError, count=0)
         assert (len(server.requests), source.quota_left) == (2, 23)
-        refused(source, "MSFT", ThrottledError, count=0)
+        expect_refusal(source, "MSFT", ThrottledError, count=0)
         assert len(server.requests) == 4
 
 
@@ -281,15 +288,15 @@ def test_what_answers_in_the_vendor_s_place_is_kept_and_refused(
 ):
     symbol = vendors.symbol_with(fault)
     source = open_source(vendor)
-    error = refused(source, symbol, SourceError)
+    error = expect_refusal(source, symbol, SourceError)
     assert not isinstance(error, UnavailableError)
     assert ("<html>" in error.found) == (fault == "web_page")
-    assert len(fetched(source, PriceRange(symbol, MONTH.first_date, TODAY))) > 0
+    assert len(fetch_and_check_captures(source, PriceRange(symbol, MONTH.first_date, TODAY))) > 0
 
 
 @pytest.mark.parametrize("vendor", ["yahoo", "alpha_vantage"])
 def test_another_symbol_s_prices_are_refused(open_source: Open, vendors: PriceVendors, vendor: str):
-    error = refused(open_source(vendor), vendors.symbol_with("other"), SourceError)
+    error = expect_refusal(open_source(vendor), vendors.symbol_with("other"), SourceError)
     assert (error.expected, error.found) == (
         open_source(vendor).vendor_symbol(vendors.symbol_with("other")),
         "OTHER",
@@ -300,10 +307,10 @@ def test_another_symbol_s_prices_are_refused(open_source: Open, vendors: PriceVe
 def test_what_is_not_mapped_is_not_asked_for(open_source: Open, vendor: str):
     assert (
         "PRICES_SYMBOLS_FILE"
-        in refused(open_source(vendor), "ABCp", ConfigurationError, count=0).remedy
+        in expect_refusal(open_source(vendor), "ABCp", ConfigurationError, count=0).remedy
     )
     spelled = open_source(vendor, overrides={"ABCp": "ABC-P"})
-    assert len(fetched(spelled, PriceRange("ABCp", MONTH.first_date, TODAY))) > 0
+    assert len(fetch_and_check_captures(spelled, PriceRange("ABCp", MONTH.first_date, TODAY))) > 0
 
 
 def test_a_source_is_ready_when_anything_of_the_vendor_answers(open_source: Open):
@@ -324,14 +331,14 @@ def test_the_vendor_s_word_that_a_quota_has_ended_holds_for_all_that_day(
     said = f"We have detected your API key as {KEY} and our limit is 25 requests per day."
     reply = Reply(body=json.dumps({"Information": said}).encode())
     with FaultyServer(lambda _: reply) as server:
-        error = refused(
+        error = expect_refusal(
             open_source("alpha_vantage", url=server.url), "AAPL", QuotaEndedError, count=0
         )
         assert error.resumes_at == datetime(2026, 3, 3, 5, tzinfo=UTC)
         assert error.retry_in_seconds == timedelta(hours=7).total_seconds()
         again = open_source("alpha_vantage", url=server.url, requests_per_day=25)
         assert again.quota_left == 0
-        refused(again, "AAPL", QuotaEndedError, count=0)
+        expect_refusal(again, "AAPL", QuotaEndedError, count=0)
         assert len(server.requests) == 1
         vendors.clock.time = error.resumes_at
         assert again.quota_left == 25
@@ -362,7 +369,7 @@ def test_a_service_that_fails_says_nothing_of_a_symbol_and_is_asked_again(
 ):
     reply = Reply(status, body=b"<html>Try again</html>")
     with FaultyServer(lambda _: reply) as server:
-        error = refused(open_source(vendor, url=server.url), "AAPL", TransientError)
+        error = expect_refusal(open_source(vendor, url=server.url), "AAPL", TransientError)
     assert f"HTTP {status}: " in error.found
 
 
@@ -379,7 +386,7 @@ def test_yahoos_answers_on_symbols_differ_from_those_on_itself(
     open_source: Open, reply: Reply, kind: type[Exception]
 ):
     with FaultyServer(lambda _: reply) as server:
-        refused(open_source(url=server.url), "AAPL", kind)
+        expect_refusal(open_source(url=server.url), "AAPL", kind)
 
 
 def test_the_key_shows_up_nowhere(

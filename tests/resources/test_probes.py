@@ -50,7 +50,7 @@ def look(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("FINRA_FILES_DIR", str(tmp_path))
     monkeypatch.delenv("DEMO_CLOCK_NOW", raising=False)
 
-    def find(dependency: str, **settings: object) -> Finding:
+    def find_and_expect_no_secret(dependency: str, **settings: object) -> Finding:
         for name, value in settings.items():
             monkeypatch.setenv(name, str(value))
         probes = open_all_probes(
@@ -63,7 +63,7 @@ def look(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         assert SECRET not in repr(found)
         return found
 
-    return find
+    return find_and_expect_no_secret
 
 
 def api(server: FaultyServer) -> dict[str, str]:

@@ -188,7 +188,7 @@ def metadata_of(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     }
 
 
-def failure_of(result: dg.ExecuteInProcessResult) -> str:
+def expect_failure(result: dg.ExecuteInProcessResult) -> str:
     """Return the text of the failure that ended a run."""
     assert not result.success
     data = result.failure_data_for_node("documents")
@@ -315,7 +315,7 @@ def test_in_order_no_item_is_loaded_behind_one_that_waits(
 def test_a_database_that_refuses_a_single_item_ends_the_run(queue: Queue):
     queue.enqueue(*"abc")
     error = TransientError("the table is locked")
-    failure = failure_of(execute(Loader(queue, breaks_batch="b", batch_error=error)))
+    failure = expect_failure(execute(Loader(queue, breaks_batch="b", batch_error=error)))
     assert "the table is locked" in failure
     assert queue.states() == {"a": "done", "b": "leased", "c": "leased"}
 
@@ -334,7 +334,7 @@ def test_an_item_that_another_run_has_claimed_meanwhile_is_not_loaded(queue: Que
 def test_what_concerns_all_items_fails_the_run_and_no_item(queue: Queue):
     queue.enqueue("a")
     error = ConfigurationError("no source is set", expected="a source", remedy="set it")
-    failure = failure_of(execute(Loader(queue, error=error)))
+    failure = expect_failure(execute(Loader(queue, error=error)))
     assert "no source is set" in failure
     assert "topic=documents" in failure
     assert queue.states() == {"a": "ready"}
@@ -345,7 +345,7 @@ def test_a_pool_that_cannot_work_leaves_the_items_ready(queue: Queue):
     queue.enqueue(*"ab")
     with ProcessPool(1, 128 * MIB) as pool:
         # a function which no other process can import
-        failure = failure_of(execute(Loader(queue, function=lambda item: item.key, pool=pool)))
+        failure = expect_failure(execute(Loader(queue, function=lambda item: item.key, pool=pool)))
     assert "invalid function of a process pool" in failure
     assert queue.states() == {"a": "ready", "b": "ready"}
     assert queue.loaded() == []
@@ -361,7 +361,7 @@ def test_a_database_that_fails_ends_the_run(queue: Queue):
         ) -> Sequence[ItemSettlement]:
             raise TransientError("the database does not answer")
 
-    failure = failure_of(execute(Loader(queue), items=Broken(queue.warehouse)))
+    failure = expect_failure(execute(Loader(queue), items=Broken(queue.warehouse)))
     assert "the database does not answer" in failure
     assert queue.loaded() == []
 

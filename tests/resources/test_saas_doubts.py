@@ -108,11 +108,14 @@ def test_a_run_that_was_overtaken_writes_nothing_more(saas_sync, calls_before):
     first, second = saas_sync.reconciler(), saas_sync.reconciler()
     first.look()
 
-    def pause() -> None:
+    def pause_and_expect_done() -> None:
         saas_sync.clock.at += timedelta(minutes=6)
         assert second.apply().outcomes == {"done": 1}
 
-    saas_sync.faults.coming, saas_sync.faults.on_call = [*[""] * calls_before, "meanwhile"], pause
+    saas_sync.faults.coming, saas_sync.faults.on_call = (
+        [*[""] * calls_before, "meanwhile"],
+        pause_and_expect_done,
+    )
     assert first.apply().outcomes == {"overtaken": 1}
     assert len(saas_sync.issues.rows) == 1
     [(applied,)] = saas_sync.rows(saas_source_states, "applied")

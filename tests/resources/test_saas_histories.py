@@ -67,7 +67,7 @@ def hold(warehouse, clock, system_pairs: SystemPairs, examples: int, number: int
             with system_pairs() as systems:
                 history = History(warehouse, clock, systems)
                 history.run_steps(*events)
-                history.settle()
+                history.settle_and_check()
         except AssertionError as error:
             raise AssertionError(f"after {events}") from error
 

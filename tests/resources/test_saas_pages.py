@@ -32,13 +32,13 @@ def reconciler(warehouse, clock, saas_demo, saas_http, tmp_path):
 
 @pytest.fixture
 def look(clock, reconciler):
-    def look(run_id):
+    def look_without_failure(run_id):
         clock.at += timedelta(minutes=5)
         looked = reconciler(run_id).look()
         assert looked.problem is None
         return looked
 
-    return look
+    return look_without_failure
 
 
 def rows(warehouse, *columns):

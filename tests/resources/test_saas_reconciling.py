@@ -246,12 +246,12 @@ def test_a_page_that_was_fetched_before_a_webhook_came_takes_nothing_back(saas_s
     entity = saas_sync.tasks.add("Order a laptop")
     first, second = saas_sync.reconciler(), saas_sync.reconciler()
 
-    def change() -> None:
+    def change_and_expect_plan() -> None:
         saas_sync.clock.at += timedelta(seconds=1)
         saas_sync.tasks.change(entity, title="Order a cup")
         assert second.look_at([entity]).planned.actions == {"planned": 1}
 
-    saas_sync.faults.coming, saas_sync.faults.on_call = ["", "meanwhile"], change
+    saas_sync.faults.coming, saas_sync.faults.on_call = ["", "meanwhile"], change_and_expect_plan
     assert first.look().planned.actions == {"overtaken": 1}
     first.apply()
     assert saas_sync.issue.summary == "Order a cup"
@@ -329,12 +329,15 @@ def test_what_is_intended_while_its_task_is_completed_stays_intended(saas_sync):
     first, second = saas_sync.reconciler(), saas_sync.reconciler()
     first.compare(["IT-1"])
 
-    def change() -> None:
+    def change_and_expect_plan() -> None:
         saas_sync.clock.at += timedelta(seconds=1)
         saas_sync.tasks.change(entity, title="Order a cup")
         assert second.look().planned.actions == {"planned": 1}
 
-    saas_sync.faults.coming, saas_sync.faults.on_call = ["", "", "meanwhile"], change
+    saas_sync.faults.coming, saas_sync.faults.on_call = (
+        ["", "", "meanwhile"],
+        change_and_expect_plan,
+    )
     assert first.apply().outcomes == {"done": 2}
     assert (saas_sync.issue.summary, saas_sync.issue.status_name) == ("Order a cup", "Done")
     saas_sync.tasks.change(entity, title="Order a laptop")

@@ -169,11 +169,11 @@ def test_what_another_run_tried_meanwhile_is_left_alone_until_it_is_due(saas_syn
     first, second = saas_sync.reconciler(), saas_sync.reconciler()
     first.look()
 
-    def try_in_vain() -> None:
+    def try_in_vain_and_expect_wait() -> None:
         saas_sync.faults.coming = ["down"]
         assert second.apply([second.entity("1001")]).outcomes == {"waiting": 1}
 
-    saas_sync.faults.coming, saas_sync.faults.on_call = ["meanwhile"], try_in_vain
+    saas_sync.faults.coming, saas_sync.faults.on_call = ["meanwhile"], try_in_vain_and_expect_wait
     assert first.apply().outcomes == {"done": 1, "done_before": 1}
 
 

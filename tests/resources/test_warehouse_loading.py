@@ -339,7 +339,9 @@ def test_hosts_whose_clocks_are_hours_apart_leave_one_history(kind, prepared, tm
             known.append(hosts[number % 3].write_batch(row(share_quantity=number)).known_from)
         assert known == sorted(set(known))
         for number, moment in enumerate(known):
-            assert [shares for shares, _ in as_of(hosts[0], moment).values()] == [number]
+            assert [
+                shares for shares, _ in expect_distinct_rows_as_of(hosts[0], moment).values()
+            ] == [number]
 
 
 @pytest.mark.slow_on_postgresql
@@ -812,7 +814,7 @@ def test_many_rows_inserted_from_both_ends_at_once_do_not_block_each_other_for_e
 # As of any moment
 
 
-def as_of(partition_loader, moment):
+def expect_distinct_rows_as_of(partition_loader, moment):
     """Return the rows of the partition that held at ``moment``, from table and history."""
     names = ("symbol", "venue_id", "share_quantity", "last_update_date")
     current, history = finra_otc_weekly.c, finra_otc_weekly_history.c
@@ -885,11 +887,11 @@ def check_history(partition_loader, history):
         times.append(loaded.known_from)
         before = state
     assert times == sorted(set(times))
-    assert as_of(partition_loader, times[0] - MICROSECOND) == {}
+    assert expect_distinct_rows_as_of(partition_loader, times[0] - MICROSECOND) == {}
     for moment, state in zip(times, states, strict=True):
-        assert as_of(partition_loader, moment) == state
+        assert expect_distinct_rows_as_of(partition_loader, moment) == state
     for moment, state in zip(times[1:], states, strict=False):
-        assert as_of(partition_loader, moment - MICROSECOND) == state
+        assert expect_distinct_rows_as_of(partition_loader, moment - MICROSECOND) == state
     total = select(func.sum(finra_symbol_week.c.total_share_quantity)).where(
         finra_symbol_week.c.week_start == partition_loader.week_start
     )

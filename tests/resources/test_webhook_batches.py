@@ -34,7 +34,7 @@ class InboxRuns:
         self.queue = InboxQueue(warehouse, clock)
         self.store = FolderStore(folder)
 
-    def deliver(self, *ids: str, body: bytes = FIRST.body) -> None:
+    def deliver_and_expect_stored(self, *ids: str, body: bytes = FIRST.body) -> None:
         deliveries = [replace(FIRST, delivery_id=delivery_id, body=body) for delivery_id in ids]
         assert Inbox(self.warehouse, self.clock).take(deliveries) == ["stored"] * len(ids)
 
@@ -68,7 +68,7 @@ def keys(claimed) -> list[str]:
 def test_a_run_loads_deliveries_in_batches_up_to_its_limit(inbox_runs, monkeypatch):
     monkeypatch.setattr(assets, "MAX_DELIVERIES_PER_RUN", 10)
     ids = [f"{number:02}" for number in range(12)]
-    inbox_runs.deliver(*ids)
+    inbox_runs.deliver_and_expect_stored(*ids)
     one, two = inbox_runs.run(), inbox_runs.run()
     first = metadata_by_partition(one)["webhooks"][None]
     assert (first["deliveries_count"], first["outcome"], first["rows"]) == (10, "landed", 10)
@@ -84,7 +84,7 @@ def test_a_run_loads_deliveries_in_batches_up_to_its_limit(inbox_runs, monkeypat
 
 @pytest.mark.slow
 def test_a_batch_holds_as_many_bodies_as_fit_and_the_rest_waits_without_an_attempt(inbox_runs):
-    inbox_runs.deliver("1", "2", "3", body=b" " * (MAX_BATCH_BYTES // 2))
+    inbox_runs.deliver_and_expect_stored("1", "2", "3", body=b" " * (MAX_BATCH_BYTES // 2))
     assert keys(inbox_runs.claim()) == ["1", "2"]
     assert inbox_runs.rows(inbox_states, "delivery_id", "state", "attempt_count") == [
         ("1", "running", 0),
@@ -95,14 +95,14 @@ def test_a_batch_holds_as_many_bodies_as_fit_and_the_rest_waits_without_an_attem
 
 @pytest.mark.slow_on_postgresql
 def test_a_body_that_is_larger_than_a_batch_is_one_by_itself(inbox_runs):
-    inbox_runs.deliver("1", body=b" " * (MAX_BATCH_BYTES + 1))
-    inbox_runs.deliver("2")
+    inbox_runs.deliver_and_expect_stored("1", body=b" " * (MAX_BATCH_BYTES + 1))
+    inbox_runs.deliver_and_expect_stored("2")
     assert keys(inbox_runs.claim()) == ["1"]
 
 
 @pytest.mark.slow_on_postgresql
 def test_a_batch_is_loaded_and_settled_together_or_not_at_all(inbox_runs, monkeypatch):
-    inbox_runs.deliver("1", "2")
+    inbox_runs.deliver_and_expect_stored("1", "2")
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError
@@ -117,7 +117,7 @@ def test_a_batch_is_loaded_and_settled_together_or_not_at_all(inbox_runs, monkey
 
 @pytest.mark.slow_on_postgresql
 def test_a_run_that_lost_its_lease_loads_and_settles_nothing(inbox_runs, clock):
-    inbox_runs.deliver("1")
+    inbox_runs.deliver_and_expect_stored("1")
     [slow] = inbox_runs.claim("slow")
     clock.at += LEASE
     [quick] = inbox_runs.claim("quick")
@@ -138,13 +138,13 @@ def test_a_run_that_lost_its_lease_loads_and_settles_nothing(inbox_runs, clock):
 
 @pytest.mark.slow_on_postgresql
 def test_a_delivery_that_another_run_claims_is_not_loaded(inbox_runs, monkeypatch, capfd):
-    inbox_runs.deliver("1")
+    inbox_runs.deliver_and_expect_stored("1")
 
-    def claim() -> None:
+    def claim_and_expect_first() -> None:
         inbox_runs.clock.at += 2 * LEASE
         assert keys(inbox_runs.claim("quick")) == ["1"]
 
-    meanwhile(monkeypatch, claim)
+    meanwhile(monkeypatch, claim_and_expect_first)
     metadata = inbox_runs.load()
     counts = (metadata["deliveries_count"], metadata["lost_count"])
     assert (metadata["outcome"], *counts) == ("lost", 1, 1)
@@ -169,14 +169,14 @@ def meanwhile(monkeypatch, act) -> None:
 
 @pytest.mark.slow_on_postgresql
 def test_deliveries_that_arrive_during_a_run_are_loaded_by_it(inbox_runs, monkeypatch):
-    inbox_runs.deliver("1")
-    meanwhile(monkeypatch, lambda: inbox_runs.deliver("2"))
+    inbox_runs.deliver_and_expect_stored("1")
+    meanwhile(monkeypatch, lambda: inbox_runs.deliver_and_expect_stored("2"))
     assert inbox_runs.load()["deliveries_count"] == 2
 
 
 @pytest.mark.slow_on_postgresql
 def test_a_store_that_takes_no_bytes_fails_the_run_and_no_delivery(inbox_runs, monkeypatch):
-    inbox_runs.deliver("1", "2")
+    inbox_runs.deliver_and_expect_stored("1", "2")
 
     def fail() -> None:
         raise TransientError("the store does not answer")
@@ -205,7 +205,7 @@ def test_a_delivery_whose_source_had_no_job_can_be_replayed(inbox_runs):
 
 @pytest.mark.slow_on_postgresql
 def test_the_same_delivery_from_two_gateways_is_one_item(inbox_runs, clock):
-    inbox_runs.deliver("1")
+    inbox_runs.deliver_and_expect_stored("1")
     clock.at += timedelta(seconds=1)
     assert Inbox(inbox_runs.warehouse, clock).take([FIRST]) == ["duplicate"]
     inbox_runs.load()
@@ -216,8 +216,8 @@ def test_the_same_delivery_from_two_gateways_is_one_item(inbox_runs, clock):
 @pytest.mark.slow_on_postgresql
 def test_a_loaded_body_is_stored_once_and_a_replay_has_its_bytes(inbox_runs):
     body = ' {"name": "Änne",  "b": 1.50}\n'.encode()
-    inbox_runs.deliver("1", body=body)
-    inbox_runs.deliver("2", body=b"no JSON")
+    inbox_runs.deliver_and_expect_stored("1", body=body)
+    inbox_runs.deliver_and_expect_stored("2", body=b"no JSON")
     inbox_runs.load()
     assert inbox_runs.rows(events_webhooks, "delivery_id", "payload") == [("1", body.decode())]
     stored = base64.b64encode(b"no JSON").decode()  # the table has no row of it
@@ -230,7 +230,7 @@ def test_a_loaded_body_is_stored_once_and_a_replay_has_its_bytes(inbox_runs):
 
 @pytest.mark.slow_on_postgresql
 def test_a_body_stays_in_the_inbox_where_its_row_has_another(inbox_runs):
-    inbox_runs.deliver("1")
+    inbox_runs.deliver_and_expect_stored("1")
     [claimed] = inbox_runs.claim()
     load_content(inbox_runs.warehouse, inbox_runs.clock, inbox_runs.store, claimed.content)
     with inbox_runs.warehouse.writing() as connection:

@@ -315,7 +315,7 @@ def test_items_are_listed_page_by_page_by_topic_and_state(topic_items):
 def test_runs_that_claim_at_the_same_time_share_the_items_and_no_item_twice(topic_items, in_order):
     topic_items.enqueue(*(f"{number:03}" for number in range(200)))
 
-    def work(run_id: str) -> list[str]:
+    def work_and_expect_settled(run_id: str) -> list[str]:
         found: list[str] = []
         while "ready" in topic_items.states().values():
             claimed = topic_items.claim(run_id, limit=20, in_order=in_order)
@@ -324,7 +324,7 @@ def test_runs_that_claim_at_the_same_time_share_the_items_and_no_item_twice(topi
         return found
 
     with ThreadPoolExecutor(4) as pool:
-        shares = list(pool.map(work, ["one", "two", "three", "four"]))
+        shares = list(pool.map(work_and_expect_settled, ["one", "two", "three", "four"]))
     assert sorted(key for share in shares for key in share) == sorted(topic_items.states())
     assert set(topic_items.states().values()) == {"done"}
 
@@ -567,7 +567,7 @@ def test_runs_that_name_the_same_items_at_the_same_moment_share_them_out(topic_i
     keys_of = [f"k{number:03}" for number in range(300)]
     runs = [f"run {number}" for number in range(4)]
 
-    def claim(run_id: str) -> dict[str, str]:
+    def claim_and_check_all(run_id: str) -> dict[str, str]:
         order = keys_of if run_id < "run 2" else [*reversed(keys_of)]
         held: dict[str, str] = {}
         for place in range(0, len(order), 50):
@@ -578,7 +578,7 @@ def test_runs_that_name_the_same_items_at_the_same_moment_share_them_out(topic_i
         return held
 
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(claim, runs))
+        found = list(pool.map(claim_and_check_all, runs))
     assert sum(map(len, found)) == 300
     holders = {item.item_key: item.lease_holder for item in topic_items.items.list_items(limit=999)}
     assert holders == {key: run_id for held in found for key, run_id in held.items()}

@@ -399,7 +399,7 @@ def test_an_unknown_disposition_and_two_in_one_batch_are_refused(partition_loade
 # Replay
 
 
-def replayed(
+def replay_and_expect_disposition(
     partition_loader: PartitionLoader, rows_of: dict[str, list[Any]], disposition: Any
 ) -> ValidatedBatch[Any]:
     """Return the replay of all that makes up the partition: ``rows_of`` it by source version."""
@@ -426,18 +426,18 @@ def test_a_replay_of_merges_is_one_delivery_of_their_latest_rows(partition_loade
     }
     for version, rows in rows_of.items():
         merge(partition_loader, *rows, version=version)
-    assert partition_loader.warehouse.are_there([replayed(partition_loader, rows_of, "merge")]) == [
-        True
-    ]
+    assert partition_loader.warehouse.are_there(
+        [replay_and_expect_disposition(partition_loader, rows_of, "merge")]
+    ) == [True]
     by_newer_rules = {"v1": [row("AAA", share_quantity=1)], "v2": rows_of["v2"][:1]}
     [loaded] = partition_loader.warehouse.load_batches(
-        [replayed(partition_loader, by_newer_rules, "merge")]
+        [replay_and_expect_disposition(partition_loader, by_newer_rules, "merge")]
     )
     assert isinstance(loaded, WriteResult)
     assert (loaded.change_cause, counts(loaded)) == ("ours", (0, 1, 1, 1))
     assert partition_loader.quantities() == {"AAA": 1, "BBB": 7}
     assert partition_loader.warehouse.are_there(
-        [replayed(partition_loader, by_newer_rules, "merge")]
+        [replay_and_expect_disposition(partition_loader, by_newer_rules, "merge")]
     ) == [True]
 
 
@@ -449,7 +449,7 @@ def test_a_replay_loads_a_quarantined_merge_with_loaded_ones(partition_loader):
     with pytest.raises(QuarantinedError):
         merge(partition_loader, *rows_of["v2"], version="v2", audits=[FAILED])
     [loaded] = partition_loader.warehouse.load_batches(
-        [replayed(partition_loader, rows_of, "merge")]
+        [replay_and_expect_disposition(partition_loader, rows_of, "merge")]
     )
     assert isinstance(loaded, WriteResult)
     assert partition_loader.quantities() == {"AAA": 100, "BBB": 100}
@@ -465,7 +465,7 @@ def test_a_replay_of_a_whole_delivery_and_a_later_part_puts_the_part_over_it(par
     partition_loader.write_batch(*rows_of["v1"], version="v1")
     partition_loader.write_batch(*rows_of["v2"], version="v2", scope=ATS)
     assert partition_loader.warehouse.are_there(
-        [replayed(partition_loader, rows_of, "replace_scope")]
+        [replay_and_expect_disposition(partition_loader, rows_of, "replace_scope")]
     ) == [True]
     assert partition_loader.rows(finra_otc_weekly, "market", "symbol") == [
         ("ATS", "BBB"),
@@ -480,7 +480,7 @@ def test_a_part_that_is_older_than_a_whole_delivery_does_not_win_over_it(partiti
         partition_loader.write_batch(*rows_of["v1"], version="v1", scope=ATS, audits=[FAILED])
     partition_loader.write_batch(*rows_of["v2"], version="v2")
     assert partition_loader.warehouse.are_there(
-        [replayed(partition_loader, rows_of, "replace_scope")]
+        [replay_and_expect_disposition(partition_loader, rows_of, "replace_scope")]
     ) == [True]
     part = f"{finra_otc_weekly.name}:{partition_loader.partition_key}#1"
     _, recorded = partition_loader.warehouse.recorded(
@@ -496,11 +496,11 @@ def test_a_replay_of_appends_with_other_values_is_quarantined(partition_loader):
     for version, rows in rows_of.items():
         append(partition_loader, *rows, version=version)
     assert partition_loader.warehouse.are_there(
-        [replayed(partition_loader, rows_of, "append")]
+        [replay_and_expect_disposition(partition_loader, rows_of, "append")]
     ) == [True]
     by_newer_rules = {**rows_of, "v1": [row("AAA", share_quantity=7)]}
     [ended] = partition_loader.warehouse.load_batches(
-        [replayed(partition_loader, by_newer_rules, "append")]
+        [replay_and_expect_disposition(partition_loader, by_newer_rules, "append")]
     )
     assert isinstance(ended, QuarantinedError)
     assert partition_loader.quantities() == {"AAA": 100, "BBB": 100}
@@ -513,7 +513,9 @@ def test_a_replay_of_several_deliveries_cannot_be_named(partition_loader):
     for version, rows in rows_of.items():
         merge(partition_loader, *rows, version=version)
     newer = {**rows_of, "v1": [row("AAA", share_quantity=7)]}
-    partition_loader.warehouse.load_batches([replayed(partition_loader, newer, "merge")])
+    partition_loader.warehouse.load_batches(
+        [replay_and_expect_disposition(partition_loader, newer, "merge")]
+    )
     name = f"{finra_otc_weekly.name}:{partition_loader.partition_key}#3"
     _, recorded = partition_loader.warehouse.recorded(
         finra_otc_weekly, partition_loader.partition_key

@@ -303,7 +303,9 @@ class History:
         for place in step.where:
             partition = self.partitions[place]
             is_late = step.action == "late load" and place == step.where[0]
-            attempt = self._attempt(partition, fetch, is_late=is_late, is_cut=step.in_ranges)
+            attempt = self._check_and_attempt(
+                partition, fetch, is_late=is_late, is_cut=step.in_ranges
+            )
             if attempt is not None:
                 attempts.append((partition, attempt))
         self._write_pages(attempts)
@@ -314,7 +316,7 @@ class History:
         for place in where:
             partition = self.partitions[place]
             if partition.model.latest is not None:
-                attempts += self._needed(partition, self._fold(partition))
+                attempts += self._check_and_list_needed(partition, self._fold(partition))
         self._write_pages(attempts)
 
     def replay_one(self, where: Sequence[int], number: int) -> None:
@@ -325,10 +327,12 @@ class History:
             groups = list(partition.fetches)
             if groups:
                 group = groups[number % len(groups)]
-                attempts += self._needed(partition, self._alone(partition, group))
+                attempts += self._check_and_list_needed(
+                    partition, self._expect_group_alone(partition, group)
+                )
         self._write_pages(attempts)
 
-    def _attempt(
+    def _check_and_attempt(
         self, partition: Partition, fetch: Fetch, *, is_late: bool, is_cut: bool
     ) -> Attempt | None:
         model = partition.model
@@ -371,7 +375,7 @@ class History:
         is_of_one = len(effective) == 1 and not effective[0].scope
         return Attempt(batch, expected, is_ours, fetches[-1], is_of_one=is_of_one)
 
-    def _alone(self, partition: Partition, group: str) -> Attempt:
+    def _expect_group_alone(self, partition: Partition, group: str) -> Attempt:
         model, partition_loader, fetch = (
             partition.model,
             partition.partition_loader,
@@ -394,7 +398,9 @@ class History:
         turns_back = bool(others) and others[-1].number > fetch.number
         return Attempt(batch, expected, turns_back or fetch in model.loaded, fetch)
 
-    def _needed(self, partition: Partition, attempt: Attempt) -> list[tuple[Partition, Attempt]]:
+    def _check_and_list_needed(
+        self, partition: Partition, attempt: Attempt
+    ) -> list[tuple[Partition, Attempt]]:
         """Return a replay, unless loading it would write no row."""
         if attempt.batch.validated.is_quarantined:
             return [(partition, attempt)]
@@ -505,8 +511,8 @@ def _check_moments(partition_loader: PartitionLoader, model: Model) -> None:
     assert times == sorted(set(times))
     before: Known = {}
     for at, known in model.moments:
-        assert as_of(partition_loader, at - MICROSECOND) == before
-        assert as_of(partition_loader, at) == known
+        assert expect_distinct_rows_as_of(partition_loader, at - MICROSECOND) == before
+        assert expect_distinct_rows_as_of(partition_loader, at) == known
         before = known
     history = finra_otc_weekly_history
     statement = select(*(history.c[name] for name in KEPT)).where(
@@ -524,7 +530,7 @@ def _check_moments(partition_loader: PartitionLoader, model: Model) -> None:
     assert dict(partition_loader.warehouse.frame(derived, table).rows()) == sums
 
 
-def as_of(partition_loader: PartitionLoader, at: datetime) -> Known:
+def expect_distinct_rows_as_of(partition_loader: PartitionLoader, at: datetime) -> Known:
     """Return what `as-of` says was known of the partition at a moment."""
     relation = relation_as_of(finra_otc_weekly.name, at)
     statement = relation.select(SEEN, [f"week_start={partition_loader.week_start}"])

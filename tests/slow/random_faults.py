@@ -106,7 +106,7 @@ class Campaign:
                 if any(load.week == self._next.week for load in self._current):
                     break
                 self._launch_next()
-            self._note_recoveries()
+            self._check_and_note_recoveries()
             time.sleep(0.3)
 
     def _launch_next(self) -> None:
@@ -132,7 +132,7 @@ class Campaign:
             self.relaunched_count += 1
             self._current[load] = self._site.launch(load.week)
 
-    def _note_recoveries(self) -> None:
+    def _check_and_note_recoveries(self) -> None:
         now = time.monotonic()
         for struck in list(self._struck):
             if not any(load in self._current for load in struck.loads):

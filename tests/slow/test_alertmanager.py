@@ -57,9 +57,13 @@ class Site:
         key.write_text(str(api.keys["operator"]))
         self._prometheus = prometheus(folder / "prometheus", key, self.ports, STARTED)
         self._alertmanager = alertmanager(folder / "alertmanager", key, self.ports)
-        hurry(folder / "prometheus" / "prometheus.yml", r"scrape_(interval|timeout): \d+s")
-        hurry(folder / "prometheus" / "rules" / "programs.yml", r"for: \d+m")
-        hurry(folder / "alertmanager" / "alertmanager.yml", r"group_(wait|interval): \d+[sm]")
+        hurry_and_expect_change(
+            folder / "prometheus" / "prometheus.yml", r"scrape_(interval|timeout): \d+s"
+        )
+        hurry_and_expect_change(folder / "prometheus" / "rules" / "programs.yml", r"for: \d+m")
+        hurry_and_expect_change(
+            folder / "alertmanager" / "alertmanager.yml", r"group_(wait|interval): \d+[sm]"
+        )
         config = folder / "prometheus" / "prometheus.yml"
         config.write_text(
             config.read_text().replace("global:", "global:\n  evaluation_interval: 1s")
@@ -139,7 +143,7 @@ class Site:
         return [entry for entry in found if entry["title"].startswith(TITLE)]
 
 
-def hurry(file: Path, waits: str) -> None:
+def hurry_and_expect_change(file: Path, waits: str) -> None:
     """Have each wait of a configuration last a second."""
     text, count = re.subn(
         waits, lambda found: re.sub(r"\d+[sm]$", "1s", found.group()), file.read_text()

@@ -21,7 +21,7 @@ from tests.sensors.test_operations import Watch, url  # noqa: F401 - a fixture
 pytestmark = pytest.mark.slow
 
 
-def ui(state_dir, hook: Hook, **environment: str):
+def start_ui_without_failure(state_dir, hook: Hook, **environment: str):
     port = programs.free_port()
     arguments = ("orchestration_project", "--quiet", "ui", "--port", str(port))
     process = programs.start(state_dir, *arguments, ALERT_URLS=hook.url(), **environment)
@@ -50,7 +50,7 @@ def daemon_of(process) -> psutil.Process:
 
 def test_the_ui_reports_a_hung_or_ended_daemon_and_its_recovery(tmp_path):
     with http_receiver() as hook, ended_at_last(tmp_path / "state"):
-        first = ui(tmp_path / "state", hook, PROGRAM_MAX_ENDS="1")
+        first = start_ui_without_failure(tmp_path / "state", hook, PROGRAM_MAX_ENDS="1")
         time.sleep(60)  # its sensors have looked once
         daemon_of(first).send_signal(signal.SIGSTOP)
         programs.wait_for(lambda: hook.titles, seconds=400)
@@ -62,7 +62,7 @@ def test_the_ui_reports_a_hung_or_ended_daemon_and_its_recovery(tmp_path):
         _, error = first.communicate(timeout=120)
         assert error.startswith("daemon ended by itself with status -9; all is stopped\n")
         assert hook.titles[2:] == ["Dagster's daemon ended"]
-        second = ui(tmp_path / "state", hook)
+        second = start_ui_without_failure(tmp_path / "state", hook)
         programs.wait_for(lambda: len(hook.titles) > 3, seconds=200)
         assert hook.titles[3:] == ["Recovered: Dagster's daemon ended"]
         second.send_signal(signal.SIGTERM)

@@ -59,7 +59,7 @@ def project(tmp_path):
         "PYTHONPATH": str(PROJECT_ROOT),
     }
 
-    def run(script, status=0, place=folder):
+    def run_and_check_status(script, status=0, place=folder):
         done = subprocess.run(  # noqa: S603 - our own commands
             ["/bin/sh", "-ec", script],
             cwd=place,
@@ -71,9 +71,9 @@ def project(tmp_path):
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout if status == 0 else done.stderr
 
-    run("orchestrate init my_data", place=tmp_path)
-    run("make run")
-    return folder, run
+    run_and_check_status("orchestrate init my_data", place=tmp_path)
+    run_and_check_status("make run")
+    return folder, run_and_check_status
 
 
 def declare(folder, name, text, file="source.py"):

@@ -28,17 +28,17 @@ def test_dagster_job_execute_makes_exactly_the_chosen_files_ready_and_the_load_t
         "DOCUMENTS_STABLE_SECONDS": "0",
     }
 
-    def run(*arguments: str) -> tuple[int, str]:
+    def run_and_check_status(*arguments: str) -> tuple[int, str]:
         status, output, error = programs.run(state, *arguments, **settings)
         assert status in (0, 1), error
         return status, output
 
     def items() -> dict[str, tuple[str, int]]:
-        _, listed = run("orchestration_project", "--json", "items", "list")
+        _, listed = run_and_check_status("orchestration_project", "--json", "items", "list")
         rows = json.loads(listed)
         return {row["item_key"]: (row["state"], row["attempt_count"]) for row in rows}
 
-    status, output = run("orchestration_project", "load", "documents")
+    status, output = run_and_check_status("orchestration_project", "load", "documents")
     lines = output.splitlines()
     assert status == 1
     assert [line.split(":")[0].split()[-1] for line in lines if line.startswith("no text")] == [
@@ -49,7 +49,7 @@ def test_dagster_job_execute_makes_exactly_the_chosen_files_ready_and_the_load_t
     loaded = {"good.txt": ("done", 1), "cut.json": ("dead", 1), "odd.bin": ("dead", 1)}
     assert items() == loaded
     job = ("-j", "operations_runs", "-m", "orchestration_project.definitions")
-    assert run("dagster", "job", "execute", *job, "-c", str(config))[0] == 0
+    assert run_and_check_status("dagster", "job", "execute", *job, "-c", str(config))[0] == 0
     assert items() == {**loaded, "cut.json": ("ready", 1)}
-    assert run("orchestration_project", "load", "documents")[0] == 1
+    assert run_and_check_status("orchestration_project", "load", "documents")[0] == 1
     assert items() == {**loaded, "cut.json": ("dead", 2)}

@@ -74,7 +74,7 @@ class Forks:
         self.done = -1
         """The last number that a worker printed."""
 
-    def kill_after(self, seconds: float | None, *numbers: int) -> float:
+    def kill_after_and_check(self, seconds: float | None, *numbers: int) -> float:
         """Have a worker begin, and kill it so much later; None: after its first step.
 
         Returns the seconds from its beginning to its first step, or to the kill.
@@ -194,9 +194,9 @@ def test_actions_of_killed_processes_have_effect_once(
         for number in range(1, KILLS + 1):
             begun_with = forks.done + 1, number * MINUTES_BETWEEN
             if number % 3 == 1:  # the machine may be busier than before
-                longest = 1.2 * forks.kill_after(None, *begun_with)
+                longest = 1.2 * forks.kill_after_and_check(None, *begun_with)
             else:
-                forks.kill_after(moments.uniform(0.0, longest), *begun_with)
+                forks.kill_after_and_check(moments.uniform(0.0, longest), *begun_with)
     assert forks.done > 0
     last = forks.done + 1
     clock = Clock(BASE + timedelta(minutes=(KILLS + 1) * MINUTES_BETWEEN))
@@ -241,13 +241,13 @@ def test_killed_ticks_request_one_run_per_action(
                 deliver(warehouse, Clock(), targets, delivered)
                 delivered += 1
             if delivered % 20 == 2:  # the machine may be busier than before
-                longest = 1.2 * forks.kill_after(None, 0)
+                longest = 1.2 * forks.kill_after_and_check(None, 0)
             else:
-                forks.kill_after(moments.uniform(0.0, longest), 0)
+                forks.kill_after_and_check(moments.uniform(0.0, longest), 0)
         while has_waiting():
             rounds += 1
             assert rounds < 10 + delivered
-            forks.kill_after(3 * longest, 0)
+            forks.kill_after_and_check(3 * longest, 0)
     with open_instance() as instance:
         runs = [run for run in instance.get_runs() if ROUTING_TAG in run.tags]
     routed = rows(warehouse, events_routed_states)

@@ -95,7 +95,7 @@ class UiProgram:
         answer = self.post("/graphql", {"query": AGAIN, "variables": {"p": params}})
         return answer["data"]["launchRunReexecution"]["run"]["runId"]
 
-    def commanded(self, *arguments: str, status: int = 0) -> None:
+    def run_and_check_status(self, *arguments: str, status: int = 0) -> None:
         """Run one of Dagster's own commands, which ends with a status."""
         home = {"DAGSTER_HOME": f"{self.stack.state_dir}/dagster"}
         environment = self.stack.environment | home
@@ -244,14 +244,14 @@ def by_commands(ui_program: UiProgram) -> None:
     }
     for name, (way, command) in ways.items():
         before = {run.run_id for run in ui_program.by_command()}
-        ui_program.commanded(*command)
+        ui_program.run_and_check_status(*command)
         way.runs = [run for run in ui_program.by_command() if run.run_id not in before]
         ui_program.ways[name] = way
     command = (*DAGSTER, "execute", *DEFINITIONS, *job, "--tags", disagreeing)
-    ui_program.commanded(*command, status=1)
+    ui_program.run_and_check_status(*command, status=1)
     way = Way(OTC, ["T2|2026-01-26", "OTCE|2025-11-17"], 2)
     partitions = ("--partitions", ",".join(way.partitions), "--noprompt")
-    ui_program.commanded(*DAGSTER, "backfill", *WORKSPACE, *job, *partitions)
+    ui_program.run_and_check_status(*DAGSTER, "backfill", *WORKSPACE, *job, *partitions)
     [newest, *_] = ui_program.instance.get_backfills(limit=1)
     way.runs = [ui_program.ended(run.run_id) for run in ui_program.runs_of(newest.backfill_id)]
     ui_program.ways["a command's backfill"] = way
@@ -280,7 +280,7 @@ def by_reexecution(ui_program: UiProgram) -> None:
     ui_program.ways["from failure"] = from_failure
 
 
-def asked_by(ui_program: UiProgram, run: dg.DagsterRun) -> list[str]:
+def expect_requested_partitions(ui_program: UiProgram, run: dg.DagsterRun) -> list[str]:
     """Return the partitions that the first line of a run's log names."""
     [first, *_] = [
         log.user_message
@@ -311,7 +311,7 @@ def test_each_way_makes_as_many_runs_as_the_readme_says_and_each_loads_just_its_
 ):
     assert len(ui_program.ways) > 3
     for name, way in ui_program.ways.items():
-        asked = {run.run_id: asked_by(ui_program, run) for run in way.runs}
+        asked = {run.run_id: expect_requested_partitions(ui_program, run) for run in way.runs}
         assert len(asked) == way.run_count, name
         counted = Counter(key for keys in asked.values() for key in keys)
         assert counted == Counter(way.partitions), name
@@ -324,7 +324,7 @@ def test_each_way_makes_as_many_runs_as_the_readme_says_and_each_loads_just_its_
 
 
 def test_dagsters_status_the_tables_the_ledger_and_the_control_tower_agree(ui_program):
-    ui_program.commanded(*DAGSTER, "execute", *DEFINITIONS, "-j", "operations_checks")
+    ui_program.run_and_check_status(*DAGSTER, "execute", *DEFINITIONS, "-j", "operations_checks")
     for asset, table in TABLES.items():
         ways = [way for way in ui_program.ways.values() if way.asset == asset]
         asked = {key for way in ways for key in way.partitions}

@@ -50,7 +50,7 @@ class Sender:
         self._seconds = 0.0
         """The duration of the slowest command."""
 
-    def kill_within(self, answers: int, share: float) -> None:
+    def kill_within_and_check(self, answers: int, share: float) -> None:
         """Have commands sent after the last answered one, and kill the sender.
 
         Args:
@@ -128,7 +128,7 @@ def test_commands_are_whole_and_once_whenever_their_process_is_killed(
         projects: list[dict[str, Any]] = []
         for kill in range(KILLS + 1):
             answers = random.randint(0, MAX_ANSWERS) if kill else 1  # the first is only measured
-            sender.kill_within(answers, random.uniform(0.0, 1.0))
+            sender.kill_within_and_check(answers, random.uniform(0.0, 1.0))
             mirrored = rows(warehouse, mqtt_mirror)
             assert len(mirrored) - 1 in (sender.done, sender.done + 1)
             keys = {row["idempotency_key"] for row in mirrored}

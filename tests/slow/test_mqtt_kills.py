@@ -31,7 +31,7 @@ from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.spine import leases, outbox
 from tests.mosquitto import Mosquitto, mosquitto
-from tests.mqtt_broker import broker_at, published
+from tests.mqtt_broker import broker_at, publish_without_failure
 from tests.postgres import binaries_asked_for, new_folder
 from tests.prepared import Prepared
 from tests.programs import wait_for
@@ -248,23 +248,23 @@ def kill(
     """Publish events, and kill something while they are on their way."""
     publisher = broker_at(broker.port, client_id="publisher")
     half = len(events) // 2
-    published(publisher, events[:half])
+    publish_without_failure(publisher, events[:half])
     time.sleep(random.uniform(0, 0.03))
     if kind == "broker":
         number = random.choice((signal.SIGKILL, signal.SIGTERM))
         broker.end(number)
         broker.start()
         if number == signal.SIGKILL:  # a publisher repeats what the broker had not saved
-            published(publisher, events[:half])
+            publish_without_failure(publisher, events[:half])
     elif kind == "database" and server is not None:
         server.kill()
-        published(publisher, events[half:])
+        publish_without_failure(publisher, events[half:])
         server.start()
     else:
         found = leader(warehouse)
         started.kill(found if found in started.processes else started.processes[0])
         started.start()
-    published(publisher, events[half:])
+    publish_without_failure(publisher, events[half:])
     wait_for(lambda: persistently(lambda: leader(warehouse)) in started.processes)
 
 
@@ -281,11 +281,11 @@ def test_a_paused_leader_stores_nothing_after_its_lease(database, tmp_path) -> N
         started.start()
         os.kill(first, signal.SIGSTOP)
         wait_for(lambda: leader(warehouse) not in (0, first))
-        published(broker_at(broker.port, client_id="t"), [Event("tracker/x", b"1")])
+        publish_without_failure(broker_at(broker.port, client_id="t"), [Event("tracker/x", b"1")])
         wait_for(lambda: stored(warehouse) == ["1"])
         second = leader(warehouse)
         os.kill(first, signal.SIGCONT)
-        published(broker_at(broker.port, client_id="t"), [Event("tracker/x", b"2")])
+        publish_without_failure(broker_at(broker.port, client_id="t"), [Event("tracker/x", b"2")])
         wait_for(lambda: stored(warehouse) == ["1", "2"])
         a_lease_later = Clock().now() + 1.5 * LEASE
         # it must not come back while the other one renews

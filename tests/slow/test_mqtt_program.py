@@ -13,7 +13,7 @@ from orchestration_demo.mqtt.events import Event
 
 from tests import programs
 from tests.mosquitto import Mosquitto, mosquitto
-from tests.mqtt_broker import broker_at, published
+from tests.mqtt_broker import broker_at, publish_without_failure
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def is_connected(state: Path) -> bool:
 
 def send(broker: Mosquitto, *names: str) -> None:
     sent = [Event("tracker/events/tasks/1", name.encode()) for name in names]
-    published(broker_at(broker.port, client_id="tracker"), sent)
+    publish_without_failure(broker_at(broker.port, client_id="tracker"), sent)
 
 
 def test_a_signal_ends_the_bridge_and_the_broker_keeps_what_comes_then(tmp_path, broker) -> None:

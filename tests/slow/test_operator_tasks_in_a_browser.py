@@ -555,7 +555,7 @@ def test_a_preset_is_previewed_applied_and_undone_with_three_clicks_each(site, a
         admin.search_job("operations_definitions_edit")
         admin.launch_filled(link)
         [run] = launched(site, before, "operations_definitions_edit")
-        succeeded(site, run)
+        expect_success(site, run)
     assert admin.clicks == 9
     admin.page.goto("/assets/operations/definitions?view=events")
     admin.reads(re.compile("applied as standard#2 by admin: applied from the page of the job"))
@@ -565,7 +565,7 @@ def test_a_preset_is_previewed_applied_and_undone_with_three_clicks_each(site, a
 APPLIED = ", why: a trial, dry_run: false"
 
 
-def succeeded(site, run):
+def expect_success(site, run):
     """Wait for the success of a run."""
     query = f"""{{runOrError(runId: "{run["runId"]}") {{... on Run {{status}}}}}}"""
 
@@ -591,7 +591,7 @@ def test_a_month_of_prices_is_launched_with_four_clicks_and_no_date_typed(site, 
     assert admin.clicks == 4
     [run] = launched(site, before)
     assert tags_of(run)["dagster/partition"] == "2026-02-01"
-    succeeded(site, run)
+    expect_success(site, run)
 
 
 def test_the_sync_and_a_dead_letter_are_looked_at_with_two_clicks_each(admin):
@@ -610,7 +610,7 @@ def test_the_sync_and_a_dead_letter_are_looked_at_with_two_clicks_each(admin):
 def test_a_webhook_is_followed_to_its_row_with_three_clicks(site, admin):
     site.deliver("a-delivery", b'{"action": "opened"}')
     programs.wait_for(lambda: runs_of(site, "events_webhooks"), seconds=SLOWLY)
-    succeeded(site, runs_of(site, "events_webhooks")[0])
+    expect_success(site, runs_of(site, "events_webhooks")[0])
     admin.search("events/webhooks")
     admin.tab("Events")
     admin.reads("a-delivery")
@@ -631,7 +631,7 @@ def test_pruning_is_a_dry_run_with_three_clicks_and_its_result_is_read_with_two_
     admin.search_job("operations_clean_up")
     admin.launch_filled("Measure the logs of old runs (dry run)")
     [run] = launched(site, before, "operations_clean_up")
-    succeeded(site, run)
+    expect_success(site, run)
     assert admin.clicks == 3
     admin.search("operations/runs")
     admin.tab("Events")
@@ -648,7 +648,7 @@ def test_evidence_is_exported_with_three_clicks_and_found_with_two_more(site, ad
     admin.on(link)
     admin.button("Launch Run")
     [run] = launched(site, before, "operations_export")
-    succeeded(site, run)
+    expect_success(site, run)
     assert admin.clicks == 3
     admin.search("operations/evidence")
     admin.tab("Events")

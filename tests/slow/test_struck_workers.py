@@ -31,7 +31,7 @@ def failed(site, run_id: str) -> str:
     return failure.message
 
 
-def retried_by_another(site, run_id: str) -> str:
+def expect_retry_by_another(site, run_id: str) -> str:
     """Return the retry of a run, once a worker has executed it."""
     site.add_worker()
     retry = wait_for(lambda: site.retry_of(run_id), 60)
@@ -52,7 +52,7 @@ def test_a_worker_that_is_killed_after_its_claim_is_found_before_the_start_times
     assert "no heartbeat from host1, which had claimed the run" in message
     record_property("found_after_seconds", round(time.monotonic() - began, 1))
     print(f"found after {time.monotonic() - began:.0f} s")  # noqa: T201 - the measure
-    assert site.host_of(retried_by_another(site, run)) == "host2"
+    assert site.host_of(expect_retry_by_another(site, run)) == "host2"
 
 
 def test_a_worker_of_another_release_fails_runs_by_the_names_of_both_and_loads_nothing(site):

@@ -156,7 +156,7 @@ class KilledCrawls:
         self._program = program
         self._random = Random(37)  # noqa: S311 - to be repeated
 
-    def crawl(self, day: date) -> None:
+    def crawl_and_check(self, day: date) -> None:
         """Crawl a day, killed again and again, until it is complete."""
         captured_at: dict[str, int] = {}
         is_complete = False
@@ -228,7 +228,7 @@ def test_crawls_that_are_killed_again_and_again_request_no_captured_page_again(
     ):
         crawls, day = KilledCrawls(url, server, program), date.fromisoformat(DAY)
         while crawls.kill_count < KILLS:
-            crawls.crawl(day)
+            crawls.crawl_and_check(day)
             day += timedelta(days=1)
         assert program.stdin is not None
         program.stdin.close()

@@ -41,7 +41,7 @@ def letters(api, tmp_path):
     mqtt_sync = ApiMqttSync(warehouse, api.services.clock, tmp_path)
     mqtt_sync.store = api.services.store
     receive(warehouse, *[("tracker/x", message(n)) for n in (1, 2, 3)], ("tracker/y", b"[]"))
-    mqtt_sync.run(max_bytes=10)
+    mqtt_sync.run_and_expect_all_settled(max_bytes=10)
     yield api
     clear(warehouse)
     with warehouse.writing() as connection:

@@ -12,7 +12,7 @@ RAW = f"import sys\nsys.stdin.readline()\nprint('''{ROW}''')\n"
 END = 'print(\'{"type": "end"}\', flush=True)\n'
 
 
-def refused(plugins: PluginRunner, code: str, **changes: Any) -> str:
+def expect_refusal(plugins: PluginRunner, code: str, **changes: Any) -> str:
     """Run a plugin that is to fail; return why it did."""
     plugins.add(code, **changes)
     with pytest.raises(ContractError) as error:
@@ -52,7 +52,7 @@ def test_raw_lines_without_the_library_are_served(plugins: PluginRunner):
     ],
 )
 def test_an_invalid_line_breaks_the_protocol(plugins: PluginRunner, line: str, reason: str):
-    found = refused(plugins, f"{RAW}{line}\n")
+    found = expect_refusal(plugins, f"{RAW}{line}\n")
     assert "broke the protocol" in found
     assert reason in found
     assert plugins.violations() == ["protocol"]
@@ -60,7 +60,7 @@ def test_an_invalid_line_breaks_the_protocol(plugins: PluginRunner, line: str, r
 
 def test_ids_of_calls_only_grow(plugins: PluginRunner):
     call = 'print(\'{"type": "fetch", "id": 1, "url": "x"}\', flush=True)\n'
-    found = refused(plugins, f"{RAW}{call}{call}")
+    found = expect_refusal(plugins, f"{RAW}{call}{call}")
     assert "invalid id" in found
 
 
@@ -78,7 +78,7 @@ def test_ids_of_calls_only_grow(plugins: PluginRunner):
     ],
 )
 def test_another_end_fails_the_run(plugins: PluginRunner, code: str, reason: str):
-    assert reason in refused(plugins, code)
+    assert reason in expect_refusal(plugins, code)
     assert plugins.violations() == []
 
 
@@ -100,7 +100,9 @@ def test_a_budget_is_never_exceeded(
 ):
     hosts = [{"host": "127.0.0.1:9", "scheme": "http"}]
     code = body(f"run.emit('items', [('0', {{'title': 'x'}})])\n{code}")
-    found = refused(plugins, code, budget=budget, permissions={"hosts": hosts, "tables": ["items"]})
+    found = expect_refusal(
+        plugins, code, budget=budget, permissions={"hosts": hosts, "tables": ["items"]}
+    )
     assert f"budget.{permission}" in found
     assert plugins.violations() == [f"budget.{permission}"]
 
@@ -119,5 +121,5 @@ def test_a_plugin_that_never_reads_its_answers_is_ended(plugins: PluginRunner):
     call = 'print(\'{"type": "read", "query": "own", "id": %d}\' % i, flush=True)'
     code = f"{RAW}{lines}    {call}\n"
     permissions = {"reads": [query], "tables": ["items"]}
-    found = refused(plugins, code, permissions=permissions, budget={"seconds": 2})
+    found = expect_refusal(plugins, code, permissions=permissions, budget={"seconds": 2})
     assert "budget.seconds" in found

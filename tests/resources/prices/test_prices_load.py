@@ -717,11 +717,11 @@ def test_any_sequence_of_overlapping_ranges_is_known_as_it_was_at_each_moment(
             (ended.write_result.known_from if ended.write_result else clock.at, dict(known))
         )
     for at, expected in moments:
-        assert _as_of(light_loader, symbol, at) == expected
+        assert _expect_distinct_days_as_of(light_loader, symbol, at) == expected
     clock.at = FRIDAY_EVENING
 
 
-def _as_of(price_loader: PriceLoader, symbol: str, at) -> dict[date, float]:
+def _expect_distinct_days_as_of(price_loader: PriceLoader, symbol: str, at) -> dict[date, float]:
     relation = relation_as_of("prices_daily", at)
     statement = relation.select(["trade_date", "close"], [f"symbol={symbol}"])
     with price_loader.warehouse.batches(statement, prices_daily) as batches:
