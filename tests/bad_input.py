@@ -81,7 +81,7 @@ def watched(partition_loader: PartitionLoader) -> Iterator[Callable[[], str]]:
     }
     published = partition_loader.quantities()
 
-    def kept() -> str:
+    def check_published_and_describe() -> str:
         new = {table: partition_loader.count(table) - count for table, count in before.items()}
         if new[landings]:
             return REJECTS if new[rejects] else EVERY_ROW
@@ -90,7 +90,7 @@ def watched(partition_loader: PartitionLoader) -> Iterator[Callable[[], str]]:
             return HELD_BACK
         return BYTES if new[captures] else NOTHING
 
-    yield kept
+    yield check_published_and_describe
 
 
 def error_or_outcome(load: Callable[[], object]) -> str:

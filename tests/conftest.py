@@ -280,7 +280,8 @@ def kept_instance(new_files: Path, tmp_path: Path) -> Iterator[dg.DagsterInstanc
 @contextmanager
 def instance_in(folder: Path) -> Iterator[dg.DagsterInstance]:
     """Open Dagster's instance in files below ``folder``, which the project's storage writes."""
-    assert not (folder / "dagster.yaml").is_symlink(), "it would overwrite the project's own"
+    if (folder / "dagster.yaml").is_symlink():
+        raise FileExistsError("it would overwrite the project's own dagster.yaml")
     storage = {
         "module": "orchestration_project.instance.sqlite",
         "class": "SqliteStorage",

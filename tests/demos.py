@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestration_project.engine.connections.simulator import DemoProgram, build_demo, stop_demos
 from orchestration_project.settings import Settings
+from tests.expecting import expect_present
 
 MAX_DEMOS = 3
 """So many servers run at once: each keeps weeks at hand."""
@@ -53,8 +54,8 @@ class Demos:
             value.join()
 
     def _shared(self, settings: Settings) -> DemoProgram:
-        assert settings.demo_clock_now
-        minute = settings.demo_clock_now.replace(second=0, microsecond=0)
+        now = expect_present(settings.demo_clock_now)
+        minute = now.replace(second=0, microsecond=0)
         update = {"demo_clock_now": minute, "state_dir": self._folder / f"{minute:%Y%m%d%H%M}"}
         server = build_demo(settings.model_copy(update=update))
         name = str(server.folder)

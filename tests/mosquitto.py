@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from orchestration_project.settings import PROJECT_ROOT
+from tests.expecting import expect_present
 from tests.programs import free_port, wait_for
 
 EXAMPLE = PROJECT_ROOT / "deploy" / "mosquitto"
@@ -43,8 +44,8 @@ class Mosquitto:
         wait_for(self._listens)
 
     def _listens(self) -> bool:
-        assert self.process
-        assert self.process.poll() is None, (self._folder / "broker.log").read_text()[-2_000:]
+        if expect_present(self.process).poll() is not None:
+            raise RuntimeError((self._folder / "broker.log").read_text()[-2_000:])
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
             return True
         return False
@@ -58,10 +59,10 @@ class Mosquitto:
 
     def save(self) -> None:
         """Have it save sessions and messages, and wait until it has."""
-        assert self.process
+        process = expect_present(self.process)
         if self.data_file.exists():
             os.utime(self.data_file, (0, 0))
-        self.process.send_signal(signal.SIGUSR1)
+        process.send_signal(signal.SIGUSR1)
         wait_for(lambda: self.data_file.exists() and self.data_file.stat().st_mtime > 0)
 
 

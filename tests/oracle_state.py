@@ -16,11 +16,11 @@ import dagster as dg
 import pytest
 import zstandard
 
-from orchestration_project.__main__ import main
 from orchestration_project.definitions import defs
 from orchestration_project.engine.connections.simulator import stop_demos
 from orchestration_project.settings import load_settings
 from tests import programs
+from tests.commands import run_without_failure
 from tests.prepared import Prepared
 
 Row = dict[str, Any]
@@ -60,7 +60,7 @@ class DemoState:
 
     def load(self, dataset: str, *partitions: str) -> None:
         """Load a dataset by the command."""
-        assert main(["load", dataset, *partitions]) == 0
+        run_without_failure("load", dataset, *partitions)
 
     def export(self, table: str, *arguments: str) -> list[Row]:
         """Return the rows of a table as the command exports them."""
@@ -78,13 +78,13 @@ class DemoState:
         """Return the explanation of a number: table, key and column."""
         output = io.StringIO()
         with redirect_stdout(output):
-            assert main(["explain", *number, "--json"]) == 0
+            run_without_failure("explain", *number, "--json")
         return json.loads(output.getvalue())
 
     def _write(self, *arguments: str) -> list[Row]:
         file = self._folder / "rows.ndjson"
         options = ["--format", "ndjson", "--output", str(file), "--force"]
-        assert main([*arguments, *options]) == 0
+        run_without_failure(*arguments, *options)
         return [json.loads(line) for line in file.read_text().split("\n") if line]
 
     def archive(self) -> Path:
@@ -108,7 +108,7 @@ class DemoState:
         """Return the product's evidence archive of a partition at a time, with its bytes."""
         file = self._folder / f"evidence-{len(list(self._folder.glob('evidence-*')))}.zip"
         options = ["--at", at, "--include-bytes", *more, "--output", str(file)]
-        assert main(["evidence", "export", "--partition", partition, *options]) == 0
+        run_without_failure("evidence", "export", "--partition", partition, *options)
         return file
 
 

@@ -82,7 +82,8 @@ def server_of(binaries: Path) -> Iterator[str]:
                     command, cwd=folder, stdout=log, stderr=log, check=False, **user
                 )
                 log.seek(0)
-                assert ended.returncode == 0, f"{command}: {log.read()}"
+                if ended.returncode:
+                    raise RuntimeError(f"{command}: {log.read()}")
 
         call("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync")
         settings = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())

@@ -94,6 +94,13 @@ def run(state_dir: Path, *arguments: str, **environment: str) -> tuple[int, str,
     return process.returncode, output, error
 
 
+def run_without_failure(state_dir: Path, *arguments: str, **environment: str) -> str:
+    """Run ``python -m arguments``, which must succeed; return standard output."""
+    status, output, error = run(state_dir, *arguments, **environment)
+    assert status == 0, f"{arguments}: {output}{error}"
+    return output
+
+
 def processes_of(state_dir: Path) -> list[psutil.Process]:
     """Return every process on the machine that was given this STATE_DIR and still runs."""
     return [process for process in psutil.process_iter() if _was_given(process, state_dir)]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestration_project.cli.stack_services import LOOPBACK, RABBITMQ_SERVER, broker_url, rabbitmq
+from tests.expecting import expect_exit
 from tests.programs import free_port, wait_for
 
 PASSWORD = "rabbit-for-tests"
@@ -73,7 +74,7 @@ class Broker:
         ended = subprocess.run(  # noqa: S603 - Debian's
             command, env=environment, check=False, capture_output=True, text=True
         )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
+        expect_exit(ended)
         return ended.stdout
 
     def end(self, number: int = signal.SIGKILL) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 
+from tests.expecting import expect_type
 from tests.programs import free_port
 
 
@@ -75,8 +76,9 @@ class Mailbox:
         )
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
-        message = message_from_bytes(envelope.content, policy=policy.default)
-        assert isinstance(message, EmailMessage)
+        message = expect_type(
+            message_from_bytes(envelope.content, policy=policy.default), EmailMessage
+        )
         self.received.append(message)
         return "250 OK"
 

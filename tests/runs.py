@@ -16,6 +16,7 @@ from sqlalchemy.event import listens_for, remove
 
 from orchestration_project.engine.contracts.job_kinds import JobKind
 from orchestration_project.engine.dagster_private.definitions import build_job_parts
+from tests.expecting import expect_present
 from tools.reference_pages.metadata_keys import key_named
 
 
@@ -51,9 +52,9 @@ def metadata_by_partition(
     for evaluation in result.get_asset_check_evaluations():
         check_declared(evaluation.metadata)
     for event in result.get_asset_materialization_events():
-        assert event.asset_key
+        asset_key = expect_present(event.asset_key)
         metadata = event.step_materialization_data.materialization.metadata
-        by_asset[event.asset_key.path[-1]][event.partition] = {
+        by_asset[asset_key.path[-1]][event.partition] = {
             label: value.value for label, value in check_declared(metadata).items()
         }
     return by_asset

@@ -24,6 +24,7 @@ from orchestration_project.engine.http import HttpClient
 from orchestration_project.resources.saas.jira import Jira
 from orchestration_project.resources.saas.pages import PageMemory
 from orchestration_project.resources.saas.peopleforce import PeopleForce
+from tests.expecting import expect_status
 from tests.http_clients import make_client
 from tests.programs import wait_for
 
@@ -70,15 +71,17 @@ class SaasDemo:
     def do(self, path: str, **body: Any) -> Any:
         """Do what people do there, or have something go wrong."""
         answer = self._client.post(f"/demo/{path}", json=body)
-        assert answer.status_code == 200, answer.text
+        expect_status(answer)
         return answer.json()
 
     def try_to(self, path: str, **body: Any) -> None:
         """Do what may not be possible there any more."""
-        assert self._client.post(f"/demo/{path}", json=body).status_code in (200, 400)
+        answer = self._client.post(f"/demo/{path}", json=body)
+        if answer.status_code not in (200, 400):
+            raise RuntimeError(answer.text)
 
     def delete(self, path: str) -> None:
-        assert self._client.delete(f"/demo/{path}").status_code == 200
+        expect_status(self._client.delete(f"/demo/{path}"))
 
     def fault(self, kind: str, **where: Any) -> None:
         self.do("faults", planned=[{"kind": kind, **where}])

@@ -12,6 +12,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.settings import load_settings, load_shared_settings
+from tests.expecting import expect_success
 from tests.runs import executed
 
 MODULE = "orchestration_project.definitions"
@@ -39,8 +40,7 @@ def configuration(instance, domain: str) -> dg.ExecuteInProcessResult:
 
 def problem(instance, domain: str) -> str:
     """Return what the check says is wrong, empty if it passed."""
-    result = configuration(instance, domain)
-    assert result.success
+    result = expect_success(configuration(instance, domain))
     [check] = result.get_asset_check_evaluations()
     return "" if check.passed else str(check.metadata["problem"].value)
 

@@ -106,6 +106,7 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.instance.stored import repository_origin
 from orchestration_project.settings import PROJECT_ROOT
 from tests.dagster_storage import add_heartbeats, add_queued_run, add_tick
+from tests.expecting import expect_present
 from tests.gateway.api.conftest import IN_THIS_PROCESS
 from tests.instance.every_other import LETTERS, defs, pages
 from tests.runs import set_worker_health
@@ -545,8 +546,7 @@ def retries_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Sequence[dg.
 
 def end_run_before(instance: dg.DagsterInstance, run_id: str, hours: float) -> None:
     """Set the end of a run to some hours ago."""
-    connecting = connect_to_runs(instance)
-    assert connecting
+    connecting = expect_present(connect_to_runs(instance))
     with connecting as connection:
         ended = get_runs_table().c.end_time
         change = get_runs_table().update().where(get_runs_table().c.run_id == run_id)

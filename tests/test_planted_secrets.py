@@ -33,6 +33,7 @@ from orchestration_project.resources.prices.source import PriceRange
 from orchestration_project.settings import load_settings
 from tests import programs
 from tests.collector import Collector, collecting
+from tests.commands import run_without_failure
 from tests.domains.encrypted_xls import encrypted_xls
 from tests.faults.publisher import Publisher, key_of, week_of
 from tests.faulty_server import FaultyServer, Reply, Request
@@ -410,7 +411,7 @@ def run_and_check_commands(installation: Installation) -> None:
 
 def with_a_bundle(installation: Installation, name: str) -> None:
     """Write a support bundle, which the end of the test unpacks."""
-    assert main(["support-bundle", "--output", str(installation.state / f"{name}.zip")]) == 0
+    run_without_failure("support-bundle", "--output", str(installation.state / f"{name}.zip"))
 
 
 def expect_failure_without_a_database(

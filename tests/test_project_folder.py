@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from orchestration_project.settings import PROJECT_ROOT
+from tests.expecting import expect_exit
 
 DECLARED = "[tool.orchestrate]\n"
 FOLDER = "print(settings.project_folder())"
@@ -28,7 +29,7 @@ def process(folder, code, **variables):
 
 def printed(folder, code, **variables):
     done = process(folder, code, **variables)
-    assert done.returncode == 0, done.stderr
+    expect_exit(done)
     return done.stdout.splitlines()
 
 

@@ -34,6 +34,7 @@ from orchestration_project.tables.spine import captures, work_items
 from tests import databases
 from tests.document_loader import BOTH, DocumentLoader
 from tests.document_loader import folder as folder
+from tests.expecting import expect_present
 from tests.resources.definitions import RESOURCES
 from tests.resources.planted import flush, in_database, places_of, plant, plant_artifacts
 
@@ -58,17 +59,17 @@ class ErasingLoader(DocumentLoader):
         request_id = requests.add(
             "documents/document", identifiers, user_name="ada", reason="asked for"
         )
-        found = erase(
-            places or self.places,
-            requests.read(request_id),
-            DOCUMENT,
-            requests,
-            clock=self.clock,
-            run_id="run",
-            wait_seconds=0,
+        return expect_present(
+            erase(
+                places or self.places,
+                requests.read(request_id),
+                DOCUMENT,
+                requests,
+                clock=self.clock,
+                run_id="run",
+                wait_seconds=0,
+            )
         )
-        assert found
-        return found
 
     def assert_whole(self, *, has_planted_rows: bool = False) -> None:
         """The store has all bytes that rows name and no others, and rows fit their chain."""

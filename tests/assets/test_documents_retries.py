@@ -11,6 +11,7 @@ from orchestration_project.tables.spine import work_items
 from tests.document_loader import BOTH, TOPIC, DocumentLoader
 from tests.document_loader import document_loader as document_loader
 from tests.document_loader import folder as folder
+from tests.expecting import expect_success
 from tests.runs import executed, op_metadata
 
 
@@ -19,8 +20,7 @@ def retried(document_loader: DocumentLoader, **config: Any) -> Mapping[str, Any]
     result = executed(
         document_loader.instance, "operations_runs", **RETRY_FAILURES.run_config(options)
     )
-    assert result.success
-    return op_metadata(result)
+    return op_metadata(expect_success(result))
 
 
 def items(document_loader: DocumentLoader) -> dict[str, tuple[str, int]]:

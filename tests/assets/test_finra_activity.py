@@ -13,6 +13,7 @@ from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.services.links import name_in
 from orchestration_project.settings import load_settings
 from tests import databases
+from tests.expecting import expect_success
 from tests.runs import metadata_by_partition, part_of_daily, texts_of
 
 WEEK = "2026-01-26"
@@ -27,7 +28,7 @@ def load(instance, first: str, last: str, job: str = "finra_otc_weekly") -> None
         "dagster/asset_partition_range_start": first,
         "dagster/asset_partition_range_end": last,
     }
-    assert defs.resolve_job_def(job).execute_in_process(instance=instance, tags=tags).success
+    defs.resolve_job_def(job).execute_in_process(instance=instance, tags=tags)
 
 
 def draw(instance) -> dg.ExecuteInProcessResult:
@@ -41,8 +42,7 @@ def check_link_and_read(link: str) -> bytes:
 
 
 def draw_metadata(instance) -> dict:
-    result = draw(instance)
-    assert result.success
+    result = expect_success(draw(instance))
     return metadata_by_partition(result)["trade_activity"][None]
 
 

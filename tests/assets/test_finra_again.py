@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.tables.spine import captures
 from tests import databases
+from tests.expecting import expect_success
 from tests.runs import executed, op_metadata
 
 FIRST, HELD_BACK, LAST = "T2|2025-11-24", "T2|2025-12-01", "T2|2025-12-08"
@@ -71,8 +72,7 @@ def backfilled(instance, tags=None, **config):
     """Run the job that launches backfills, and return its metadata."""
     ops = {"launch_finra_backfill": {"config": {"dry_run": False, **config}}}
     result = executed(instance, "finra_backfill", tags=tags, ops=ops)
-    assert result.success
-    return op_metadata(result)
+    return op_metadata(expect_success(result))
 
 
 def test_more_weeks_than_are_known_are_refused_unless_that_is_meant(demo_settings, instance):

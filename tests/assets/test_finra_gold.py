@@ -18,6 +18,7 @@ from orchestration_project.domains.finra.tables.weekly import (
 from orchestration_project.tables.spine import balances
 from tests import databases
 from tests.assets.conftest import BOTH
+from tests.expecting import expect_success
 from tests.runs import expect_failure, metadata_by_partition
 
 RESTATED = date(2026, 1, 12)
@@ -42,13 +43,11 @@ def run(instance, job: str, first: str, last: str | None = None) -> dg.ExecuteIn
 
 
 def load(instance, first: str, last: str | None = None) -> None:
-    assert run(instance, "finra_otc_weekly", first, last).success
+    expect_success(run(instance, "finra_otc_weekly", first, last))
 
 
 def derive(instance, first: str, last: str | None = None) -> dg.ExecuteInProcessResult:
-    result = run(instance, "finra_gold", first, last)
-    assert result.success
-    return result
+    return expect_success(run(instance, "finra_gold", first, last))
 
 
 def of_week(url, table, week: date) -> databases.Rows:

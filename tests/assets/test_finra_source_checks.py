@@ -7,6 +7,7 @@ from sqlalchemy import select
 from orchestration_project.definitions import defs
 from orchestration_project.tables.spine import source_fields
 from tests import databases
+from tests.expecting import expect_type
 from tests.programs import from_then_on
 from tests.runs import part_of_daily
 
@@ -23,8 +24,7 @@ def look(instance) -> dict[str, dg.AssetCheckEvaluation]:
 
 
 def rows_of(evaluation: dg.AssetCheckEvaluation, label: str) -> list[dict[str, object]]:
-    table = evaluation.metadata[label]
-    assert isinstance(table, dg.TableMetadataValue)
+    table = expect_type(evaluation.metadata[label], dg.TableMetadataValue)
     return [dict(record.data) for record in table.records]
 
 

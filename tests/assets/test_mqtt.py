@@ -23,6 +23,7 @@ from orchestration_project.resources.mqtt.dead_letters import TOPIC as LETTERS
 from orchestration_project.sensors.mqtt import mqtt_on_arrival
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.spine import work_items
+from tests.expecting import expect_type
 from tests.resources.definitions import RESOURCES
 from tests.resources.mqtt_syncs import KINDS, MqttSync, message
 
@@ -57,13 +58,11 @@ def mqtt_sync(settings, tmp_path) -> Iterator[MqttSync]:
 def run(
     instance: dg.DagsterInstance, job: str, config: dict | None = None, hour: str | None = None
 ) -> dg.ExecuteInProcessResult:
-    result = defs.resolve_job_def(job).execute_in_process(
+    return defs.resolve_job_def(job).execute_in_process(
         instance=instance,
         partition_key=hour,
         run_config={"ops": {"replay_mqtt_dead_letters": {"config": config}}} if config else {},
     )
-    assert result.success
-    return result
 
 
 def mirror(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
@@ -206,8 +205,7 @@ def tick(instance: dg.DagsterInstance):
 
 
 def requests(instance: dg.DagsterInstance) -> list[dg.RunRequest]:
-    result = tick(instance)
-    assert isinstance(result, dg.SensorResult)
+    result = expect_type(tick(instance), dg.SensorResult)
     return list(result.run_requests or [])
 
 

@@ -21,6 +21,7 @@ from orchestration_project.tables.operations_deployment import (
     operations_verified_configs,
 )
 from tests import databases
+from tests.expecting import expect_present
 from tests.programs import free_port
 from tests.receivers import http_receiver
 from tests.resources.definitions import RESOURCES
@@ -59,8 +60,7 @@ def checks(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluati
 
 
 def tags(instance, result: dg.ExecuteInProcessResult) -> dict[str, str]:
-    found = instance.get_run_by_id(result.run_id)
-    assert found
+    found = expect_present(instance.get_run_by_id(result.run_id))
     return dict(found.tags)
 
 

@@ -27,6 +27,7 @@ from orchestration_project.services.inbox.rows import Inbox, NewDelivery, open_d
 from orchestration_project.services.retries.retrying import find_failed_partitions
 from orchestration_project.services.retries.rules import explain_skip
 from orchestration_project.tables.spine import inbox_states
+from tests.expecting import expect_success
 from tests.resources.definitions import RESOURCES
 from tests.runs import executed, op_metadata
 
@@ -117,8 +118,7 @@ def retried(instance, **config) -> Mapping[str, Any]:
     """Run the job that retries, and return its metadata."""
     config = RETRY_FAILURES.run_config({"dry_run": False, **config})
     result = executed(instance, "operations_runs", module=__name__, **config)
-    assert result.success
-    return op_metadata(result)
+    return op_metadata(expect_success(result))
 
 
 def only_backfill(instance):

@@ -22,6 +22,7 @@ from orchestration_project.services.presets import Presets, resolve_preset
 from orchestration_project.tables.operations_edits import operations_presets
 from orchestration_project.tables.spine import inbox, outbox
 from tests.domains.saas_tasks import WHOLE
+from tests.expecting import expect_success
 from tests.resources.definitions import RESOURCES
 from tests.resources.saas_histories import OWN_TABLES
 from tests.resources.saas_systems import ISSUE_TYPE, PROJECT, SaasSystems, systems_in_memory
@@ -91,8 +92,7 @@ class SyncRuns:
         number = str(self.delivered_count)
         taken.take([NewDelivery(source, number, None, delivery, {}, 2)])
         result = self.run("saas_reconcile", tags={SOURCE_TAG: source, DELIVERY_TAG: number})
-        assert result.success
-        return metadata_by_partition(result)["source_states"][None]
+        return metadata_by_partition(expect_success(result))["source_states"][None]
 
     def tick(self) -> Any:
         names = {"warehouse": self.warehouse, "clock": self.clock}

@@ -192,7 +192,7 @@ def test_a_broken_site_file_is_a_failing_check_with_its_line(
     assert "broken.yaml: line 2: base_url: expected scheme" in str(found.metadata["found"].value)
 
 
-def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+def expect_declared_checks(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
     found = {
         evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()
     }
@@ -205,13 +205,13 @@ def test_a_new_layout_is_drift_that_quarantines_and_a_replay_may_allow_it(url, s
     shop.at("2026-02-01")
     first = run_of(instance, "web_shop", "2026-02-01")
     assert first.success
-    assert all(value.passed for value in checks_of(first).values())
+    assert all(value.passed for value in expect_declared_checks(first).values())
     before = items_of(url)
 
     shop.at("2026-02-03")  # another layout: no price is found
     second = run_of(instance, "web_shop", "2026-02-03")
     assert not second.success
-    found = checks_of(second)
+    found = expect_declared_checks(second)
     failed = {name for name, value in found.items() if not value.passed}
     assert failed == {"rejects_are_few", "item_count_is_usual", "fields_are_filled"}
     fill = found["fields_are_filled"].metadata
@@ -232,12 +232,14 @@ def test_a_new_layout_is_drift_that_quarantines_and_a_replay_may_allow_it(url, s
     config = {"site": "shop", "declaration": without, "dry_run": False}
     refused = replay(instance, config)
     assert not refused.success
-    assert not checks_of(refused)["fields_are_filled"].passed
+    assert not expect_declared_checks(refused)["fields_are_filled"].passed
     assert items_of(url) == before
     allowed = replay(instance, config | {"allow_drift": True})
     assert allowed.success
     assert "price" not in items_of(url)["P0001"]
-    assert checks_of(allowed)["fields_are_filled"].severity == dg.AssetCheckSeverity.WARN
+    assert (
+        expect_declared_checks(allowed)["fields_are_filled"].severity == dg.AssetCheckSeverity.WARN
+    )
 
 
 def run_of(instance: dg.DagsterInstance, job: str, day: str) -> dg.ExecuteInProcessResult:

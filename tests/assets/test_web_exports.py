@@ -22,6 +22,7 @@ from orchestration_project.tables.spine import work_items
 from tests import databases
 from tests.assets.test_web_operation import site_of
 from tests.assets.web_shop import POSTGRESQL_SLOW, materialize_and_check_success
+from tests.expecting import expect_type
 from tests.faulty_server import Reply
 from tests.resources.definitions import RESOURCES
 
@@ -67,8 +68,8 @@ def delivered(result: dg.ExecuteInProcessResult) -> list[tuple[Any, Any]]:
     for event in result.get_asset_materialization_events():
         found = event.materialization.metadata.get("exports")
         if found is not None:
-            assert isinstance(found, dg.TableMetadataValue)
-            return [(record.data["name"], record.data["outcome"]) for record in found.records]
+            table = expect_type(found, dg.TableMetadataValue)
+            return [(record.data["name"], record.data["outcome"]) for record in table.records]
     return []
 
 

@@ -53,6 +53,7 @@ from tests.assets.web_shop import (
     items_of,
     materialize_and_check_success,
 )
+from tests.expecting import expect_present
 from tests.faulty_server import FaultyServer, Reply, Request
 
 SWITCHED_OFF = (
@@ -71,8 +72,8 @@ def at_work(warehouse: Warehouse, seconds: float) -> Iterator[None]:
         return Clock().now() + timedelta(seconds=pause)
 
     with warehouse.writing() as connection:
-        lease = take(connection, name, holder="other", now=Clock().now(), until=until())
-    assert lease is not None
+        now = Clock().now()
+        lease = expect_present(take(connection, name, holder="other", now=now, until=until()))
 
     def renew_often() -> None:
         while not ended.wait(0.05):

@@ -55,7 +55,6 @@ def site_of(**changes: Any) -> dg.AssetsDefinition:
 
 def crawl(instance: dg.DagsterInstance, made: dg.AssetsDefinition) -> Mapping[str, Any]:
     result = dg.materialize([made], instance=instance, partition_key=DAY, resources=RESOURCES)
-    assert result.success
     [found] = [
         event.materialization
         for event in result.get_asset_materialization_events()

@@ -13,6 +13,7 @@ import psycopg
 from tests.chaos.counts import ACTIVE, loaded_partitions, unfinished_partitions
 from tests.chaos.hosts import Program
 from tests.chaos.site import Site
+from tests.expecting import expect_present
 from tests.programs import PATIENCE_SECONDS, wait_for
 from tests.slow.namespaces import Link
 
@@ -43,8 +44,7 @@ class Strike(NamedTuple):
         """What is struck."""
         if self.program:
             return f"{self.program.name} killed"
-        assert self.link
-        return f"network of {self.link.host} cut"
+        return f"network of {expect_present(self.link).host} cut"
 
 
 def plan_strikes(site: Site, kills: int, cuts: int, random: Random) -> list[Strike]:
@@ -138,10 +138,10 @@ class Campaign:
             program.kill(with_children=self._random.random() < 0.5)
             restore = program.start
         else:
-            assert strike.link
+            link = expect_present(strike.link)
             down_seconds = self._random.uniform(*CUT_SECONDS)
-            strike.link.cut()
-            restore = strike.link.heal
+            link.cut()
+            restore = link.heal
         self._pending[strike.name] = self._pool.submit(self._restore, down_seconds, restore)
 
     def _restore(self, seconds: float, restore: Callable[[], None]) -> None:

@@ -19,6 +19,7 @@ from orchestration_project.services.access import Access, Keys
 from orchestration_project.services.access.rules.credentials import LoginLimits
 from orchestration_project.services.access.rules.members import Member, read_rules
 from orchestration_project.settings import load_settings
+from tests.commands import run_without_failure
 
 VIEWER = "all domains: read, without personal columns"
 OPERATOR = f"{VIEWER}; launch, retry, replay and cancel runs; switch automation"
@@ -32,7 +33,7 @@ def review(demo_settings, capsys):
     """Run the command and return what it writes."""
 
     def reviewed(*options: str) -> str:
-        assert main(["access", "review", *options]) == 0
+        run_without_failure("access", "review", *options)
         return capsys.readouterr().out
 
     return reviewed

@@ -11,6 +11,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.tables.erasures import operations_erasures
 from tests.cli.test_erasure import ANN
 from tests.cli.test_erasure import planted as planted
+from tests.commands import run_without_failure
 from tests.plugin_files import plugin_files, zipped
 
 
@@ -19,7 +20,7 @@ def key_of(demo_settings, tmp_path, capsys):
     """Create keys; each is a file of its owner."""
 
     def created(owner: str, role: str = "admin") -> str:
-        assert main(["--json", "keys", "create", "--owner", owner, "--role", role]) == 0
+        run_without_failure("--json", "keys", "create", "--owner", owner, "--role", role)
         file = tmp_path / f"{owner}.key"
         file.write_text(json.loads(capsys.readouterr().out)["key"] + "\n")
         return str(file)
@@ -28,7 +29,7 @@ def key_of(demo_settings, tmp_path, capsys):
 
 
 def listed(capsys) -> list[dict]:
-    assert main(["--json", "approvals", "list"]) == 0
+    run_without_failure("--json", "approvals", "list")
     return json.loads(capsys.readouterr().out)
 
 

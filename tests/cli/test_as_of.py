@@ -12,6 +12,7 @@ from sqlalchemy import select
 from orchestration_project.__main__ import main
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.tables.schema import key_names
+from tests.commands import run_without_failure
 from tests.properties import bounded
 from tests.resources.weeks import MONDAY, NOON, PartitionLoader, row
 
@@ -27,7 +28,7 @@ histories = st.lists(st.tuples(deliveries, st.integers(0, 2)), min_size=1, max_s
 def known(file, at, *options) -> pl.DataFrame:
     """Return the weekly table as the command says that it was known."""
     arguments = ["--at", at.isoformat(), "--format", "parquet", "--output", str(file), "--force"]
-    assert main(["as-of", "finra_otc_weekly", *arguments, *options]) == 0
+    run_without_failure("as-of", "finra_otc_weekly", *arguments, *options)
     return pl.read_parquet(file)
 
 

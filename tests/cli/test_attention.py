@@ -13,6 +13,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.services.inbox.uploads import NewFile, UploadRefusals
 from orchestration_project.settings import load_settings
+from tests.commands import run_without_failure
 from tests.prepared import Prepared
 from tests.programs import DEMO
 from tests.situations import HOUR, NOON, SHA256, WEEKLY, Situation
@@ -37,7 +38,7 @@ def situation(
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
-    assert main(["attention", "--json", *arguments]) == 0
+    run_without_failure("attention", "--json", *arguments)
     return json.loads(capsys.readouterr().out)
 
 

@@ -17,6 +17,8 @@ from orchestration_project.settings import child_environment, load_settings
 from orchestration_project.settings.chosen import change_stored, read_stored
 from orchestration_project.tables.operations_deployment import operations_backups
 from tests import databases
+from tests.commands import run_without_failure
+from tests.expecting import expect_present
 from tests.postgres import new_database
 from tests.prepared import Prepared
 from tests.resources.weeks import PartitionLoader, row
@@ -37,7 +39,7 @@ class Installation:
 
     def call(self, *arguments: str) -> Mapping[str, Any]:
         """Run a command with --json that succeeds; return its result."""
-        assert main([*arguments, "--json"]) == 0
+        run_without_failure(*arguments, "--json")
         return json.loads(self.capsys.readouterr().out)
 
     def expect_refusal(self, *arguments: str) -> str:
@@ -88,8 +90,7 @@ def installation(request, partition_loader, tmp_path, monkeypatch, capsys) -> In
 
 
 def present_url() -> str:
-    url = load_settings().database_url
-    assert url is not None
+    url = expect_present(load_settings().database_url)
     return url.get_secret_value()
 
 

@@ -10,6 +10,7 @@ import pytest
 from orchestration_project.__main__ import main
 from orchestration_project.engine.plans import TableDifference
 from orchestration_project.services.time_differences import Downstream, TimeDifference
+from tests.commands import run_without_failure
 from tests.resources.weeks import NOON, row
 
 HISTORY = [
@@ -21,7 +22,7 @@ HISTORY = [
 
 
 def run(capfd: Any, *arguments: str) -> list[dict[str, Any]]:
-    assert main(["diff", "finra_otc_weekly", *arguments, "--format", "ndjson"]) == 0
+    run_without_failure("diff", "finra_otc_weekly", *arguments, "--format", "ndjson")
     return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 

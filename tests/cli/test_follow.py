@@ -17,6 +17,8 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import find_database_url
 from orchestration_project.settings import load_settings
 from tests import programs
+from tests.commands import run_without_failure
+from tests.expecting import expect_present
 from tests.resources.weeks import PartitionLoader, StoppedClock, row
 
 NAME = "finra_otc_weekly"
@@ -40,7 +42,7 @@ def loader(
 
 def run(capfd: Any, *arguments: str) -> tuple[list[dict[str, Any]], str]:
     """Return the lines that the command writes until the last change, and its notes."""
-    assert main(["follow", NAME, "--once", *arguments]) == 0
+    run_without_failure("follow", NAME, "--once", *arguments)
     written = capfd.readouterr()
     return [json.loads(line) for line in written.out.splitlines()], written.err
 
@@ -128,8 +130,7 @@ def followed(loader: PartitionLoader, tmp_path: Path) -> Iterator[subprocess.Pop
 
 
 def next_line(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    assert process.stdout is not None
-    return json.loads(process.stdout.readline())
+    return json.loads(expect_present(process.stdout).readline())
 
 
 @pytest.mark.slow

@@ -33,6 +33,7 @@ from orchestration_project.resources.finra.value import value_load
 from orchestration_project.resources.prices.gold import derive_outdated
 from orchestration_project.tables.schema import HISTORY, as_number
 from orchestration_project.tables.spine import fences
+from tests.commands import run_without_failure
 from tests.domains.prices import row as price
 from tests.domains.prices import rows as prices
 from tests.resources.gold_loads import WEEKS, derive, land_week, read
@@ -74,7 +75,7 @@ def comparable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def as_of(folder: Any, name: str, *options: str) -> list[dict[str, Any]]:
     file = folder / f"{name}.parquet"
     key = str(LAST) if name in OF_ALL else f"T1|{LAST}"
-    assert main(["gold", name, key, *options, "--output", str(file), "--force"]) == 0
+    run_without_failure("gold", name, key, *options, "--output", str(file), "--force")
     return pl.read_parquet(file).to_dicts()
 
 
@@ -334,7 +335,7 @@ def test_the_symbol_master_as_of_a_time_has_the_weeks_known_then(partition_loade
 
 def as_of_now(folder: Path, name: str, key: str) -> list[dict[str, Any]]:
     file = folder / f"{name}.parquet"
-    assert main(["gold", name, key, "--output", str(file)]) == 0
+    run_without_failure("gold", name, key, "--output", str(file))
     return pl.read_parquet(file).to_dicts()
 
 

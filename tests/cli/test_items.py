@@ -8,6 +8,7 @@ from orchestration_project.engine.contracts.work_items import ItemSettlement, Ne
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ContractError
+from tests.commands import run_without_failure
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def items(demo_settings):
 
 
 def listed(capsys, *options: str) -> list[str]:
-    assert main(["items", "list", *options]) == 0
+    run_without_failure("items", "list", *options)
     return capsys.readouterr().out.splitlines()
 
 

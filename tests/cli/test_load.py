@@ -16,6 +16,7 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import METADATA
 from tests import databases
+from tests.commands import run_without_failure
 from tests.prepared import write_default
 from tests.programs import DEMO
 
@@ -40,7 +41,7 @@ def state_dir(empty_dir, new_files):
 
 def keys_of(dataset: str, capsys) -> tuple[str, str]:
     """Return the first and the last partition, as `datasets` lists them."""
-    assert main(["datasets", "--json"]) == 0
+    run_without_failure("datasets", "--json")
     [found] = [load for load in json.loads(capsys.readouterr().out) if load["name"] == dataset]
     return found["first_key"], found["last_key"]
 

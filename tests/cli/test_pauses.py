@@ -15,6 +15,8 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import load_settings
 from tests import databases
+from tests.commands import run_without_failure
+from tests.expecting import expect_success
 from tests.prepared import write_default
 from tests.programs import DEMO
 from tests.runs import executed, op_metadata
@@ -32,7 +34,7 @@ def state_dir(tmp_path, monkeypatch, new_files):
 
 def listed(capsys) -> list[dict[str, str]]:
     capsys.readouterr()
-    assert main(["pause", "--list", "--json"]) == 0
+    run_without_failure("pause", "--list", "--json")
     return json.loads(capsys.readouterr().out)
 
 
@@ -100,8 +102,7 @@ def pause_by_job(instance: dg.DagsterInstance, **options: object) -> dict[str, A
     """Run the job that pauses and resumes; return its metadata."""
     config = EDIT_PAUSE.run_config({"subject": "fx", **options})["ops"]
     job = executed(instance, EDIT_PAUSE.job, ops=config, tags={"user": "ada"})
-    assert job.success
-    return op_metadata(job)
+    return op_metadata(expect_success(job))
 
 
 def test_the_job_pauses_and_resumes_if_it_is_no_dry_run(capsys):

@@ -36,6 +36,7 @@ from orchestration_project.cli.stack_services import (
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import load_settings
+from tests.expecting import expect_exit
 from tests.programs import free_port
 from tests.rabbitmq import PASSWORD, requires_rabbitmq, running_broker
 
@@ -200,7 +201,7 @@ def test_optional_services_listen_on_loopback_and_read_secrets_from_files(tmp_pa
 def run(command, environment) -> str:
     whole = {"PATH": os.defpath, **environment}
     done = subprocess.run(command, env=whole, capture_output=True, text=True)  # noqa: S603 - Debian's
-    assert done.returncode == 0, done.stderr
+    expect_exit(done)
     return done.stdout
 
 

@@ -17,6 +17,7 @@ from orchestration_project.migrations import FORMER_COMMIT
 from orchestration_project.settings import load_settings
 from orchestration_project.settings.chosen import read_stored
 from tests import databases
+from tests.expecting import expect_present
 from tests.postgres import new_database
 
 STORED = Path(__file__).parent / "backups"
@@ -70,8 +71,7 @@ def restore(place: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, 
 
 
 def project_contents() -> Mapping[str, Any]:
-    url = load_settings().database_url
-    assert url is not None
+    url = expect_present(load_settings().database_url)
     return databases.contents(url.get_secret_value())
 
 

@@ -30,6 +30,8 @@ from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.spine import captures
 from tests.cli.test_alerts import store
+from tests.commands import run_without_failure
+from tests.expecting import expect_present
 from tests.plugin_files import plugin_files, zipped
 from tests.prepared import write_default
 from tests.programs import DEMO
@@ -127,8 +129,7 @@ def paths(command: click.Command, *names: str) -> Iterator[str]:
     context = click.Context(command)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
-            below = command.get_command(context, name)
-            assert below is not None
+            below = expect_present(command.get_command(context, name))
             yield from paths(below, *names, name)
     elif JSON in command.get_params(context):
         yield " ".join(names)
@@ -157,7 +158,7 @@ def recorded(tmp_path_factory, new_files) -> Iterator[Path]:
             patch.setenv(name, value)
         write_default(load_settings())
         shutil.copytree(new_files, folder / "state" / "dagster")
-        store_records(folder)
+        store_and_check_records(folder)
         yield folder
         stop_demos(load_settings())
 
@@ -180,7 +181,7 @@ def loaded(recorded: Path) -> Mapping[str, str]:
 def document_of(arguments: str) -> Any:
     """Return the JSON of a command."""
     with redirect_stdout(StringIO()) as output:
-        assert main([*arguments.split(), "--json"]) == 0
+        run_without_failure(*arguments.split(), "--json")
     return json.loads(output.getvalue())
 
 
@@ -202,14 +203,16 @@ def names_of_records(folder: Path) -> Mapping[str, str]:
     }
 
 
-def store_records(folder: Path) -> None:
+def store_and_check_records(folder: Path) -> None:
     """Store an alert, a key, a pause, a plugin, a work item, a trace and a waiting approval."""
     store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
-    assert main(["keys", "create", "--role", "viewer", "--owner", "Ada", "-q"]) == 0
-    assert main(["pause", "finra/otc_weekly", "--reason", "x", "--until", "2099-01-02T03:00Z"]) == 0
+    run_without_failure("keys", "create", "--role", "viewer", "--owner", "Ada", "-q")
+    run_without_failure(
+        "pause", "finra/otc_weekly", "--reason", "x", "--until", "2099-01-02T03:00Z"
+    )
     archive = folder / "rss.zip"
     archive.write_bytes(zipped(plugin_files()))
-    assert main(["plugins", "add", str(archive), "--unsigned"]) == 0
+    run_without_failure("plugins", "add", str(archive), "--unsigned")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FOUR_EYES", "grant")
         assert main(["plugins", "grant", "rss", "--reason", "news"]) == 1

@@ -11,6 +11,7 @@ from orchestration_project.__main__ import main
 from orchestration_project.cli.ui import answers
 from orchestration_project.instance.storage import open_instance
 from tests import programs
+from tests.expecting import expect_present
 
 UI = ("orchestration_project", "--quiet", "ui", "--port")
 JOB = "finra_otc_weekly"
@@ -43,8 +44,7 @@ class Ui:
 
     def announcement(self):
         """Return its first line, and keep the key that the others say."""
-        assert self.process.stdout
-        first, _, key = (self.process.stdout.readline() for _ in range(3))
+        first, _, key = (expect_present(self.process.stdout).readline() for _ in range(3))
         self.key = programs.key_in(key)
         return first
 

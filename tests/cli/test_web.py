@@ -56,7 +56,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-def change_expected_texts(tmp_path: Path, *changes: tuple[str, str]) -> str:
+def change_and_expect_texts(tmp_path: Path, *changes: tuple[str, str]) -> str:
     """Return the path of the shop's site file with other texts."""
     text = SHOP_FILE.read_text()
     for old, new in changes:
@@ -88,7 +88,7 @@ def test_a_site_is_loaded_and_its_file_is_checked_on_its_pages(
     assert (start["url"], start["robots"]) == ("http://shop.demo/catalogue", "allowed")
     assert start["fetched_at"].startswith(DAY)
 
-    other = change_expected_texts(
+    other = change_and_expect_texts(
         tmp_path, ("css: .price", "css: .amount"), ("[/catalogue]", "[/basket]")
     )
     assert main(["web", "check", other]) == 1
@@ -141,7 +141,7 @@ def test_without_captured_pages_the_schema_alone_is_checked(
     shown = printed(capsys)
     assert "start  unknown      http://shop.demo/catalogue" in shown
     assert "no page is captured: selectors were not tried" in shown
-    broken = change_expected_texts(tmp_path, ("css: h1", 'css: "h1[["'))
+    broken = change_and_expect_texts(tmp_path, ("css: h1", 'css: "h1[["'))
     assert main(["web", "check", broken]) == 1
     assert f"{broken}: line 16: item.fields.name.css: expected a CSS selector" in printed(capsys)
     assert main(["web", "check", broken, "--json"]) == 1
@@ -153,7 +153,7 @@ def test_without_captured_pages_the_schema_alone_is_checked(
 def test_an_address_that_no_crawl_may_request_is_a_problem(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    file = change_expected_texts(
+    file = change_and_expect_texts(
         tmp_path, ("http://shop.demo", "http://shop.example:8080\nhosts: [http://10.0.0.1]")
     )
     assert main(["web", "check", file, "--json"]) == 1
@@ -221,7 +221,7 @@ def test_items_are_replayed_under_the_rules_of_a_file(
     )
     capsys.readouterr()
 
-    other = change_expected_texts(
+    other = change_and_expect_texts(
         tmp_path,
         ("    tags: {css: .tag, many: true}\n", ""),
         ("name: {css: h1,", "name: {css: h1, regex: '\\d+',"),
@@ -254,7 +254,7 @@ def test_items_are_replayed_under_the_rules_of_a_file(
     assert causes == {"ours"}
     assert len(databases.rows(url, recorded)) == 2
 
-    broken = change_expected_texts(tmp_path, ("css: .price", "css: .amount"))
+    broken = change_and_expect_texts(tmp_path, ("css: .price", "css: .amount"))
     assert main(["replay", "web_items", "shop", "--with", broken]) == 1
     shown = printed(capsys)
     assert "shop is quarantined by rejects_are_few" in shown

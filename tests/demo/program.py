@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from tests.expecting import expect_status
 from tests.programs import wait_for
 
 NOW = "2026-03-16T15:00:00+00:00"  # a Monday; the newest T1 week starts on 2026-02-23
@@ -60,7 +61,7 @@ class Demo:
             )
             if answer.status_code in (429, 504):
                 continue
-            assert answer.status_code == 200, answer.text
+            expect_status(answer)
             found += answer.json()
             if len(found) >= int(answer.headers["Record-Total"]):
                 return found
@@ -93,7 +94,8 @@ class Demo:
             announcement = json.loads(path.read_text())
             if announcement["pid"] == self.process.pid:
                 return announcement
-        assert self.process.poll() is None, "the server ended before it was up"
+        if self.process.poll() is not None:
+            raise RuntimeError("the server ended before it was up")
         return None
 
 

@@ -26,6 +26,7 @@ from tests.deploy.compose_file import (
     settings_of,
     waits_for,
 )
+from tests.expecting import expect_present
 
 OF_LIBRARIES = {
     "AWS_ENDPOINT_URL",
@@ -201,8 +202,7 @@ def parsed(arguments: list[str]) -> None:
     context = click.Context(group)
     while isinstance(group, click.Group):
         name, *arguments = arguments
-        found = group.get_command(context, name)
-        assert found, name
+        found = expect_present(group.get_command(context, name))
         group = found
     group.make_context(group.name, arguments, resilient_parsing=False)
 

@@ -18,6 +18,7 @@ import pytest
 from orchestration_project.settings import PROJECT_ROOT
 from tests import programs
 from tests.deploy import dockerfile
+from tests.expecting import expect_exit
 
 WITHOUT_RIGHTS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 """For root's programs: the modes of files apply to them as to any other user's."""
@@ -152,7 +153,7 @@ class Image:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stderr[-3_000:]
+        expect_exit(done)
 
     @property
     def environment(self) -> dict[str, str]:

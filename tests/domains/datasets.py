@@ -27,6 +27,7 @@ from orchestration_project.tables.schema import (
     day,
     text,
 )
+from tests.expecting import expect_type
 
 FIELDS = (
     Field("weekOf", day("week_start", "Monday of the week", key=True)),
@@ -71,8 +72,8 @@ DATASET = declare()
 
 def query_of(dataset: FinraDataset, partition: Partition) -> dict[str, Any]:
     """Return the query for a partition."""
-    source, texts = dataset.declared.source, dataset.partitioning.texts_of(partition)
-    assert isinstance(source, HttpSource)
+    source = expect_type(dataset.declared.source, HttpSource)
+    texts = dataset.partitioning.texts_of(partition)
     return fill_json(source.json_query, date.fromisoformat(texts[0]), partition.value)
 
 

@@ -21,6 +21,7 @@ from orchestration_project.domains.documents.fingerprints import (
     signature_as_text,
     signature_of_text,
 )
+from tests.expecting import expect_present
 from tests.properties import bounded
 
 VOCABULARY = [f"w{number}" for number in range(40)]
@@ -31,9 +32,7 @@ def signature(words: list[str], *, piece: int = 1_000_000) -> Signature:
     sketch = Sketch()
     for start in range(0, len(words), piece):
         sketch.add(words[start : start + piece])
-    found = sketch.signature()
-    assert found is not None
-    return found
+    return expect_present(sketch.signature())
 
 
 def exact(one: list[str], other: list[str]) -> float:

@@ -15,6 +15,7 @@ from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.own.contracts import iterate_records
 from orchestration_project.errors import SourceError
+from tests.expecting import expect_present
 
 CALENDAR, DOCUMENTS = RATES.partitioning.calendar, SOURCE.documents
 DAILY, LAST_90_DAYS, HISTORY = "eurofxref-daily.xml", "eurofxref-hist-90d.xml", "eurofxref-hist.zip"
@@ -44,8 +45,7 @@ CSV = """Date,USD,JPY,BGN,CYP,
 
 
 def count_rates(body: bytes) -> RecordCount:
-    assert RATES.count_records is not None
-    return RATES.count_records(body)
+    return expect_present(RATES.count_records)(body)
 
 
 def archive(text: str = CSV, name: str = "eurofxref-hist.csv") -> bytes:

@@ -23,6 +23,7 @@ from orchestration_project.engine.contracts.formulas import (
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.services.evidence import recompute
 from tests.domains.test_prices_answers import OPENED, PLAIN, chart, series
+from tests.expecting import expect_present
 
 SECOND, FIFTH, JULY = OPENED.values()
 EVENTS = {
@@ -101,8 +102,7 @@ def read_contract(body: bytes, source: str) -> list[dict[str, Any]]:
 def read_formulas(body: bytes, source: str = "demo") -> list[dict[str, Any]]:
     """Return the rows of the formulas."""
     given = GIVEN | {"source": source}
-    form = find_form(body, PRICE_RULES.forms)
-    assert form is not None
+    form = expect_present(find_form(body, PRICE_RULES.forms))
     records = list(read_records(body, form))
     others = SourceRows([record.fields for record in records])
     lines = [build_row_set(record.fields, {**record.fields, **given}, others) for record in records]
@@ -117,8 +117,7 @@ def read_formulas(body: bytes, source: str = "demo") -> list[dict[str, Any]]:
 def read_program(body: bytes, source: str) -> list[dict[str, Any]]:
     """Return the rows of the program of archives."""
     given = GIVEN | {"source": source}
-    form = find_form(body, PRICE_RULES.forms)
-    assert form is not None
+    form = expect_present(find_form(body, PRICE_RULES.forms))
     declared = json.loads(json.dumps(form.to_json()))
     records = [
         fields

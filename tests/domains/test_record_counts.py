@@ -23,6 +23,7 @@ from orchestration_project.engine.contracts.balance import (
 )
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.parts import Part
+from tests.expecting import expect_present
 
 
 @pytest.mark.parametrize(
@@ -61,8 +62,7 @@ RATES_CSV = b"Date,USD,JPY,\n2026-01-05,1.1,N/A,\n2026-01-02,1.2,,\n"
 
 
 def count_rates(body: bytes) -> RecordCount:
-    assert RATES.count_records is not None
-    return RATES.count_records(body)
+    return expect_present(RATES.count_records)(body)
 
 
 def archive(text: bytes) -> bytes:

@@ -13,6 +13,7 @@ from orchestration_project.domains.web.starts import MAX_LIST_BYTES, read_url_li
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.web.crawl import start_urls
 from orchestration_project.resources.web.start_lists import listed_urls
+from tests.expecting import expect_present
 
 BASE = "https://shop.example"
 NAMESPACE = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
@@ -29,8 +30,7 @@ def sitemap(*urls: str, root: str = "urlset", entry: str = "url") -> bytes:
 
 
 def read(body: bytes) -> tuple[list[str], str]:
-    found = read_url_list(body, is_declared=True)
-    assert found is not None
+    found = expect_present(read_url_list(body, is_declared=True))
     return list(found.urls), found.problem
 
 

@@ -26,6 +26,7 @@ from orchestration_project.engine.contracts.webhooks.queue import (
     select_first,
 )
 from orchestration_project.engine.contracts.work_items import ItemChange, ItemState
+from tests.expecting import expect_present
 from tests.properties import bounded
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -43,8 +44,8 @@ def ran(status: str, **more) -> AttemptRun:
 
 def facts(row: Row, change: ItemChange | None) -> tuple[ItemState, int, str | None, datetime]:
     """Return state, ended attempts, run and time of a delivery after a change."""
-    assert change is not None
-    return change.state, row.attempt_count + change.attempts_added, change.run_id, change.at
+    made = expect_present(change)
+    return made.state, row.attempt_count + made.attempts_added, made.run_id, made.at
 
 
 def due_at(now: datetime, *rows: Row, runs: Mapping[str, AttemptRun] | None = None) -> list[Row]:

@@ -36,7 +36,8 @@ def as_settings(job: Job, dagster_url: str) -> Job:
 
 def run_job(job: Job, points: Points) -> Iterator[str]:
     """Run the job over each of the weeks, as the command line does."""
-    assert defs.jobs
+    if not defs.jobs:
+        raise RuntimeError("the project has no job")
     watch_dagster(points)
     with open_instance() as instance:
         for key in job.keys:

@@ -43,6 +43,7 @@ from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.source import PriceRange, PriceSource
 from orchestration_project.resources.prices.yahoo import YahooChart
 from tests.engine.inline_pool import INLINE
+from tests.expecting import expect_present
 from tests.faults.documents import number_of
 from tests.faults.items import ItemRun, SharedClock, WatchedItems, WatchedPool
 from tests.faults.matrix import Domain
@@ -334,8 +335,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        assert self._process.pid
-        return self._process.pid
+        return expect_present(self._process.pid)
 
     @property
     def seen(self) -> Seen:

@@ -12,6 +12,7 @@ from datetime import time as time_of_day
 
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.engine.connections.clock import NEW_YORK
+from tests.expecting import expect_present
 from tests.faulty_server import Reply, Request
 
 MONTHS = ("2026-01-01", "2026-02-01")
@@ -57,7 +58,6 @@ class PricePublisher:
 
     def __call__(self, request: Request) -> Reply:
         time.sleep(self._pause_seconds)
-        found = ASKED.search(request.target)
-        assert found, request.target
+        found = expect_present(ASKED.search(request.target))
         body = chart_of(found[1], self._states[found[1]])
         return Reply(200, {"Content-Type": "application/json"}, body)

@@ -83,7 +83,8 @@ class Stack:
         return programs.key_in(self.said)
 
     def _is_ready(self) -> bool:
-        assert self.is_up, "ui ended while it started"
+        if not self.is_up:
+            raise RuntimeError("ui ended while it started")
         if "op_" not in self.said:
             return False
         found = self._asked(LOCATIONS).get("workspaceOrError", {}).get("locationEntries", [])
@@ -153,7 +154,8 @@ class Stack:
         if not PARTS[part]:
             return self.kill_all()
         found = self.processes(part)
-        assert found, f"{part} does not run"
+        if not found:
+            raise RuntimeError(f"{part} does not run")
         for process in found:
             process.kill()
         return None

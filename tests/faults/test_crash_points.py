@@ -24,7 +24,8 @@ def points_of(part: int, campaign, expected: Undisturbed) -> dict[int, int]:
     for kind, numbers in alike(expected.count).items():
         size = len(numbers)
         chosen = campaign.points(expected.pipeline, expected.points[kind] + SOME_MORE)
-        assert len(chosen) <= PARTS * size, "there are more points than pieces"
+        if len(chosen) > PARTS * size:
+            raise ValueError("there are more points than pieces")
         struck |= dict(zip(numbers, chosen[part * size : (part + 1) * size], strict=False))
     return struck
 

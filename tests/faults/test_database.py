@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from tests import databases, programs
+from tests.expecting import expect_present
 from tests.faults.file_loads import Ended, Files, Loads
 from tests.faults.matrix import Fault, Outcome, strikes
 from tests.faults.proxy import Act, Moment, Proxy, Strike, once
@@ -334,8 +335,9 @@ class Locker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        assert self._process.stdout
-        assert self._process.stdout.readline() == b"held\n"
+        first_line = expect_present(self._process.stdout).readline()
+        if first_line != b"held\n":
+            raise RuntimeError(f"the file is not locked: {first_line}")
         return self
 
     def let_go(self) -> None:

@@ -190,7 +190,7 @@ def _new_files() -> Path:
     folder = Path(mkdtemp())
     atexit.register(shutil.rmtree, folder)
     with dg.instance_for_test(temp_dir=str(folder)) as instance:
-        assert instance.get_runs() == []
+        instance.get_runs()  # it makes the files
     return folder
 
 

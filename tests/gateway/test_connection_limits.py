@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.gateway.connection_limits import ConnectionLimits, mark_authenticated
 from orchestration_project.gateway.limits import HEADER_BYTES
+from tests.expecting import expect_set
 from tests.gateway.login_client import LoginClient, open_login_client, running, send_apart
 from tests.programs import wait_for
 
@@ -165,7 +166,7 @@ def test_an_authenticated_request_may_take_longer_than_the_deadline():
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         mark_authenticated(scope)
         begun.set()
-        assert await asyncio.to_thread(is_over.wait, 10)
+        await asyncio.to_thread(expect_set, is_over)
         await send({"type": "http.response.start", "status": 204})
         await send({"type": "http.response.body"})
 

@@ -15,6 +15,7 @@ from orchestration_project.gateway.guard import PUBLIC_PATHS, PUBLIC_PREFIXES, R
 from orchestration_project.services.access.rules.credentials import hash_of
 from orchestration_project.services.access.rules.members import AccessRule, Member
 from orchestration_project.tables.access import access_sessions
+from tests.expecting import expect_type
 from tests.gateway.login_client import LIMITS, SECRET, LoginClient, open_login_client
 from tests.programs import wait_for
 
@@ -343,8 +344,7 @@ def of_another_role(login_client: LoginClient) -> tuple[dict[str, str], Callable
 
 
 def rules_of(login_client: LoginClient) -> list[AccessRule]:
-    assert isinstance(login_client.access.rules, list)
-    return login_client.access.rules
+    return expect_type(login_client.access.rules, list)
 
 
 @pytest.fixture

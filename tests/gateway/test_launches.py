@@ -13,6 +13,7 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
 from orchestration_project.engine.contracts.roles import Role
+from tests.expecting import expect_present
 from tests.gateway.login_client import LoginClient
 
 HERE = {"repositoryLocationName": "here", "repositoryName": "__repository__"}
@@ -321,8 +322,7 @@ def test_a_backfill_of_an_admins_is_resumed_repeated_and_ended_by_an_admin(
     again = {"parentRunId": backfill_id, "strategy": "ALL_STEPS"}
 
     def status() -> BulkActionStatus:
-        found = login_client.instance.get_backfill(backfill_id)
-        assert found
+        found = expect_present(login_client.instance.get_backfill(backfill_id))
         return found.status
 
     assert ask_without_failure(login_client, Role.OPERATOR, end, id=backfill_id) == {

@@ -20,6 +20,7 @@ from orchestration_project.engine.contracts.roles import (
 )
 from orchestration_project.gateway.mutations import MAX_SUBSCRIPTIONS
 from orchestration_project.tables.access import access_audit
+from tests.expecting import expect_present
 from tests.gateway.login_client import LoginClient
 
 SELECTOR = {
@@ -45,9 +46,9 @@ def params(job: str = "work", tags: list[dict[str, str]] | None = None) -> dict[
 
 
 def launched(login_client: LoginClient, answer: Any) -> dg.DagsterRun:
-    run = login_client.instance.get_run_by_id(answer.json["data"]["launchRun"]["run"]["runId"])
-    assert run
-    return run
+    return expect_present(
+        login_client.instance.get_run_by_id(answer.json["data"]["launchRun"]["run"]["runId"])
+    )
 
 
 @pytest.fixture(scope="module")

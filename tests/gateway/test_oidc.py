@@ -247,7 +247,8 @@ class Liar:
 
     def token(self, form: dict[str, list[str]]) -> Any:
         challenge = urlsafe_b64encode(sha256(form["code_verifier"][0].encode()).digest())
-        assert challenge.rstrip(b"=").decode() == self.asked["code_challenge"]
+        if challenge.rstrip(b"=").decode() != self.asked["code_challenge"]:
+            raise ValueError("the verifier is not of the challenge")
         now = int(time.time())
         claims = {
             "iss": self.url,

@@ -17,6 +17,7 @@ from orchestration_project.services.ledger.rules.entries import (
     RESERVED_TAGS,
     reset_reserved_tags,
 )
+from tests.expecting import expect_present
 from tests.gateway.login_client import LoginClient
 from tests.gateway.test_launches import HERE
 
@@ -63,9 +64,7 @@ def launch(login_client: LoginClient, query: str, **variables: Any) -> dg.Dagste
     answer = login_client.graphql(query, variables, key=login_client.keys[Role.OPERATOR])
     found = answer.json["data"]["launched"]
     found = found.get("launchMultipleRunsResult", [found])[0]
-    run = login_client.instance.get_run_by_id(found["run"]["runId"])
-    assert run
-    return run
+    return expect_present(login_client.instance.get_run_by_id(found["run"]["runId"]))
 
 
 RUN = "__typename ... on LaunchRunSuccess {run {runId}}"

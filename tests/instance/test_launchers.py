@@ -22,6 +22,7 @@ from orchestration_project.instance.launcher import CheckedRunLauncher
 from orchestration_project.instance.releases import RELEASE_TAG, own_release
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import load_settings, shown_values
+from tests.expecting import expect_present
 from tests.instance.test_run_claims import launched
 from tests.programs import free_port
 
@@ -43,9 +44,7 @@ def instance(state, monkeypatch):
 
 
 def limits_of(instance):
-    limits = instance.get_concurrency_config().run_queue_config
-    assert limits
-    return limits
+    return expect_present(instance.get_concurrency_config().run_queue_config)
 
 
 @pytest.fixture

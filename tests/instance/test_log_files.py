@@ -190,7 +190,7 @@ def date_segment(segment: log_files.Segment, day: str, at: str = "12:00") -> Non
     os.utime(segment.path, (seconds, seconds))
 
 
-def expire(folder: Path, day: str, at: str = "12:00", keep_days: int = 30) -> None:
+def expire_without_failure(folder: Path, day: str, at: str = "12:00", keep_days: int = 30) -> None:
     assert not expire_segments(folder, MIB, keep_days, clock=DayClock(day, at))
 
 
@@ -226,7 +226,7 @@ def test_segments_go_at_the_end_of_their_last_day(tmp_path, keep_days, day, at, 
     clock = DayClock("2026-03-02")
     assert LogFile(tmp_path, "run", MIB, keep_days, clock=clock).append(b"2\n")
     date_segment(list_segments(folder)[1], "2026-03-02")
-    expire(tmp_path, day, at, keep_days)
+    expire_without_failure(tmp_path, day, at, keep_days)
     assert len(read_all(folder)) == kept_lines
 
 
@@ -245,8 +245,8 @@ def test_lines_of_a_program_that_runs_no_more_go_and_positions_go_on(tmp_path):
     assert writer.append(b"4\n")
     end = find_end(folder)
     date_segment(list_segments(folder)[0], "2026-03-01")
-    expire(tmp_path, "2026-04-01")
-    expire(tmp_path, "2026-05-01")
+    expire_without_failure(tmp_path, "2026-04-01")
+    expire_without_failure(tmp_path, "2026-05-01")
     [left] = list_segments(folder)
     assert (left.start, left.first_line, left.path.stat().st_size) == (end, 4, 0)
     page = read_after(folder, 0, 1)

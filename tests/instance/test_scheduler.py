@@ -22,6 +22,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.alerts.watching import look, start_polling
 from tests.alerts import alerts_of, stored_alerts
+from tests.expecting import expect_type
 from tests.prepared import Prepared
 
 SCHEDULE = """
@@ -82,8 +83,7 @@ def workspace(instance: dg.DagsterInstance, file: Path) -> Iterator[WorkspacePro
 
 def tick(context: WorkspaceProcessContext, at: datetime, seen: dict[str, Any]) -> None:
     """Do at a time what the daemon does with schedules, by the settings of dagster.yaml."""
-    scheduler = context.instance.scheduler
-    assert isinstance(scheduler, DagsterDaemonScheduler)
+    scheduler = expect_type(context.instance.scheduler, DagsterDaemonScheduler)
     for _ in launch_scheduled_runs(
         context,
         logging.getLogger(__name__),

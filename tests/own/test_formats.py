@@ -17,6 +17,7 @@ from orchestration_project.engine.own.formats import compressed
 from orchestration_project.engine.own.reading import Reading
 from orchestration_project.engine.own.records import build_counter, read_records
 from orchestration_project.errors import ConfigurationError, SourceError
+from tests.expecting import expect_present
 from tests.own.declared import dataset, read, rejects, rows
 
 URL = "http://127.0.0.1/{partition}"
@@ -36,8 +37,7 @@ def declared(*fields, **reading):
 
 def counted(made, body):
     """Return the records and bytes that are counted apart from the parser."""
-    counter = build_counter(made.source.reading)
-    assert counter is not None
+    counter = expect_present(build_counter(made.source.reading))
     return counter(body)
 
 

@@ -37,6 +37,7 @@ from orchestration_project.errors import (
     UnavailableError,
 )
 from orchestration_project.resources.own import OwnHttpSource, query_source
+from tests.expecting import expect_type
 from tests.faulty_server import FaultyServer, Reply
 from tests.own.declared import dataset
 from tests.saas_demo import http_client
@@ -129,9 +130,9 @@ def opened(shop, tmp_path):
 
         def run(**more):
             made = declare(server.url, **more)
-            assert isinstance(made.source, HttpSource)
+            source = expect_type(made.source, HttpSource)
             captures = Captures(FolderStore(tmp_path / "artifacts"))
-            return made, query_source(OwnHttpSource(made, captures, Noon(), made.source, http))
+            return made, query_source(OwnHttpSource(made, captures, Noon(), source, http))
 
         yield run
 

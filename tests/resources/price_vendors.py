@@ -52,7 +52,9 @@ def price_vendors(folder: Path, *, requests_per_day: int = 0) -> Iterator[PriceV
     clock = SetClock()
     book = PriceBook(Market(SEED, ROWS), ANCHOR.date())
     vendors = Vendors(book, Memory(folder / "state.json", ANCHOR.date()), clock, requests_per_day)
-    assert {value.fault for value in book.listed.values() if value.fault} == set(FAULTS.values())
+    faults = {value.fault for value in book.listed.values() if value.fault}
+    if faults != set(FAULTS.values()):
+        raise ValueError(f"invalid market: expected all faults, found {faults}")
     app = Starlette(routes=vendors.routes)
     config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, ws="none")
     server = uvicorn.Server(config)

@@ -8,6 +8,7 @@ from typing import Any
 from orchestration_project.domains.saas.jira import issue_of
 from orchestration_project.domains.saas.peopleforce import task_of
 from orchestration_project.domains.saas.records import Issue, Task
+from tests.expecting import expect_status
 from tests.resources.saas_systems import IDS, ISSUE_TYPE, PROJECT, SaasSystems
 from tests.saas_demo import SaasDemo, http_client, jira, peopleforce
 
@@ -83,7 +84,7 @@ class DemoIssues:
     def make(self, summary: str) -> None:
         about = {"project": {"key": PROJECT}, "issuetype": {"name": ISSUE_TYPE}}
         answer = self._demo.ask("POST", "/issue", json={"fields": {**about, "summary": summary}})
-        assert answer.status_code == 201, answer.text
+        expect_status(answer, 201)
 
     def slow_down(self, seconds: int) -> None:
         self._demo.do("surroundings", jira_index_lag_seconds=seconds)

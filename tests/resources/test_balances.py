@@ -28,6 +28,7 @@ from orchestration_project.resources.finra.datasets import engine_dataset
 from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.tables.spine import audits, balances, deliveries
+from tests.expecting import expect_present, expect_type
 from tests.resources.weeks import (
     LIMITS,
     MONDAY,
@@ -79,8 +80,8 @@ class Loader:
     def load(self, text: str, **faults):
         (self.files / FILE).write_text(text)
         loader, dataset = self.loading, FaultyDataset(**faults)
-        assert isinstance(loader.deliveries, SourceDeliveries)
-        origin = replace(loader.deliveries, dataset=dataset)
+        deliveries = expect_type(loader.deliveries, SourceDeliveries)
+        origin = replace(deliveries, dataset=dataset)
         loader = replace(loader, dataset=dataset, deliveries=origin)
         return loader.write_batch(loader.take(KEY))
 
@@ -240,9 +241,8 @@ def test_a_stage_that_fails_again_has_the_equations_of_its_latest_failure(partit
 
 
 def lose_range(validated: Validated) -> Validated:
-    assert validated.ranges is not None
-    places = validated.ranges.places[:-1]
-    return replace(validated, ranges=replace(validated.ranges, places=places))
+    ranges = expect_present(validated.ranges)
+    return replace(validated, ranges=replace(ranges, places=ranges.places[:-1]))
 
 
 @pytest.mark.slow_after_first

@@ -34,6 +34,7 @@ from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.schema import HISTORY, key_names
 from orchestration_project.tables.spine import landings, load_chain
 from orchestration_project.tables.webhooks import events_webhooks
+from tests.expecting import expect_set
 from tests.prepared import Prepared
 from tests.resources.histories import HISTORIES, check_history
 from tests.resources.weeks import MONDAY, PartitionLoader, StoppedClock, row
@@ -297,7 +298,7 @@ def test_the_order_is_that_of_commits_and_not_of_starts(postgresql, tmp_path, cl
 
     def wait(_connection: Connection, batches: Any) -> Any:
         has_begun.set()
-        assert may_end.wait(30)
+        expect_set(may_end, 30)
         return [()] * len(batches)
 
     mirror = Mirror(postgresql)

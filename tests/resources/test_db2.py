@@ -28,7 +28,6 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateTable
 
 from orchestration_project import Daily, Dataset, Field, file_source
-from orchestration_project.__main__ import main
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
@@ -92,6 +91,7 @@ from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.schema import HISTORY, METADATA
 from orchestration_project.tables.views import VIEWS
 from tests import another  # noqa: F401 - registers the database
+from tests.commands import run_without_failure
 from tests.domains.saas_tasks import rule
 from tests.own.file_loading import FileLoading
 from tests.programs import DEMO
@@ -169,11 +169,11 @@ def run_all(folder: Path) -> None:
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("ALERT_URLS")  # nothing listens there, so nothing would be verified
         run_job_without_failure("operations_checks")
-    assert (
-        main(["export", "v_finra_otc_weekly", "--where", "tier=T1", "--output", f"{folder}/a"]) == 0
+    run_without_failure(
+        "export", "v_finra_otc_weekly", "--where", "tier=T1", "--output", f"{folder}/a"
     )
     as_of = ["as-of", "finra_otc_weekly", "--at", "2026-03-01T00:00:00Z"]
-    assert main([*as_of, "--output", f"{folder}/b"]) == 0
+    run_without_failure(*as_of, "--output", f"{folder}/b")
 
 
 def check_alerts() -> None:

@@ -70,6 +70,7 @@ from orchestration_project.tables.spine import (
     work_items,
 )
 from orchestration_project.tables.webhooks import events_webhooks
+from tests.expecting import expect_present
 from tests.resources.planted import (
     contents,
     flush,
@@ -110,9 +111,9 @@ def erased(places: Places, clock, kind, *identifiers: str) -> Erased:
     """Request an erasure and carry it out."""
     requests = ErasureRequests(places.warehouse, clock)
     request = requests.read(requested(places, clock, *identifiers))
-    found = erase(places, request, kind, requests, clock=clock, run_id="run", wait_seconds=0)
-    assert found
-    return found
+    return expect_present(
+        erase(places, request, kind, requests, clock=clock, run_id="run", wait_seconds=0)
+    )
 
 
 def requested(places: Places, clock, *identifiers: str) -> str:

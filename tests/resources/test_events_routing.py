@@ -33,6 +33,7 @@ from orchestration_project.resources.events.routing.rules import (
 )
 from orchestration_project.services.inbox.rows import Content
 from orchestration_project.tables.spine import outbox
+from tests.expecting import expect_present
 from tests.resources.routing_setup import ORDERS, PARTNER, SECRET, TICKETS, Router, routing
 from tests.webhook_runs import load_content
 
@@ -166,8 +167,7 @@ def test_a_row_that_fails_is_a_dead_letter_and_undoes_nothing(router: Router):
     whole = router.targets
 
     def write_and_fail(*arguments: Any) -> str:
-        assert ROW.write is not None
-        ROW.write(*arguments)
+        expect_present(ROW.write)(*arguments)
         raise ContractError("the row is refused")
 
     def define(domain: Domain) -> DomainDefinitions:

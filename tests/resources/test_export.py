@@ -37,6 +37,7 @@ from orchestration_project.services.export import (
     write_xlsx,
 )
 from orchestration_project.settings import PROJECT_ROOT, child_environment
+from tests.expecting import expect_present
 from tests.properties import bounded
 from tests.resources.weeks import NOON
 
@@ -76,14 +77,14 @@ def read_as_rfc_4180(text: str) -> list[list[str | None]]:
     """Read CSV letter by letter: a field that is empty and not quoted is None."""
     lines, line, place = [], [], 0
     while place < len(text):
-        field = FIELD.match(text, place)
-        assert field, text[place:]
+        field = expect_present(FIELD.match(text, place))
         quoted, bare, end = field.groups()
         line.append(bare or None if quoted is None else quoted.replace('""', '"'))
         if end == "\r\n":
             lines, line = [*lines, line], []
         place = field.end()
-    assert line == []
+    if line:
+        raise ValueError(f"the last line is not ended: {line}")
     return lines
 
 

@@ -20,6 +20,7 @@ from orchestration_project.engine.warehouse.bulk import MANY_ROWS, MAX_ATTACHED_
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.spine import blobs
+from tests.expecting import expect_type
 from tests.faults.disks import tiny_disk
 from tests.resources.weeks import NOON
 
@@ -52,8 +53,7 @@ def write(warehouse: Warehouse, *frames: pl.DataFrame) -> None:
 def write_until_interrupted(warehouse: Warehouse) -> None:
     with warehouse.writing() as connection:
         insert_frame(connection, blobs, many())
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
+        driver = expect_type(connection.connection.driver_connection, sqlite3.Connection)
         driver.create_function("interrupted", 0, interrupt_main)  # a signal, in C: no line of ours
         connection.execute(select(func.interrupted()))
 

@@ -72,7 +72,7 @@ def test_a_load_in_ranges_stores_and_reports_the_same_as_at_once(partition_loade
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
     @given(STATES, st.integers(1, 4))
-    def each(states, most_rows):
+    def load_and_check(states, most_rows):
         at_once, in_ranges = (
             PartitionLoader(
                 partition_loader.warehouse,
@@ -89,7 +89,7 @@ def test_a_load_in_ranges_stores_and_reports_the_same_as_at_once(partition_loade
             for table in TABLES:
                 assert content(in_ranges, table) == content(at_once, table)
 
-    each()
+    load_and_check()
 
 
 @pytest.mark.slow_after_first

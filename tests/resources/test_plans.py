@@ -26,6 +26,7 @@ from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.services.plans import bound_share, hash_folders
 from orchestration_project.tables.schema import PERSONAL, key_names
 from orchestration_project.tables.spine import audits, captures, deliveries, fences, landings
+from tests.expecting import expect_type
 from tests.prepared import Prepared
 from tests.resources.test_finra_replay import KEY, ReplayLoads, text_of
 from tests.resources.weeks import LIMITS, PartitionLoader, WeekLoader, week_replay
@@ -61,8 +62,8 @@ def changed_code(replay_loads: ReplayLoads, plant: Callable[[Validated], Validat
     """Return a loader of the recorded deliveries with changed code."""
     loader = week_replay(*replay_loads.place, run_id="replaying")
     dataset = PlantedWeekly(limits=LIMITS, plant=plant, **fields)
-    assert isinstance(loader.deliveries, RecordedDeliveries)
-    return replace(loader, dataset=dataset, deliveries=replace(loader.deliveries, dataset=dataset))
+    deliveries = expect_type(loader.deliveries, RecordedDeliveries)
+    return replace(loader, dataset=dataset, deliveries=replace(deliveries, dataset=dataset))
 
 
 def rows_by_key(warehouse: Warehouse, table: Table) -> dict[tuple[Any, ...], dict[str, Any]]:

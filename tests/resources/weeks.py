@@ -51,6 +51,7 @@ from orchestration_project.resources.finra.preview import WrittenPreview
 from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.resources.finra.weekly import DEPENDENTS, WeeklyDataset
 from tests.domains.weekly import Listed
+from tests.expecting import expect_type
 
 MONDAY = date(2025, 11, 10)
 NOON = datetime(2026, 1, 5, 12, 0, 0, 123456, tzinfo=UTC)
@@ -209,8 +210,8 @@ def week_load(
 
 def from_source(load: WeekLoader, source: FinraSource, *, force: bool = False) -> WeekLoader:
     """Return the loader with another source."""
-    assert isinstance(load.deliveries, SourceDeliveries)
-    return replace(load, deliveries=replace(load.deliveries, resource=source, force=force))
+    deliveries = expect_type(load.deliveries, SourceDeliveries)
+    return replace(load, deliveries=replace(deliveries, resource=source, force=force))
 
 
 def week_replay(

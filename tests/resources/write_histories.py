@@ -356,7 +356,6 @@ class History:
 
     def _fold(self, partition: Partition) -> Attempt:
         model, partition_loader = partition.model, partition.partition_loader
-        assert model.latest is not None
         state, recorded = partition_loader.warehouse.recorded(
             finra_otc_weekly, partition_loader.partition_key
         )

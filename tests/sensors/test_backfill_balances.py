@@ -23,6 +23,7 @@ from orchestration_project.sensors.operations import operations_on_run_end
 from orchestration_project.services.backfills import request_backfill
 from orchestration_project.tables.spine import balances
 from tests import databases
+from tests.expecting import expect_present
 from tests.resources.balances import verify
 from tests.resources.definitions import RESOURCES
 
@@ -120,13 +121,12 @@ class Backfills:
         self.update(backfill_id, BulkActionStatus.CANCELED)
 
     def update(self, backfill_id: str, status: BulkActionStatus) -> None:
-        backfill = self.instance.get_backfill(backfill_id)
-        assert backfill is not None
+        backfill = expect_present(self.instance.get_backfill(backfill_id))
         self.instance.update_backfill(backfill.with_status(status))
 
     def store_in_old_form(self, backfill_id: str) -> None:
-        backfill, graph = self.instance.get_backfill(backfill_id), REPOSITORY.asset_graph
-        assert backfill is not None
+        backfill = expect_present(self.instance.get_backfill(backfill_id))
+        graph = REPOSITORY.asset_graph
         text = backfill.get_asset_backfill_data(graph).serialize(self.instance, graph)
         update = {"serialized_asset_backfill_data": text, "asset_backfill_data": None}
         self.instance.update_backfill(backfill._replace(**update))

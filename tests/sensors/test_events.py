@@ -21,6 +21,7 @@ from orchestration_project.services.retries.rules import ItemFilter
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import captures, inbox_states, rejects, work_items
 from orchestration_project.tables.webhooks import events_webhooks
+from tests.expecting import expect_present, expect_success, expect_type
 from tests.prepared import write_default
 from tests.resources.definitions import RESOURCES
 from tests.runs import executed, expect_failure, metadata_by_partition, op_metadata
@@ -83,12 +84,10 @@ def tick(instance, later: timedelta = 0 * SECOND) -> tuple[str, list[dg.RunReque
     opened = {name: RESOURCES[name] for name in ("settings", "warehouse")}
     with dg.build_resources({**opened, "clock": LaterClock(later)}, instance) as resources:
         context = dg.build_sensor_context(instance, resources=resources._asdict())
-        assert events_on_webhook is not None
-        result = events_on_webhook(context)
+        result = expect_present(events_on_webhook)(context)
     if isinstance(result, dg.SkipReason):
         return str(result.skip_message), []
-    assert isinstance(result, dg.SensorResult)
-    return "", list(result.run_requests or [])
+    return "", list(expect_type(result, dg.SensorResult).run_requests or [])
 
 
 def attempt(request: dg.RunRequest) -> str:
@@ -190,7 +189,7 @@ def replay(instance, **config: str | bool):
         job="operations_runs",
         **REPLAY_WEBHOOK.run_config({"dry_run": False, **config}),
     )
-    assert ran.success
+    expect_success(ran)
 
 
 @pytest.mark.slow

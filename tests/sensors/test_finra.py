@@ -41,14 +41,13 @@ def only_backfill(instance):
 
 
 def load(instance, first: str, last: str) -> None:
-    result = defs.resolve_job_def("finra_otc_weekly").execute_in_process(
+    defs.resolve_job_def("finra_otc_weekly").execute_in_process(
         instance=instance,
         tags={
             "dagster/asset_partition_range_start": first,
             "dagster/asset_partition_range_end": last,
         },
     )
-    assert result.success
 
 
 @pytest.mark.slow

@@ -39,8 +39,7 @@ def run(instance, job: str, first: str, last: str) -> None:
         "dagster/asset_partition_range_start": first,
         "dagster/asset_partition_range_end": last,
     }
-    result = defs.resolve_job_def(job).execute_in_process(instance=instance, tags=tags)
-    assert result.success
+    defs.resolve_job_def(job).execute_in_process(instance=instance, tags=tags)
 
 
 def test_without_landings_there_is_nothing_to_derive(instance):

@@ -31,6 +31,7 @@ from orchestration_project.tables.operations_edits import (
 )
 from orchestration_project.tables.operations_edits import operations_schedule_versions
 from orchestration_project.tables.operations_edits import operations_schedules as schedules
+from tests.expecting import expect_present
 from tests.resources.definitions import RESOURCES
 from tests.sensors.test_operations import url
 
@@ -330,8 +331,7 @@ class Said:
 
 def said(instance: Any, now: datetime) -> Said:
     """Tick the sensor as the daemon does."""
-    sensor = scheduled_sensor(REGISTRY)
-    assert sensor
+    sensor = expect_present(scheduled_sensor(REGISTRY))
     resources = {name: RESOURCES[name] for name in ("alerts", "warehouse")}
     with dg.build_sensor_context(
         instance,

@@ -18,6 +18,7 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.instance.stored import repository_origin
 from orchestration_project.settings import PROJECT_ROOT
 from tests import programs
+from tests.expecting import expect_present
 from tests.rabbitmq import Broker
 from tests.slow import waiting
 from tests.slow.test_sensors_under_the_daemon import Daemon
@@ -72,8 +73,7 @@ class CelerySite:
         (self.state_dir / self._run_group / "go").unlink()
 
     def status(self, run_id: str) -> str:
-        run = self.instance.get_run_by_id(run_id)
-        assert run
+        run = expect_present(self.instance.get_run_by_id(run_id))
         return run.status.value
 
     def retry_of(self, run_id: str) -> str | None:
@@ -81,8 +81,7 @@ class CelerySite:
         return found[0].run_id if found else None
 
     def host_of(self, run_id: str) -> str:
-        run = self.instance.get_run_by_id(run_id)
-        assert run
+        run = expect_present(self.instance.get_run_by_id(run_id))
         return run.tags[MACHINE_TAG]
 
     @contextmanager

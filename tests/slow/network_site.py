@@ -20,6 +20,7 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.instance.stored import repository_origin
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.settings.project import DEFINITIONS
+from tests.expecting import expect_present
 from tests.faults.places import Place
 from tests.faults.publisher import Publisher, key_of
 from tests.faulty_server import FaultyServer
@@ -180,9 +181,7 @@ class NetworkSite:
 
     def run(self, run_id: str) -> dg.DagsterRun:
         """Return a run as it is now."""
-        run = self.instance.get_run_by_id(run_id)
-        assert run
-        return run
+        return expect_present(self.instance.get_run_by_id(run_id))
 
     def retry_of(self, run_id: str) -> str | None:
         """Return the run by which Dagster retries a run."""

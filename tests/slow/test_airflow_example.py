@@ -13,6 +13,7 @@ import pytest
 from orchestration_project.client import Client
 from orchestration_project.settings import PROJECT_ROOT
 from tests import programs
+from tests.expecting import expect_exit
 
 pytestmark = pytest.mark.slow
 
@@ -39,15 +40,13 @@ class Airflow:
         programs.wait_for(lambda: "op_" in output.read_text(), seconds=240)
         created = self.orchestrate("keys", "create", "--role", "operator", "--owner", "airflow")
         self.url, self.key = f"http://127.0.0.1:{port}", programs.key_in(created)
-        assert self.run("db", "migrate").returncode == 0
+        expect_exit(self.run("db", "migrate"))
 
     def orchestrate(self, *arguments: str) -> str:
         """Run a command of ours; return what it printed."""
-        status, output, error = programs.run(
+        return programs.run_without_failure(
             self._state, "orchestration_project", *arguments, **CLOCK
         )
-        assert status == 0, output + error
-        return output
 
     def run(self, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
         """Run a command of Airflow."""

@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from orchestration_project.tables.operations_alerts import operations_alert_deliveries
 from tests import databases, programs
+from tests.expecting import expect_present
 from tests.receivers import Hook, http_receiver
 from tests.sensors.test_operations import Watch, url  # noqa: F401 - a fixture
 
@@ -25,8 +26,7 @@ def start_ui_without_failure(state_dir, hook: Hook, **environment: str):
     port = programs.free_port()
     arguments = ("orchestration_project", "--quiet", "ui", "--port", str(port))
     process = programs.start(state_dir, *arguments, ALERT_URLS=hook.url(), **environment)
-    assert process.stdout
-    assert process.stdout.readline().startswith("Dagster UI: ")
+    assert expect_present(process.stdout).readline().startswith("Dagster UI: ")
     return process
 
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from orchestration_project.settings import PROJECT_ROOT
+from tests.expecting import expect_exit
 
 EXAMPLE = PROJECT_ROOT / "examples" / "dbt"
 PROGRAMS = Path(sys.executable).parent
@@ -50,7 +51,7 @@ def test_a_dbt_model_over_our_tables_has_lineage_to_our_assets(tmp_path):
         done = subprocess.run(  # noqa: S603 - our own program, and dbt
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        expect_exit(done)
         return done.stdout
 
     def orchestrate(*arguments):

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from orchestration_project.settings import PROJECT_ROOT
+from tests.expecting import expect_exit
 from tests.programs import free_port, key_in, wait_for
 
 WHEEL = runpy.run_path(str(PROJECT_ROOT / ".ci" / "wheel.py"))
@@ -51,7 +52,7 @@ class Walk:
             check=False,
         )
         self.seconds += time.monotonic() - began
-        assert done.returncode == 0, done.stdout
+        expect_exit(done)
         return done.stdout
 
     def serve(self, code):

@@ -11,6 +11,7 @@ from mcp.types import CallToolResult, TextContent
 
 from orchestration_project.settings import PROJECT_ROOT
 from tests import programs
+from tests.expecting import expect_type
 
 pytestmark = pytest.mark.slow
 
@@ -25,8 +26,7 @@ TOOLS = {
 
 
 def answer_of(found: CallToolResult):
-    [content] = found.content
-    assert isinstance(content, TextContent)
+    [content] = [expect_type(part, TextContent) for part in found.content]
     return content.text if found.is_error else json.loads(content.text)
 
 
@@ -44,11 +44,9 @@ class Asked:
         self.url, self.key = f"http://127.0.0.1:{port}", programs.key_in(created)
 
     def run(self, *arguments: str) -> str:
-        status, output, error = programs.run(
+        return programs.run_without_failure(
             self.state, "orchestration_project", *arguments, **CLOCK
         )
-        assert status == 0, output + error
-        return output
 
     def ask(self, tool: str, **arguments):
         """Return what a tool answers, or the text of its error."""

@@ -24,6 +24,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.chain_amending import record_amendments
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from tests import programs
+from tests.expecting import expect_present
 from tests.resources.weeks import MONDAY, PartitionLoader, row
 
 pytestmark = pytest.mark.slow
@@ -44,11 +45,10 @@ class Gateway:
         command = ("orchestration_project", "ui", "--port", str(port))
         self.process = programs.start_into(output, self.state, *command)
         programs.wait_for(lambda: "op_" in output.read_text(), seconds=240)
-        status, created, error = programs.run(
+        created = programs.run_without_failure(
             self.state,
             *("orchestration_project", "keys", "create", "--role", "viewer", "--owner", "a mirror"),
         )
-        assert status == 0, created + error
         self.url, self.key = f"http://127.0.0.1:{port}", programs.key_in(created)
 
     def update(self, file: Path) -> str:
@@ -70,9 +70,7 @@ class Gateway:
             stderr=subprocess.PIPE,
             text=True,
         ) as forking:
-            assert forking.stdin is not None
-            assert forking.stderr is not None
-            given, answers = forking.stdin, forking.stderr
+            given, answers = expect_present(forking.stdin), expect_present(forking.stderr)
 
             def start() -> int:
                 given.write("\n")

@@ -30,6 +30,7 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.spine import leases, outbox
+from tests.expecting import expect_present
 from tests.mosquitto import Mosquitto, mosquitto
 from tests.mqtt_broker import broker_at, publish_without_failure
 from tests.postgres import binaries_asked_for, new_folder
@@ -104,11 +105,11 @@ class Bridges:
         self.processes: list[int] = []
 
     def start(self) -> None:
-        assert self._starter.stdin
-        assert self._starter.stdout
-        self._starter.stdin.write("start\n")
-        self._starter.stdin.flush()
-        self.processes.append(int(self._starter.stdout.readline()))
+        stdin = expect_present(self._starter.stdin)
+        stdout = expect_present(self._starter.stdout)
+        stdin.write("start\n")
+        stdin.flush()
+        self.processes.append(int(stdout.readline()))
 
     def kill(self, process: int) -> None:
         self.processes.remove(process)
@@ -131,11 +132,9 @@ def bridges(url: str, port: int) -> Iterator[Bridges]:
     finally:
         for process in list(found.processes):
             found.kill(process)
-        assert starter.stdin
-        assert starter.stdout
-        starter.stdin.close()
+        expect_present(starter.stdin).close()
         starter.wait(30)
-        starter.stdout.close()
+        expect_present(starter.stdout).close()
 
 
 def leader(warehouse: Warehouse) -> int:

@@ -25,6 +25,7 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 from orchestration_project.tables.spine import captures, work_items
 from tests.domains.mqtt_model import Event, expected_row, history
+from tests.expecting import expect_present
 from tests.prepared import Prepared
 from tests.programs import kill_after
 from tests.resources.mqtt_syncs import MqttSync, message, tolerant_kinds
@@ -67,13 +68,13 @@ class KilledRuns:
 
     def run(self, *, is_killed: bool) -> bool:
         """Run once; return whether the run ended well."""
-        assert self._program.stdin is not None
-        assert self._program.stdout is not None
-        print(HOUR, file=self._program.stdin, flush=True)
-        process = int(self._program.stdout.readline())
+        stdin = expect_present(self._program.stdin)
+        stdout = expect_present(self._program.stdout)
+        print(HOUR, file=stdin, flush=True)
+        process = int(stdout.readline())
         if is_killed:
             kill_after(process, self.random.uniform(0.05, 2.5))
-        return self._program.stdout.readline() == "0\n"
+        return stdout.readline() == "0\n"
 
 
 def received(mqtt_sync: MqttSync, random: Random, events: list[Event]) -> None:

@@ -92,7 +92,8 @@ class Shop:
     def run(self, *arguments, text=None, program=("-m", "orchestration_project")):
         process = self.start(*program, *arguments)
         output, error = process.communicate(text)
-        assert process.returncode == 0, error
+        if process.returncode:
+            raise RuntimeError(error)
         return output.splitlines()
 
     def rows(self, table, *options):

@@ -12,6 +12,7 @@ import pytest
 import zstandard
 
 from orchestration_project.settings import PROJECT_ROOT
+from tests.expecting import expect_exit
 from tests.faulty_server import FaultyServer, Reply
 
 PAGE = PROJECT_ROOT / "docs" / "how-to" / "use-a-dlt-source.md"
@@ -113,7 +114,7 @@ def project(tmp_path, vendor):
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        expect_exit(done)
         return done.stdout + done.stderr
 
     return folder, run

@@ -27,6 +27,7 @@ from orchestration_project.resources.web.rendering import BrowserAccess, open_en
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import blobs, captures
 from tests import databases
+from tests.expecting import expect_present, expect_type
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.prepared import Prepared
 
@@ -96,8 +97,9 @@ class ShopServer:
         }
         site = read_site(yaml.safe_dump(declared))
         warehouse = stack.enter_context(open_warehouse(load_settings()))
-        opened = stack.enter_context(open_engine(web, site, warehouse, Clock()))
-        assert isinstance(opened, BrowserAccess)
+        opened = expect_type(
+            stack.enter_context(open_engine(web, site, warehouse, Clock())), BrowserAccess
+        )
         self.access = opened
 
     def page(self, path: str, html: str) -> None:
@@ -118,8 +120,7 @@ def shop_server(demo_settings: Any) -> Iterator[ShopServer]:
 
 
 def text_of(shop_server: ShopServer, path: str) -> str:
-    response = shop_server.access.get(f"{SHOP}{path}", {}).response
-    assert response is not None
+    response = expect_present(shop_server.access.get(f"{SHOP}{path}", {}).response)
     return response.body.decode()
 
 

@@ -22,6 +22,7 @@ from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.tables import web_crawls, web_items, web_pages
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 from tests import databases
+from tests.expecting import expect_present
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.prepared import Prepared
 from tests.programs import PATIENCE_SECONDS, kill_after, wait_for
@@ -178,10 +179,10 @@ class KilledCrawls:
 
     def _run(self, day: date, *, is_killed: bool) -> bool:
         """Return whether the run was not killed."""
-        assert self._program.stdin is not None
-        assert self._program.stdout is not None
-        print(self._server.url, day, file=self._program.stdin, flush=True)
-        process = int(self._program.stdout.readline())
+        stdin = expect_present(self._program.stdin)
+        stdout = expect_present(self._program.stdout)
+        print(self._server.url, day, file=stdin, flush=True)
+        process = int(stdout.readline())
         if is_killed:
             slices = self._slices(day) + self._random.randrange(4)
             wait_for(
@@ -190,7 +191,7 @@ class KilledCrawls:
                 poll_seconds=0.02,
             )
             self.kill_count += kill_after(process, self._random.uniform(0, 0.6))
-        return self._program.stdout.readline() == "0\n"
+        return stdout.readline() == "0\n"
 
     def _outcome(self, day: date) -> str | None:
         wanted = select(web_crawls.c.outcome).where(web_crawls.c.day == day)

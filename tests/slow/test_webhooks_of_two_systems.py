@@ -28,8 +28,7 @@ class Systems:
     def __init__(self, stack):
         self._demo = stack.state_dir / "demo_saas" / "server.json"
         first_look = ("orchestration_project", "run-saas")
-        status, output, error = programs.run(stack.state_dir, *first_look, **stack.environment)
-        assert status == 0, output + error
+        programs.run_without_failure(stack.state_dir, *first_look, **stack.environment)
         stack.start()
         stack.switch_on_without_failure("events_on_webhook")
         for name, secret in SECRETS.items():

@@ -42,6 +42,7 @@ from orchestration_project.services.access.rules.credentials import Key, LoginLi
 from orchestration_project.services.pauses import Pauses
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.access import access_audit
+from tests.expecting import expect_status
 from tests.gateway.login_client import INSTALLATION
 from tests.prepared import write_default
 from tests.programs import DEMO
@@ -91,12 +92,13 @@ class Api(httpx.BaseTransport):
 
     def get(self, path: str, role: str = "viewer", **more: Any) -> Any:
         answer = self.ask("GET", path, role, **more)
-        assert answer.status_code == 200, answer.text
+        expect_status(answer)
         return answer.json()
 
     def post(self, path: str, body: Any = None, role: str = "operator", **headers: str) -> Any:
         answer = self.ask("POST", path, role, json=body or {}, headers=headers)
-        assert answer.is_success, answer.text
+        if not answer.is_success:
+            raise RuntimeError(answer.text)
         return answer.json()
 
     def expect_problem(self, method: str, path: str, role: str = "operator", **more: Any) -> Any:

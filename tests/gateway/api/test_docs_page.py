@@ -38,7 +38,8 @@ class Page(HTMLParser):
         self.section = given.get("id", self.section)
 
     def handle_endtag(self, tag):
-        assert self.open.pop() == tag
+        if self.open.pop() != tag:
+            raise ValueError(f"{tag} is not open")
 
     def handle_data(self, data):
         self.texts[self.section] = self.texts.get(self.section, "") + data

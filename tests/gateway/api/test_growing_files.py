@@ -16,6 +16,7 @@ from orchestration_project.gateway.api.growing_files import (
     GrowingFileResponse,
 )
 from orchestration_project.services.export import write_csv
+from tests.expecting import expect_set
 from tests.gateway.login_client import running
 
 ROWS = pl.DataFrame({"text": ["x" * 99] * 1000})
@@ -51,7 +52,7 @@ def test_rows_are_sent_before_the_last_ones_are_written(threads):
     def frames():
         yield ROWS
         yield ROWS
-        assert has_read.wait(10)
+        expect_set(has_read)
         yield ROWS
 
     with running(sending(threads, frames)) as port, answered(port) as answer:
@@ -80,7 +81,7 @@ def test_a_file_whose_reader_left_is_no_longer_written(threads):
     def frames():
         yield ROWS
         yield ROWS
-        assert has_left.wait(10)
+        expect_set(has_left)
         while True:
             yield ROWS
 

@@ -15,6 +15,7 @@ from orchestration_project.engine.leases import take
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.once import once
 from orchestration_project.tables.spine import leases
+from tests.expecting import expect_set
 
 
 class Gateway:
@@ -37,7 +38,7 @@ class Gateway:
     async def launch(self, key: str, *, meanwhile: threading.Event | None = None) -> str:
         async def make(tags: Any) -> str:
             if meanwhile is not None:
-                assert await asyncio.to_thread(meanwhile.wait, 10)
+                await asyncio.to_thread(expect_set, meanwhile)
             run = dg.DagsterRun("load", tags=dict(tags))
             return (await asyncio.to_thread(self.instance.add_run, run)).run_id
 

@@ -21,6 +21,7 @@ from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.feeds import Feed, FeedLimits
 from orchestration_project.gateway.api.log_feed import LogSource
 from orchestration_project.services.program_logs.reading import search_lines
+from tests.expecting import expect_status
 from tests.gateway.api.conftest import HOME, HOURS
 
 OPERATOR = Principal("ada", Role.OPERATOR, "open")
@@ -68,7 +69,7 @@ def listed(api: Any, programs: Programs) -> Callable[[str], dict[str, Any]]:
 
     def listed(query: str) -> dict[str, Any]:
         answer = api.runner.run(ask(query))
-        assert answer.status_code == 200, answer.text
+        expect_status(answer)
         return answer.json()
 
     return listed

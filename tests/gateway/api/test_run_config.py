@@ -10,6 +10,7 @@ import pytest
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.definitions import defs
 from orchestration_project.engine.contracts.job_kinds import LIST_SESSIONS
+from tests.expecting import expect_status
 from tests.gateway.api.conftest import DEFINITIONS, HOME, WEEK
 
 OP, JOB = "finra_otc_weekly_load", "finra_otc_weekly"
@@ -72,7 +73,7 @@ def requested(api, query: str, variables: Mapping[str, Any]) -> Any:
         json={"query": query, "variables": variables},
     )
     answer = api.handle_request(request)
-    assert answer.status_code == 200, answer.text
+    expect_status(answer)
     return answer.json()["data"]
 
 

@@ -18,6 +18,7 @@ from orchestration_project.engine.contracts.uploads import FILE
 from orchestration_project.services.erasure.rows import erase_rows
 from orchestration_project.services.erasure.rules import Subject
 from orchestration_project.tables.spine import uploads, work_items
+from tests.expecting import expect_status
 from tests.gateway.login_client import running
 
 DAY = "2026-03-02"
@@ -55,7 +56,7 @@ def own_items(api) -> list[tuple[str, str]]:
 
 def upload(api, content: bytes, name: str, inbox: str = INBOX) -> dict[str, str]:
     answer = api.ask("PUT", f"/inbox/{inbox}/files/{name}", content=content)
-    assert answer.status_code == 202
+    expect_status(answer, 202)
     return answer.json()
 
 

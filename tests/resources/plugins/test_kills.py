@@ -18,6 +18,7 @@ import pytest
 
 from orchestration_project.errors import ContractError
 from orchestration_project.settings.given import ENVIRONMENT, child_environment
+from tests.expecting import expect_present
 from tests.plugin_files import requires_namespaces
 from tests.programs import kill_after, wait_for
 from tests.resources.plugins.plugin_runner import HANG, PluginRunner, body
@@ -66,8 +67,7 @@ def host(plugins: PluginRunner, url: str) -> Iterator[subprocess.Popen[str]]:
         cwd=Path(__file__).parents[3],
     ) as process:
         yield process
-        assert process.stdin is not None
-        process.stdin.close()
+        expect_present(process.stdin).close()
 
 
 @pytest.mark.slow

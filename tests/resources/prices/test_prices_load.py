@@ -34,6 +34,7 @@ from orchestration_project.resources.prices.universe import find_oldest_unloaded
 from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.spine import captures, deliveries, landings
 from tests.domains.prices import csv, line
+from tests.expecting import expect_present
 from tests.properties import bounded
 from tests.resources.price_loading import (
     BOTH,
@@ -412,10 +413,11 @@ def test_a_month_is_quarantined_if_each_symbol_that_lacks_it_is(
     light_loader: PriceLoader, clock: StoppedClock
 ):
     def counts(*symbols: str) -> tuple[int, int]:
-        found = find_oldest_unloaded_session(
-            light_loader.warehouse, symbols, clock.at, first_month=date(2026, 1, 1)
+        found = expect_present(
+            find_oldest_unloaded_session(
+                light_loader.warehouse, symbols, clock.at, first_month=date(2026, 1, 1)
+            )
         )
-        assert found is not None
         return found.missing_count, found.quarantined_count
 
     light_loader.write("BAD", line(FEBRUARY[0]), line(FEBRUARY[0]))
