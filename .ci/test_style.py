@@ -29,11 +29,18 @@ REMEDIES = {
     "patches": "pass a clock or a limit instead",
     "sleeps": "pass a clock or a limit instead",
     "each_loops": "name what is looped over",
+    "hidden_asserts": "let the name of the helper say that it checks, or have the test assert",
 }
+"""What to do instead, by the name of each number."""
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-CHECKING = re.compile(r"assert|raises|fail|warns|wait_for|expect|check|verify|refus")
+CHECKING = re.compile(r"assert|raises|fail|warns|wait_for|expect|check|verify|refus|require")
 """Parts of the names of functions that fail when what they are passed is not right."""
+
+SAYS_THAT_IT_CHECKS = re.compile(
+    r"(?:^|_)(?:assert|check|expect|require|verify|without_failure)(?:_|$)"
+)
+"""Words of the name of a helper that may assert."""
 
 LITERALS = (ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Constant)
 NEVER_EMPTY = {"range", "zip", "enumerate", "product", "permutations", "reversed", "sorted"}
@@ -49,11 +56,44 @@ def last_name(node: ast.AST) -> str:
 
 
 def counts(sources: Mapping[str, str]) -> dict[str, int]:
-    """Return how many lines of the tests match each counted pattern."""
+    """Return how many lines match each counted pattern, and how many helpers hide an assert."""
     lines = [line for source in sources.values() for line in source.splitlines()]
-    return {
+    numbers = {
         name: sum(1 for line in lines if pattern.search(line)) for name, pattern in COUNTED.items()
     }
+    trees = {path: ast.parse(source) for path, source in sources.items()}
+    return {**numbers, "hidden_asserts": len(list(hiding_helpers(trees)))}
+
+
+def hiding_helpers(trees: Mapping[str, ast.Module]) -> Iterator[str]:
+    """Yield place and name of each helper that asserts and does not say so in its name.
+
+    Tests and fixtures are no helpers. A function below another one is a helper of its own.
+    """
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, FUNCTIONS)
+                and not _may_assert(node)
+                and any(isinstance(part, ast.Assert) for part in _own_parts(node))
+            ):
+                yield f"{path}:{node.lineno} {node.name}"
+
+
+def _may_assert(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Return whether a function is a test or a fixture, or says in its name that it checks."""
+    if function.name.startswith("test_") or SAYS_THAT_IT_CHECKS.search(function.name):
+        return True
+    names = [last_name(getattr(mark, "func", mark)) for mark in function.decorator_list]
+    return "fixture" in names
+
+
+def _own_parts(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes below a function, without those of functions and classes in it."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, (*FUNCTIONS, ast.ClassDef)):
+            yield child
+            yield from _own_parts(child)
 
 
 def checking_functions(trees: Mapping[str, ast.Module]) -> frozenset[str]:
@@ -207,6 +247,9 @@ def main() -> int:
     more = {name: count for name, count in numbers.items() if count > bounds[name]}
     for name, count in more.items():
         print(f"{count} {name} in tests, {bounds[name]} allowed: {REMEDIES[name]}")
+    if "hidden_asserts" in more:
+        trees = {path: ast.parse(source) for path, source in sources().items()}
+        print(*hiding_helpers(trees), sep="\n")
     if "--write" in sys.argv and not more:
         FILE.write_text(json.dumps(numbers, indent=2) + "\n")
     return 1 if more or found else 0

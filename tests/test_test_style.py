@@ -20,7 +20,7 @@ def problems(source: str) -> list[str]:
 
 
 def test_each_number_that_is_counted_has_its_bound():
-    assert set(json.loads(CHECK["FILE"].read_text())) == set(CHECK["COUNTED"])
+    assert set(json.loads(CHECK["FILE"].read_text())) == set(CHECK["REMEDIES"])
 
 
 def test_each_expected_failure_is_listed_and_strict_and_names_its_error():
@@ -52,6 +52,7 @@ def test_the_page_on_tests_has_the_numbers():
     assert f"In {numbers['patches']} lines tests still replace" in text
     assert f"In {numbers['sleeps']} lines they call `sleep`" in text
     assert f"In {numbers['each_loops']} lines the variable of a loop is `each`" in text
+    assert f"{numbers['hidden_asserts']} helpers hide an assert" in text
 
 
 @pytest.mark.parametrize(
@@ -92,8 +93,32 @@ def test_patches_sleeps_and_loops_are_counted_by_line():
         "monkeypatch.setattr(a, 'b', 1)\ntime.sleep(1)\ndef sleep(): ...\nmonkeypatch.setenv()\n"
         "rows = [each for each in found]\nfor row in rows: ...\n"
     )
-    expected = {"patches": 1, "sleeps": 1, "each_loops": 1}
+    expected = {"patches": 1, "sleeps": 1, "each_loops": 1, "hidden_asserts": 0}
     assert CHECK["counts"]({"planted.py": source}) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("def rows():\n    assert load()", ["rows"]),
+        ("async def rows():\n    if load():\n        assert load()", ["rows"]),
+        ("class Loader:\n    def load(self):\n        assert self.files", ["load"]),
+        ("def test_a():\n    def rows():\n        assert load()", ["rows"]),
+        ("def checked():\n    assert load()", ["checked"]),
+        ("def load():\n    def check_rows():\n        assert rows()", []),
+        ("def check_rows():\n    assert load()", []),
+        ("def load_and_expect_rows():\n    assert load()", []),
+        ("def load_without_failure():\n    assert load()", []),
+        ("@pytest.fixture\ndef rows():\n    assert load()", []),
+        ("@pytest.fixture(scope='module')\ndef rows():\n    assert load()", []),
+        ("def test_a():\n    assert load()", []),
+        ("def rows():\n    return load()", []),
+    ],
+)
+def test_a_helper_that_asserts_and_does_not_say_so_is_found(source: str, names: list[str]):
+    found = CHECK["hiding_helpers"]({"planted.py": ast.parse(source)})
+    assert [place.rpartition(" ")[2] for place in found] == names
+    assert CHECK["counts"]({"planted.py": source})["hidden_asserts"] == len(names)
 
 
 @pytest.mark.parametrize(("name", "sign"), [("test_style.json", 1), ("coverage.json", -1)])
