@@ -211,9 +211,9 @@ def test_rules_that_the_target_refuses_take_no_effect_and_a_network_fault_stops_
     refused = sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[lost], who="Ana")
     assert not refused.success
     assert "GONE has no Task" in str(refused.failure_data_for_node("edit_saas_rules").error)
-    sync_runs.systems.faults.coming = ["down"]
+    sync_runs.systems.faults.on("permissions", "down")
     assert sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana").success
-    sync_runs.systems.faults.coming = ["down"]
+    sync_runs.systems.faults.on("permissions", "down")
     swept = sync_runs.run("saas_sweep")
     never_looked = {"goes_by_a_fresh_look": False}
     assert checks(swept) == {"is_mended": True, "goes_by_usable_rules": True, **never_looked}
@@ -299,7 +299,7 @@ def test_a_run_that_did_not_end_well_fails_and_leaves_the_time_of_the_last_that_
     sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
     began = sync_runs.tick()
     assert isinstance(began, dg.RunRequest)
-    sync_runs.systems.faults.coming = ["down"]
+    sync_runs.systems.faults.on("pages", "down")
     failed = sync_runs.run("saas_reconcile")
     assert "HTTP 503" in expect_failure(failed, "reconcile_saas")
     tick = Ticks(sync_runs.warehouse, PEOPLEFORCE_JIRA).tick()

@@ -114,15 +114,15 @@ class History:
                 self.people(what, first, second)
                 continue
             calls, creates = second
-            self.systems.faults.coming = list(calls)
-            self.systems.faults.coming_to_creates = list(creates)
+            self.systems.faults.random = list(calls)
+            self.systems.faults.random_of_creates = list(creates)
             self.systems.faults.on_call = self.retitle
             try:
                 self.program(what, first)
             except Killed:
                 self.clock.at += timedelta(minutes=2)
-        self.systems.faults.coming = []
-        self.systems.faults.coming_to_creates = []
+        self.systems.faults.random = []
+        self.systems.faults.random_of_creates = []
 
     def retitle(self) -> None:
         """Have somebody change a task while a call is under way."""

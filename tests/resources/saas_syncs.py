@@ -17,9 +17,6 @@ ALL = {
     "target_project": "IT",
     "issue_type": "Task",
 }
-BEFORE_A_CREATE = [""] * 5
-"""The calls before it: a page of tasks, their end, the form, a search, the newest issue."""
-
 LABELS = {"target_field": "labels", "source_type": "static", "value": "hr"}
 
 

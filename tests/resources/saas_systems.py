@@ -5,6 +5,7 @@ They answer as the embedded demo of PeopleForce and Jira does over HTTP: both ar
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -86,16 +87,39 @@ AFTER: Mapping[str, Callable[[], BaseException]] = {
 
 @dataclass
 class Faults:
-    """Faults of the next calls, in their order; empty: no fault.
+    """Faults of calls: declared by operation, or those of a random history.
 
-    Creates have a list of their own beside it: few calls are one, and most can go wrong with them.
+    A random history has a fault, or none, for each of the next calls in their order. Its creates
+    have a list of their own: few calls are one, and most can go wrong with them.
     """
 
-    coming: list[str] = field(default_factory=list)
-    coming_to_creates: list[str] = field(default_factory=list)
-    on_call: Callable[[], None] = lambda: None
+    random: list[str] = field(default_factory=list)
+    random_of_creates: list[str] = field(default_factory=list)
+    on_call: Callable[[], object] = lambda: None
     reads: int = 0
     writes: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
+    declared: dict[tuple[str, int], str | Callable[[], object]] = field(default_factory=dict)
+    lasting: dict[str, str] = field(default_factory=dict)
+
+    def on(self, operation: str, fault: str | Callable[[], object], *, call: int = 1) -> None:
+        """Have a fault with the next call of an operation, or a later one.
+
+        Args:
+            operation: Method of the system.
+            fault: Name of the fault, or what happens while the call is under way.
+            call: Number of the call, counted from now.
+        """
+        self.declared[operation, self.calls[operation] + call] = fault
+
+    def on_each(self, operation: str, fault: str) -> None:
+        """Have a fault with each call of an operation until it is cleared."""
+        self.lasting[operation] = fault
+
+    def clear(self) -> None:
+        """Have no fault any more."""
+        self.declared.clear()
+        self.lasting.clear()
 
     def around(self, name: str, effect: Callable[[], Any]) -> Any:
         """Have a call's effect, or not, or lose its answer."""
@@ -103,17 +127,25 @@ class Faults:
             self.writes += 1
         else:
             self.reads += 1
-        fault = self.coming.pop(0) if self.coming else ""
-        if name == "create" and self.coming_to_creates:
-            fault = self.coming_to_creates.pop(0)
+        fault = self._next_fault(name)
+        if callable(fault):
+            fault()
+            return effect()
         if fault in BEFORE:
             raise BEFORE[fault]()
-        if fault == "meanwhile":
-            self.on_call()
         found = effect()
         if fault in AFTER:
             raise AFTER[fault]()
         return found
+
+    def _next_fault(self, name: str) -> str | Callable[[], object]:
+        self.calls[name] += 1
+        fault = self.random.pop(0) if self.random else ""
+        if name == "create" and self.random_of_creates:
+            fault = self.random_of_creates.pop(0)
+        if fault:
+            return self.on_call if fault == "meanwhile" else fault
+        return self.declared.pop((name, self.calls[name]), self.lasting.get(name, ""))
 
 
 class Faulty:

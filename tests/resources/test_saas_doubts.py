@@ -8,14 +8,14 @@ import pytest
 from sqlalchemy import Engine, event
 
 from orchestration_project.domains.saas.tables import saas_source_states
-from tests.resources.saas_syncs import BEFORE_A_CREATE, SaasSync
+from tests.resources.saas_syncs import SaasSync
 from tests.resources.saas_systems import Killed
 
 
 @pytest.mark.parametrize("fault", ["unanswered", "killed after"])
 def test_an_issue_whose_creation_had_no_answer_is_found_again(saas_sync, fault):
     saas_sync.tasks.add("Order a laptop")
-    saas_sync.faults.coming = [*BEFORE_A_CREATE, fault]
+    saas_sync.faults.on("create", fault)
     with suppress(Killed):
         saas_sync.round()
     saas_sync.clock.at += timedelta(hours=1)
@@ -36,7 +36,7 @@ def test_it_is_found_even_while_no_search_finds_it_yet(saas_sync, fault, index_l
     saas_sync.issues.make("of another user")
     saas_sync.issues.slow_down(index_lag_seconds)
     saas_sync.tasks.add("Order a laptop")
-    saas_sync.faults.coming = [*BEFORE_A_CREATE, fault]
+    saas_sync.faults.on("create", fault)
     with suppress(Killed):
         saas_sync.round()
     saas_sync.issues.make("of another user")
@@ -55,7 +55,7 @@ def test_it_is_found_even_while_no_search_finds_it_yet(saas_sync, fault, index_l
 def test_a_task_that_changes_meanwhile_gets_no_second_issue_either(saas_sync):
     entity = saas_sync.tasks.add("Order a laptop")
     saas_sync.issues.slow_down(NEVER)
-    saas_sync.faults.coming = [*BEFORE_A_CREATE, "unanswered"]
+    saas_sync.faults.on("create", "unanswered")
     saas_sync.round()
     saas_sync.tasks.change(entity, title="Order two laptops")
     reconciler = saas_sync.reconciler()
@@ -66,7 +66,7 @@ def test_a_task_that_changes_meanwhile_gets_no_second_issue_either(saas_sync):
 
 def test_an_issue_that_may_still_be_made_is_waited_for_a_minute_and_then_made(saas_sync):
     entity = saas_sync.tasks.add("Order a laptop")
-    saas_sync.faults.coming = [*BEFORE_A_CREATE, "down"]
+    saas_sync.faults.on("create", "down")
     saas_sync.round()
     saas_sync.tasks.change(entity, title="Order two laptops")
     reconciler = saas_sync.reconciler()
@@ -80,7 +80,7 @@ def test_an_issue_that_may_still_be_made_is_waited_for_a_minute_and_then_made(sa
 
 def test_a_run_that_was_killed_holds_its_task_until_the_lease_runs_out(saas_sync):
     saas_sync.tasks.add("Order a laptop")
-    saas_sync.faults.coming = ["", "", "killed"]
+    saas_sync.faults.on("create_fields", "killed")
     with pytest.raises(Killed):
         saas_sync.round()
     assert saas_sync.reconciler().apply().outcomes == {"busy": 1}
@@ -93,7 +93,7 @@ def test_what_is_held_or_waits_since_before_the_clock_was_set_back_is_done(
     saas_sync, fault, outcome
 ):
     saas_sync.tasks.add("Order a laptop")
-    saas_sync.faults.coming = ["", "", fault]
+    saas_sync.faults.on("create_fields", fault)
     with suppress(Killed):
         saas_sync.round()
     assert saas_sync.reconciler().apply().outcomes == ({outcome: 1} if outcome else {})
@@ -101,8 +101,8 @@ def test_what_is_held_or_waits_since_before_the_clock_was_set_back_is_done(
     assert saas_sync.reconciler().apply().outcomes == {"done": 1}
 
 
-@pytest.mark.parametrize("calls_before", [1, 2])
-def test_a_run_that_was_overtaken_writes_nothing_more(saas_sync, calls_before):
+@pytest.mark.parametrize("operation", ["find", "mark"])
+def test_a_run_that_was_overtaken_writes_nothing_more(saas_sync, operation):
     saas_sync.tasks.add("Order a laptop")
     saas_sync.clock.at += timedelta(hours=1)
     first, second = saas_sync.reconciler(), saas_sync.reconciler()
@@ -112,10 +112,7 @@ def test_a_run_that_was_overtaken_writes_nothing_more(saas_sync, calls_before):
         saas_sync.clock.at += timedelta(minutes=6)
         assert second.apply().outcomes == {"done": 1}
 
-    saas_sync.faults.coming, saas_sync.faults.on_call = (
-        [*[""] * calls_before, "meanwhile"],
-        pause_and_expect_done,
-    )
+    saas_sync.faults.on(operation, pause_and_expect_done)
     assert first.apply().outcomes == {"overtaken": 1}
     assert len(saas_sync.issues.rows) == 1
     [(applied,)] = saas_sync.rows(saas_source_states, "applied")
@@ -124,7 +121,7 @@ def test_a_run_that_was_overtaken_writes_nothing_more(saas_sync, calls_before):
 
 def test_a_create_of_long_ago_is_in_no_doubt_any_more(saas_sync):
     saas_sync.tasks.add("Order a laptop")
-    saas_sync.faults.coming = [*BEFORE_A_CREATE, "down"]
+    saas_sync.faults.on("create", "down")
     saas_sync.round()
     saas_sync.clock.at += timedelta(days=1)
     reads = saas_sync.faults.reads
@@ -133,15 +130,15 @@ def test_a_create_of_long_ago_is_in_no_doubt_any_more(saas_sync):
 
 
 @pytest.mark.parametrize(
-    ("does", "calls_before"),
+    ("does", "last_read"),
     [
-        ("create", 2),  # the form, a search; then the newest issue
-        ("update", 1),  # the form; then the issue
-        ("transition", 2),  # the form, the issue; then its transitions
-        ("complete", 1),
+        ("create", "mark"),
+        ("update", "get"),
+        ("transition", "transitions"),
+        ("complete", "get"),
     ],
 )
-def test_a_run_whose_lease_ran_out_writes_nothing_more(saas_sync, does, calls_before):
+def test_a_run_whose_lease_ran_out_writes_nothing_more(saas_sync, does, last_read):
     entity = saas_sync.tasks.add("Order a laptop")
     if does != "create":
         saas_sync.round()
@@ -159,8 +156,7 @@ def test_a_run_whose_lease_ran_out_writes_nothing_more(saas_sync, does, calls_be
     def pause() -> None:
         saas_sync.clock.at += timedelta(minutes=5)
 
-    saas_sync.faults.coming = [*[""] * calls_before, "meanwhile"]
-    saas_sync.faults.on_call = pause
+    saas_sync.faults.on(last_read, pause)
     assert reconciler.apply().outcomes == {"overtaken": 1}
     assert (saas_sync.issues.rows, saas_sync.tasks.rows) == (before, tasks)
     saas_sync.clock.at += timedelta(minutes=5)
@@ -186,7 +182,7 @@ def test_what_is_recorded_of_an_issue_while_a_look_writes_stays_recorded(warehou
 
     def meanwhile(_connection, _cursor, statement, *_) -> None:
         if statement.startswith("DELETE FROM saas_source_states") and not dying.ident:
-            saas_sync.faults.coming = [*BEFORE_A_CREATE[2:], "killed after"]
+            saas_sync.faults.on("create", "killed after")
             dying.start()
             dying.join(timeout=1)  # it has to wait for the look
 

@@ -17,7 +17,7 @@ def test_a_text_overwritten_without_an_answer_is_kept(saas_sync, fault):
     saas_sync.round()
     saas_sync.issues.edit("IT-1", summary="Order a laptop, 14 inch")
     saas_sync.tasks.change(entity, title="Order a cup")
-    saas_sync.faults.coming = [*[""] * 4, fault]  # page, its end, form, issue; its change
+    saas_sync.faults.on("update", fault)
     with suppress(Killed):
         saas_sync.round()
     saas_sync.round()

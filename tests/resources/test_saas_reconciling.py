@@ -186,7 +186,7 @@ def test_a_listing_that_moves_or_comes_back_empty_takes_nothing_away(saas_sync):
     saas_sync.round()
     seen = saas_sync.rows(saas_source_states, "gone_at", "last_seen_at")
     saas_sync.clock.at += timedelta(hours=1)
-    saas_sync.faults.coming = ["moved"]
+    saas_sync.faults.on("pages", "moved")
     looked, _ = saas_sync.round()
     assert "repeat" in str(looked.problem)
     assert saas_sync.rows(saas_source_states, "gone_at", "last_seen_at") == seen
@@ -251,7 +251,7 @@ def test_a_page_that_was_fetched_before_a_webhook_came_takes_nothing_back(saas_s
         saas_sync.tasks.change(entity, title="Order a cup")
         assert second.look_at([entity]).planned.actions == {"planned": 1}
 
-    saas_sync.faults.coming, saas_sync.faults.on_call = ["", "meanwhile"], change_and_expect_plan
+    saas_sync.faults.on("pages", change_and_expect_plan, call=2)
     assert first.look().planned.actions == {"overtaken": 1}
     first.apply()
     assert saas_sync.issue.summary == "Order a cup"
@@ -274,7 +274,7 @@ def test_a_task_that_a_listing_lacks_is_there_if_it_is_there_by_its_id(saas_sync
     def come_back() -> None:
         saas_sync.tasks.rows[entity] = row
 
-    saas_sync.faults.coming, saas_sync.faults.on_call = ["", "", "meanwhile"], come_back
+    saas_sync.faults.on("task", come_back)
     looked, _ = saas_sync.round()
     assert (looked.gone_count, saas_sync.rows(saas_source_states, "gone_at")) == (0, [(None,)])
 
@@ -305,7 +305,7 @@ def test_the_tick_says_when_the_look_began_and_not_when_it_ended(saas_sync):
         saas_sync.clock.at += timedelta(minutes=3)
 
     began_at = saas_sync.clock.at
-    saas_sync.faults.coming, saas_sync.faults.on_call = ["meanwhile"], pause
+    saas_sync.faults.on("pages", pause)
     reconciler = saas_sync.reconciler()
     assert poll_all(reconciler, saas_sync.warehouse, saas_sync.clock).problem is None
     assert Ticks(saas_sync.warehouse, reconciler.pair).tick().synced_at == began_at
@@ -334,10 +334,7 @@ def test_what_is_intended_while_its_task_is_completed_stays_intended(saas_sync):
         saas_sync.tasks.change(entity, title="Order a cup")
         assert second.look().planned.actions == {"planned": 1}
 
-    saas_sync.faults.coming, saas_sync.faults.on_call = (
-        ["", "", "meanwhile"],
-        change_and_expect_plan,
-    )
+    saas_sync.faults.on("complete", change_and_expect_plan)
     assert first.apply().outcomes == {"done": 2}
     assert (saas_sync.issue.summary, saas_sync.issue.status_name) == ("Order a cup", "Done")
     saas_sync.tasks.change(entity, title="Order a laptop")
@@ -372,7 +369,7 @@ def test_what_another_run_plans_while_a_task_is_worked_on_is_done_by_the_one_at_
 
     reconciler = saas_sync.reconciler()
     reconciler.look()
-    saas_sync.faults.coming, saas_sync.faults.on_call = ["meanwhile"], change
+    saas_sync.faults.on("create_fields", change)
     assert reconciler.apply().outcomes == {"done": 2}
     assert found == [{"busy": 1}]
     assert [row.summary for row in saas_sync.issues.rows.values()] == ["second"]

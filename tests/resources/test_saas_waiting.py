@@ -45,7 +45,7 @@ def test_a_refusal_of_what_was_superseded_meanwhile_is_nothing_to_mend(saas_sync
         saas_sync.tasks.change(entity, title="Order a cup")
         second.look_at([entity])
 
-    saas_sync.faults.coming, saas_sync.faults.on_call = [""] * 3 + ["meanwhile"], correct
+    saas_sync.faults.on("create", correct)
     assert first.apply().outcomes == {"dead": 1, "done": 1}
     assert saas_sync.issue.summary == "Order a cup"
     assert saas_sync.reconciler().refused() == set()
@@ -57,14 +57,13 @@ def test_a_throttled_target_ends_the_run_and_is_left_alone_for_as_long_as_it_sai
     saas_sync.clock.at += timedelta(hours=1)
     reconciler = saas_sync.reconciler()
     reconciler.look()
-    saas_sync.faults.coming = ["throttled"]
+    saas_sync.faults.on("create_fields", "throttled")
     applied = reconciler.apply()
     assert (applied.outcomes, applied.problem.retry_in_seconds) == ({"waiting": 1}, 90)
     due = {
         at - saas_sync.clock.at for (at,) in saas_sync.rows(outbox, "due_at", entity="task|1000")
     }
     assert due == {timedelta(seconds=90)}
-    saas_sync.faults.coming = []
     assert saas_sync.reconciler().apply([reconciler.entity("1000")]).outcomes == {}
     reconciler.sweep()
     assert saas_sync.reconciler().apply([reconciler.entity("1000")]).outcomes == {}
@@ -111,12 +110,12 @@ def test_a_target_that_refuses_everything_ends_the_run_and_proves_nothing(
 def test_a_target_that_is_down_costs_three_tries_a_run_and_never_makes_a_dead_letter(saas_sync):
     for number in range(5):
         saas_sync.tasks.add(f"task {number}")
+    saas_sync.faults.on_each("create_fields", "down")
     for _ in range(4):
-        saas_sync.faults.coming = [""] * 4 + ["down"] * 9
         _, applied = saas_sync.round()
         assert applied.outcomes == {"waiting": 3}
     assert saas_sync.rows(saas_dead_letters, "entity_id") == []
-    saas_sync.faults.coming = []
+    saas_sync.faults.clear()
     saas_sync.round()
     saas_sync.round()
     assert len(saas_sync.issues.rows) == 5
@@ -143,7 +142,7 @@ def test_each_try_in_vain_waits_twice_as_long_until_it_is_an_hour(saas_sync):
     saas_sync.reconciler().look()
     minutes = []
     for _ in range(8):
-        saas_sync.faults.coming = ["down"]
+        saas_sync.faults.on("create_fields", "down")
         assert saas_sync.reconciler().apply().outcomes == {"waiting": 1}
         [(due_at,)] = saas_sync.rows(outbox, "due_at")
         minutes.append((due_at - saas_sync.clock.at).total_seconds() / 60)
@@ -154,8 +153,8 @@ def test_each_try_in_vain_waits_twice_as_long_until_it_is_an_hour(saas_sync):
 def test_a_try_in_vain_now_and_then_ends_no_run(saas_sync):
     for number in range(8):
         saas_sync.tasks.add(f"task {number}")
-    well = [""] * 4
-    saas_sync.faults.coming = ["", "", "", "", "", *["down", *well] * 4]
+    for call in (1, 3, 5, 7):
+        saas_sync.faults.on("create_fields", "down", call=call)
     saas_sync.clock.at += timedelta(hours=1)
     reconciler = saas_sync.reconciler()
     reconciler.look()
@@ -170,10 +169,10 @@ def test_what_another_run_tried_meanwhile_is_left_alone_until_it_is_due(saas_syn
     first.look()
 
     def try_in_vain_and_expect_wait() -> None:
-        saas_sync.faults.coming = ["down"]
+        saas_sync.faults.on("create_fields", "down")
         assert second.apply([second.entity("1001")]).outcomes == {"waiting": 1}
 
-    saas_sync.faults.coming, saas_sync.faults.on_call = ["meanwhile"], try_in_vain_and_expect_wait
+    saas_sync.faults.on("create_fields", try_in_vain_and_expect_wait)
     assert first.apply().outcomes == {"done": 1, "done_before": 1}
 
 
@@ -181,14 +180,7 @@ def test_an_issue_that_is_deleted_just_before_its_change_is_made_again_later(saa
     entity = saas_sync.tasks.add("Order a laptop")
     saas_sync.round()
     saas_sync.tasks.change(entity, title="Order a cup")
-    saas_sync.faults.coming = [
-        "",
-        "",
-        "",
-        "",
-        "meanwhile",
-    ]  # page, its end, form, issue; its change
-    saas_sync.faults.on_call = saas_sync.issues.rows.clear
+    saas_sync.faults.on("update", saas_sync.issues.rows.clear)
     assert saas_sync.round()[1].outcomes == {"waiting": 1}
     assert saas_sync.round()[1].outcomes == {"done": 1}
     assert saas_sync.issue.summary == "Order a cup"
@@ -224,7 +216,7 @@ def test_a_sweep_does_not_hurry_what_waits(saas_sync):
     entity = saas_sync.tasks.add("Order a laptop")
     saas_sync.round()
     saas_sync.tasks.change(entity, title="Order a cup")
-    saas_sync.faults.coming = ["", "", "down"]
+    saas_sync.faults.on("create_fields", "down")
     assert saas_sync.round()[1].outcomes == {"waiting": 1}
     saas_sync.issues.move("IT-1", "Start", "Done")
     reconciler = saas_sync.reconciler()
