@@ -160,7 +160,7 @@ def test_one_engine_loads(found):
 @pytest.mark.parametrize(
     "text",
     [
-        "from orchestration_project.engine.warehouse.fencing import record_landings, take_fences",
+        "from orchestration_project.engine.warehouse.fencing import record_loads, take_fences",
         "import a\na.warehouse.WriteTarget(spec, key)",
     ],
 )

@@ -12,7 +12,7 @@ from sqlalchemy import Column
 
 from orchestration_project.engine.announcements import normalise_metadata, read_time
 from orchestration_project.engine.connections.artifacts import ArtifactStore, put_content
-from orchestration_project.engine.contracts.audits import OFFENDERS_KEPT, AuditSummary
+from orchestration_project.engine.contracts.audits import MAX_OFFENDERS, AuditSummary
 from orchestration_project.engine.contracts.problems import EVALUATED_BY_LOAD
 from orchestration_project.engine.dagster_private.definitions import UnenforcedCheckResult
 from orchestration_project.errors import ConfigurationError
@@ -344,7 +344,7 @@ def check_result(
         metadata["limit"] = summary.limits[0]
     if failed:
         metadata["failures"] = redact_table(
-            {name: row[name] for name in SHOWN_OF_A_FAILURE} for row in failed[:OFFENDERS_KEPT]
+            {name: row[name] for name in SHOWN_OF_A_FAILURE} for row in failed[:MAX_OFFENDERS]
         )
     return UnenforcedCheckResult(
         asset_key=asset,

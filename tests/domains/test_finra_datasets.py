@@ -274,7 +274,7 @@ def test_days_that_name_partitions_are_weekdays_or_one_day_of_each_week():
 
 
 @pytest.mark.parametrize(
-    ("landed", "due"),
+    ("loaded", "due"),
     [
         (date(2026, 1, 15), date(2026, 1, 17)),
         (date(2026, 1, 16), date(2026, 1, 21)),  # the 19th is a holiday

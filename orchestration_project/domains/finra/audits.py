@@ -25,7 +25,7 @@ from orchestration_project.domains.finra.tables.weekly import MARKETS
 from orchestration_project.engine.contracts.audits import (
     BALANCE_HELP,
     COMPLETE_HELP,
-    OFFENDERS_KEPT,
+    MAX_OFFENDERS,
     Audit,
     AuditHelp,
     Validated,
@@ -90,7 +90,7 @@ class KeyRangePlanner:
         """Take in a piece."""
         is_held = bool(self._held) or not self.rejects
         self.rejects.append(week.rejects)
-        self.foreign_rows.append(week.foreign_rows.head(OFFENDERS_KEPT))
+        self.foreign_rows.append(week.foreign_rows.head(MAX_OFFENDERS))
         self.foreign_row_count += len(week.foreign_rows)
         self.received_count += week.received_count
         self.filtered.update(week.filtered)
@@ -286,7 +286,7 @@ def _merge_findings(found: Sequence[AuditFinding]) -> AuditFinding:
     return AuditFinding(
         sum(audit_finding.count for audit_finding in found),
         sum(audit_finding.of for audit_finding in found),
-        offenders[:OFFENDERS_KEPT],
+        offenders[:MAX_OFFENDERS],
     )
 
 
@@ -295,7 +295,7 @@ def _check_own_rows(spread: KeyRangePlanner, week_start: date, tier: str) -> Aud
     count = spread.foreign_row_count
     if not spread.is_named and not count:
         return Audit(name, "not_applicable", f"{expected}; files name no week", "no week")
-    offenders = pl.concat(spread.foreign_rows, how="diagonal").head(OFFENDERS_KEPT).to_dicts()
+    offenders = pl.concat(spread.foreign_rows, how="diagonal").head(MAX_OFFENDERS).to_dicts()
     if not count:
         return Audit(name, "passed", expected, f"{count}", offenders)
     first, values = offenders[0], {"weekStartDate": week_start, "tierIdentifier": tier}
@@ -324,7 +324,7 @@ def _find_differing(week: WeekRows) -> AuditFinding:
         pl.col("share_quantity").ne_missing(pl.col("share_quantity_of_finra"))
         | pl.col("trade_count").ne_missing(pl.col("trade_count_of_finra"))
     ).sort("market", "symbol")
-    return AuditFinding(len(differing), len(frame), differing.head(OFFENDERS_KEPT).to_dicts())
+    return AuditFinding(len(differing), len(frame), differing.head(MAX_OFFENDERS).to_dicts())
 
 
 def _check_totals(differing: AuditFinding, *, is_file: bool) -> Audit:
@@ -364,7 +364,7 @@ def plausibility_audits(
         for name, count in query.row(0, named=True).items():
             if count:
                 counts[name] += count
-                left = OFFENDERS_KEPT - len(offenders[name])
+                left = MAX_OFFENDERS - len(offenders[name])
                 offenders[name] += (
                     piece.filter(rules[name]).select(OFFENDER_COLUMNS).head(left).to_dicts()
                 )

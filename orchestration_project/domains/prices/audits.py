@@ -11,7 +11,7 @@ from orchestration_project.domains.prices.contract import IMPLAUSIBLE_REASONS, O
 from orchestration_project.engine.contracts.audits import (
     BALANCE_HELP,
     COMPLETE_HELP,
-    OFFENDERS_KEPT,
+    MAX_OFFENDERS,
     Acceptance,
     Audit,
     AuditHelp,
@@ -174,7 +174,7 @@ def _judge_places(
             format_outcome(place_rows.is_empty()),
             expected,
             f"{len(place_rows)} of {count}",
-            place_rows.head(OFFENDERS_KEPT).to_dicts() if len(place_rows) else (),
+            place_rows.head(MAX_OFFENDERS).to_dicts() if len(place_rows) else (),
             severity="error" if name in AUDITS else "warning",
         )
         for place_rows, count in zip(split_batches(offenders, len(of)), of, strict=True)
@@ -215,7 +215,7 @@ def _check_rejects(prices: PriceRows, most: float) -> list[Audit]:
             format_outcome(len(rejected) <= max(LEAST_REJECTS, most * received)),
             f"at most {LEAST_REJECTS}, or {most:.4%} of days rejected",
             f"{len(rejected)} of {received}",
-            rejected.head(OFFENDERS_KEPT).to_dicts() if len(rejected) else (),
+            rejected.head(MAX_OFFENDERS).to_dicts() if len(rejected) else (),
         )
         for rejected, received in zip(
             split_batches(query, len(prices.asked)), prices.received_counts, strict=True

@@ -19,7 +19,7 @@ from orchestration_project.tables.schema import as_number
 Outcome = Literal["passed", "failed", "not_applicable"]
 """How an audit ended; what a delivery or a source gives no ground for is not applicable."""
 
-OFFENDERS_KEPT = 20
+MAX_OFFENDERS = 20
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Audit:
     def offenders_json(self) -> str:
         """The first offenders as a JSON list."""
         return json.dumps(
-            list(self.offenders[:OFFENDERS_KEPT]), default=_convert_value, ensure_ascii=True
+            list(self.offenders[:MAX_OFFENDERS]), default=_convert_value, ensure_ascii=True
         )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Table
 from orchestration_project.engine.contracts.audits import (
     BALANCE_HELP,
     COMPLETE_HELP,
-    OFFENDERS_KEPT,
+    MAX_OFFENDERS,
     Audit,
     AuditHelp,
     Validated,
@@ -444,7 +444,7 @@ class AuditFinding:
 def find_repeated_keys(rows: pl.DataFrame, key: Sequence[str]) -> AuditFinding:
     """Return the keys that several rows share."""
     repeated = rows.group_by(key).agg(rows=pl.len()).filter(pl.col("rows") > 1).sort(key)
-    return AuditFinding(len(repeated), len(rows), repeated.head(OFFENDERS_KEPT).to_dicts())
+    return AuditFinding(len(repeated), len(rows), repeated.head(MAX_OFFENDERS).to_dicts())
 
 
 def check_unique_keys(rows: pl.DataFrame, key: Sequence[str]) -> Audit:
@@ -471,7 +471,7 @@ def check_reject_ratio(rejects: pl.DataFrame, received_count: int, max_ratio: fl
         format_outcome(number <= max_ratio),
         f"at most {max_ratio:.4%} of lines rejected",
         f"{number:.4%} ({len(rejects)} of {received_count})",
-        rejects.head(OFFENDERS_KEPT)
+        rejects.head(MAX_OFFENDERS)
         .select("part_number", "line_number", "reason_code", "record")
         .to_dicts(),
     )
@@ -483,7 +483,7 @@ def _check_own_rows(foreign_rows: pl.DataFrame) -> Audit:
         format_outcome(foreign_rows.is_empty()),
         "0 rows of other partitions",
         f"{len(foreign_rows)}",
-        foreign_rows.head(OFFENDERS_KEPT).to_dicts(),
+        foreign_rows.head(MAX_OFFENDERS).to_dicts(),
     )
 
 
@@ -506,7 +506,7 @@ def _claim_audit(claim: Claim, rows: pl.DataFrame) -> Audit:
         format_outcome(broken.is_empty()),
         f"0 rows that break it: {claim.says}",
         f"{len(broken)} of {len(rows)}",
-        broken.head(OFFENDERS_KEPT).to_dicts(),
+        broken.head(MAX_OFFENDERS).to_dicts(),
         "warning" if claim.only_warns else "error",
     )
 

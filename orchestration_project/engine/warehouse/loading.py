@@ -20,7 +20,7 @@ from sqlalchemy import Connection, delete, select
 
 from orchestration_project.engine.contracts.audits import (
     COMPLETE,
-    OFFENDERS_KEPT,
+    MAX_OFFENDERS,
     Acceptance,
     Audit,
     CompletenessLimits,
@@ -265,7 +265,7 @@ def _check_appends(
                 format_outcome(keys.is_empty()),
                 "0 loaded rows with other values",
                 str(len(keys)),
-                keys.sort(keys.columns).head(OFFENDERS_KEPT).to_dicts(),
+                keys.sort(keys.columns).head(MAX_OFFENDERS).to_dicts(),
             )
         ]
         for keys in split_batches(differing, len(batches))

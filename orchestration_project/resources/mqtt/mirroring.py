@@ -30,7 +30,7 @@ from orchestration_project.domains.mqtt.tables import mqtt_mirror, mqtt_seen_key
 from orchestration_project.engine.captures import Capture, Captures, build_capture
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.audits import (
-    OFFENDERS_KEPT,
+    MAX_OFFENDERS,
     Audit,
     Validated,
     format_outcome,
@@ -269,7 +269,7 @@ class Mirror:
             format_outcome(not skewed),
             f"times up to {self.max_skew_seconds:g} s from the arrival",
             f"{len(skewed)} others",
-            skewed[:OFFENDERS_KEPT],
+            skewed[:MAX_OFFENDERS],
             severity="warning",
         )
         return Validated(

@@ -216,7 +216,9 @@ def test_runs_at_once_over_the_same_symbols_ask_for_each_once_and_neither_waits(
     assert not [
         value for run in found for value in run.values() if not isinstance(value, LoadedPrices)
     ]
-    written = [s for run in found for s, value in run.items() if getattr(value, "landed", None)]
+    written = [
+        s for run in found for s, value in run.items() if getattr(value, "write_result", None)
+    ]
     assert sorted(written) == symbols
     assert set(price_loader.states(MONTH).values()) == {"landed"}
     assert {state for state, *_ in price_loader.items().values()} == {"done"}
