@@ -21,7 +21,7 @@ def ended(instance, run_id, status) -> None:
 
 
 def report_materialization(instance, run_id, at=None, asset=ASSET, partition=PARTITION) -> None:
-    """Store what a run says of a partition, and of which load, if it says that."""
+    """Record what a run reports of a partition, and the load that it names, if any."""
     metadata = {KNOWN_FROM: at.isoformat()} if at else {}
     made = dg.AssetMaterialization(asset, partition=partition, metadata=metadata)
     said = dg.DagsterEvent(

@@ -435,9 +435,9 @@ class Pairs:
             yield self.taken[-1]
 
     def write_batch(self, taken: list[str]) -> Mapping[str, str | OrchestrationError]:
-        return {key: self._write_symbols(key) for key in taken}
+        return {key: self._write_key(key) for key in taken}
 
-    def _write_symbols(self, key: str) -> str | OrchestrationError:
+    def _write_key(self, key: str) -> str | OrchestrationError:
         if not self.overtaken.get(key):
             return key
         self.overtaken[key] -= 1

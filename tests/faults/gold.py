@@ -47,15 +47,13 @@ def restated(database: Database, folder: Path, server: str) -> Place:
     with Warehouse(place.url, clock=Clock(NOW)) as warehouse:
         for tier in TIERS:
             for week in WEEKS:
-                _write_pages(
-                    PartitionLoader(warehouse, place.folder / "artifacts", tier, week), 100
-                )
+                _load_weeks(PartitionLoader(warehouse, place.folder / "artifacts", tier, week), 100)
         derived(place, *KEYS)
-        _write_pages(PartitionLoader(warehouse, place.folder / "artifacts"), 900)
+        _load_weeks(PartitionLoader(warehouse, place.folder / "artifacts"), 900)
     return place
 
 
-def _write_pages(partition_loader: PartitionLoader, shares: int) -> None:
+def _load_weeks(partition_loader: PartitionLoader, shares: int) -> None:
     rows = [row(f"S{number}", venue) for number in range(40) for venue in ("VVVV", "WWWW")]
     rows[0]["share_quantity"] = shares
     partition_loader.write_batch(*rows, version=str(shares))

@@ -76,31 +76,31 @@ class Histories:
     def restate(self, tier: str, number: int) -> None:
         source = self.sources[tier]
         source.shares, source.version = number, source.version + 1
-        self._write_pages(tier)
+        self._write_batch(tier)
 
     def repeat(self, tier: str, _: int) -> None:
-        self._write_pages(tier)
+        self._write_batch(tier)
 
     def touch(self, tier: str, number: int) -> None:
         """Change what is metadata, alone."""
         self.sources[tier].updated = number
         self.sources[tier].version += 1
-        self._write_pages(tier)
+        self._write_batch(tier)
 
     def apply_new_rules(self, tier: str, _: int) -> None:
         self.sources[tier].rules += 1
-        self._write_pages(tier)
+        self._write_batch(tier)
 
     def warn(self, tier: str, _: int) -> None:
-        self._write_pages(tier, [PASSED, WARNED])
+        self._write_batch(tier, [PASSED, WARNED])
 
     def skip_audits(self, tier: str, _: int) -> None:
-        self._write_pages(tier, [])
+        self._write_batch(tier, [])
 
     def quarantine(self, tier: str, _: int) -> None:
         self.sources[tier].version += 1
         with suppress(QuarantinedError):
-            self._write_pages(tier, [FAILED])
+            self._write_batch(tier, [FAILED])
 
     def refuse(self, tier: str, _: int) -> None:
         own = self._own(tier)
@@ -126,7 +126,7 @@ class Histories:
     def land_part(self, tier: str, number: int) -> None:
         """Land one market of the partition."""
         self.sources[tier].shares = number
-        self._write_pages(tier, scope={"market": ("ATS",)})
+        self._write_batch(tier, scope={"market": ("ATS",)})
 
     def land_together(self, tier: str, number: int) -> None:
         """Land all in one transaction: one of them is quarantined, and one may come too late."""
@@ -147,7 +147,7 @@ class Histories:
     def _own(self, tier: str) -> PartitionLoader:
         return replace(self.partition_loader, tier=tier)
 
-    def _write_pages(
+    def _write_batch(
         self, tier: str, verdicts: Sequence[Audit] = (PASSED,), **delivery: Any
     ) -> None:
         source = self.sources[tier]

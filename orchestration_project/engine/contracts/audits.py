@@ -40,7 +40,7 @@ class Audit:
 
     @property
     def warns(self) -> bool:
-        """Whether the delivery may be loaded, and somebody should look at it."""
+        """Whether the delivery may be loaded, with a warning for an operator."""
         return self.outcome == "failed" and self.severity == "warning"
 
     @property
