@@ -34,7 +34,7 @@ REMEDIES = {
 """What to do instead, by the name of each number."""
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-CHECKING = re.compile(r"assert|raises|fail|warns|wait_for|expect|check|verify|refus|require")
+CHECKING = re.compile(r"assert|raises|fail|warns|wait_for|expect|check|verify|refus")
 """Parts of the names of functions that fail when what they are passed is not right."""
 
 SAYS_THAT_IT_CHECKS = re.compile(

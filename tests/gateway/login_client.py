@@ -190,7 +190,8 @@ def _new_files() -> Path:
     folder = Path(mkdtemp())
     atexit.register(shutil.rmtree, folder)
     with dg.instance_for_test(temp_dir=str(folder)) as instance:
-        instance.get_runs()  # it makes the files
+        if instance.get_runs():  # it makes the files
+            raise RuntimeError("a new instance has runs")
     return folder
 
 

@@ -32,6 +32,7 @@ from orchestration_project.engine.warehouse import (
 from orchestration_project.engine.warehouse.loading import is_loaded
 from orchestration_project.engine.warehouse.target import WriteDisposition, skip_summary
 from orchestration_project.tables.catalogue import relation_as_of
+from tests.expecting import expect_present
 from tests.resources.weeks import (
     FAILED,
     NOON,
@@ -308,7 +309,7 @@ class History:
             )
             if attempt is not None:
                 attempts.append((partition, attempt))
-        self._write_pages(attempts)
+        self._write_batches(attempts)
 
     def replay(self, where: Sequence[int]) -> None:
         """Replay all that makes up partitions."""
@@ -317,7 +318,7 @@ class History:
             partition = self.partitions[place]
             if partition.model.latest is not None:
                 attempts += self._check_and_list_needed(partition, self._fold(partition))
-        self._write_pages(attempts)
+        self._write_batches(attempts)
 
     def replay_one(self, where: Sequence[int], number: int) -> None:
         """Replay one delivery, also where a later one loaded."""
@@ -330,7 +331,7 @@ class History:
                 attempts += self._check_and_list_needed(
                     partition, self._expect_group_alone(partition, group)
                 )
-        self._write_pages(attempts)
+        self._write_batches(attempts)
 
     def _check_and_attempt(
         self, partition: Partition, fetch: Fetch, *, is_late: bool, is_cut: bool
@@ -356,6 +357,7 @@ class History:
 
     def _fold(self, partition: Partition) -> Attempt:
         model, partition_loader = partition.model, partition.partition_loader
+        expect_present(model.latest)
         state, recorded = partition_loader.warehouse.recorded(
             finra_otc_weekly, partition_loader.partition_key
         )
@@ -407,7 +409,7 @@ class History:
         assert is_there == (attempt.expected == _values(partition.model))
         return [] if is_there else [(partition, attempt)]
 
-    def _write_pages(self, attempts: Sequence[tuple[Partition, Attempt]]) -> None:
+    def _write_batches(self, attempts: Sequence[tuple[Partition, Attempt]]) -> None:
         if not attempts:
             return
         warehouse = attempts[0][0].partition_loader.warehouse
