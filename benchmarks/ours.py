@@ -48,7 +48,7 @@ from orchestration_project.settings import PROJECT_ROOT, load_settings
 STAGES = {
     "finra/otc_weekly_capture": "fetch",
     "finra/otc_weekly_staged": "check",
-    "finra/otc_weekly": "land",
+    "finra/otc_weekly": "load",
     "finra/symbol_week": "derive",
     "finra/venue_week": "derive",
 }

@@ -349,7 +349,7 @@ def test_a_refused_partition_leaves_the_others_alone_and_is_named_with_its_reaso
     assert script.asked == ["a", "b", "c", "d"]
     assert instance.get_materialized_partitions(THING) == {"a", "c", "d"}
     description = expect_failure(result, "thing")
-    assert description.startswith("1 of 4 partitions did not land: b\nthe page is HTML")
+    assert description.startswith("1 of 4 partitions did not load: b\nthe page is HTML")
     assert f"partition=b, run={result.run_id}, asset=thing, url=https://x" in description
 
 
@@ -376,7 +376,7 @@ def test_a_transient_error_is_retried_and_a_refusal_is_not(instance):
     assert (script.asked.count("b"), script.asked.count("c")) == (2, 1)
     assert instance.get_materialized_partitions(THING) == {"a", "b", "d"}
     description = expect_failure(result, "thing")
-    assert description.startswith("1 of 4 partitions did not land: c\nunusable")
+    assert description.startswith("1 of 4 partitions did not load: c\nunusable")
 
 
 def test_a_second_attempt_is_counted_from_one_and_named_as_such(instance, capsys, caplog):
@@ -572,7 +572,7 @@ def test_a_run_does_not_keep_its_place_until_a_source_answers_again_tomorrow(ins
     assert (retries(result), script.asked.count("b")) == (0, 1)
     assert instance.get_materialized_partitions(THING) == {"a", "c", "d"}
     assert expect_failure(result, "thing").startswith(
-        "1 of 4 partitions did not land: b\nthrottled"
+        "1 of 4 partitions did not load: b\nthrottled"
     )
 
 

@@ -461,7 +461,7 @@ def assert_they_travelled(installation: Installation) -> None:
     assert {span.name for span in installation.collector.spans} >= {"run", "step", "http", "load"}
     keys = "".join(header.get("x-api-key", "") for header in installation.collector.headers)
     assert installation.planted.found_in(keys) == {"otel_exporter_otlp_headers"}
-    assert {"The database cannot be used: nothing lands, and alerts wait"} <= set(
+    assert {"The database cannot be used: nothing loads, and alerts wait"} <= set(
         installation.hook.titles
     )
     assert installation.planted.marks.keys() >= SECRET_SETTINGS

@@ -131,7 +131,7 @@ def test_one_engine_derives_tables_across_partitions(found):
         "from orchestration_project.engine.warehouse import Derivation as Rows, Warehouse",
         "from orchestration_project.engine.warehouse.difference import write_derived",
         "def write(warehouse):\n    warehouse.derive([])",
-        "class Load:\n    def land(self, rows):\n        self.warehouse.derive(rows)",
+        "class Load:\n    def write(self, rows):\n        self.warehouse.derive(rows)",
     ],
 )
 def test_a_second_engine_of_derived_tables_is_found(found, text):

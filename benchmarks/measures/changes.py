@@ -121,8 +121,8 @@ def _gold(bench: Bench, src: Source, place: Place, rows: int) -> Line:
         same_partition.append(loaded["stages"]["derive"])
         found.append(place.call("gold", src, key=each))
     note = (
-        f"{rows:,} rows landed; a Dagster run, six weeks derived; gold of the partition itself, "
-        f"within its landing: {max(same_partition):.2f} s at most"
+        f"{rows:,} rows loaded; a Dagster run, six weeks derived; gold of the partition itself, "
+        f"within its load: {max(same_partition):.2f} s at most"
     )
     measure = "gold across weeks of one changed partition, against 0.5 s"
     return line(measure, "s", seconds(found), [0.5], at_most(1), note=note)

@@ -22,7 +22,7 @@ from orchestration_project.engine.dagster_private.definitions import load_reposi
 from orchestration_project.engine.dagster_private.storage import SerializableErrorInfo
 from orchestration_project.engine.dataset import NOT_ASKED
 from orchestration_project.engine.replay_plans import RunSummary
-from orchestration_project.engine.runner import DID_NOT_LAND, PROGRESS
+from orchestration_project.engine.runner import DID_NOT_LOAD, PROGRESS
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import UnknownNameError
 from orchestration_project.instance.logs import in_log_format
@@ -136,7 +136,7 @@ def _list_reasons(result: dg.JobExecutionResult) -> list[str]:
 
 def _trim_partitions(text: str) -> str:
     first = text.partition("\n")[0]
-    return f"{first} (why: see above)" if DID_NOT_LAND in first else text
+    return f"{first} (why: see above)" if DID_NOT_LOAD in first else text
 
 
 def _describe_failure(event: dg.DagsterEvent) -> str:
@@ -193,7 +193,7 @@ def run_over(
             after_each(between, results[-1])
     except KeyboardInterrupt:
         console.echo(
-            f"\n{progress.done} of {progress.of} partitions are through; what landed stays, and "
+            f"\n{progress.done} of {progress.of} partitions are through; what is loaded stays, and "
             "the same command goes on from there"
         )
         raise

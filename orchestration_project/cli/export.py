@@ -158,7 +158,7 @@ def export_table(
     if status == 0 and of_day and not OUTPUT.is_dry_run:
         _report_missing(of_day, query.where, missing, force=destination.force)
     if status == 0 and moment and (first := _find_first_after(chosen.table, moment)):
-        note(f"{table}: nothing had landed by then; the first did at {first}")
+        note(f"{table}: nothing was loaded by then; the first load was at {first}")
     return status
 
 

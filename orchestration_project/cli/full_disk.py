@@ -40,7 +40,7 @@ def full_disk_explained(settings: Settings) -> Iterator[None]:
             expected=f"free space and permission to write at {settings.state_path}, or the "
             "database of DAGSTER_DATABASE_URL",
             found=str(cause).strip(),
-            remedy=f"{_choose_remedy(cause)}; what is landed stays; run it again",
+            remedy=f"{_choose_remedy(cause)}; what is loaded stays; run it again",
         ) from error
     finally:
         for count in streams.values():

@@ -158,7 +158,7 @@ class SourceDeliveries:
                 expected=", ".join(known_names),
                 found=", ".join(sorted(listed))[:1000],
                 remedy="compare the source's list of fields with the declaration in "
-                f"{dataset.declared_in}; nothing was asked for and nothing landed",
+                f"{dataset.declared_in}; nothing was requested and nothing loaded",
             )
         return field_list
 
@@ -205,7 +205,7 @@ class SourceDeliveries:
         setting, table_name = self.dataset.source_setting, self.dataset.table.name
         what = key if setting else f"{key} of {table_name}"
         raise ConfigurationError(
-            f"{what} was landed from another source",
+            f"{what} was loaded from another source",
             expected=f"more from {loaded}",
             found=f"{setting}={source.name}" if setting else f"source {source.name}",
             remedy=f"set {setting or 'the source'} back, use another DATABASE_URL, or replace the "

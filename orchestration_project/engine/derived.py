@@ -84,7 +84,7 @@ class Inputs(Generic[ReadT]):
     read_loaded: Callable[[Connection, str | None], LoadedVersions]
     read: "Callable[[Connection, Sequence[PendingDerivation]], ReadT]"
     job: str
-    expected: str = "what it is made of is landed"
+    expected: str = "what it is made of is loaded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +248,7 @@ class DerivedLoad:
                 raise ConfigurationError(
                     f"{key} cannot be derived",
                     expected=inputs.expected,
-                    found=f"not landed: {', '.join(missing)}",
+                    found=f"not loaded: {', '.join(missing)}",
                     remedy=f"load that first, by the job {inputs.job}",
                 )
             due = self._due(connection, key, loaded)

@@ -51,7 +51,7 @@ def load_description(dataset: Dataset) -> str:
     """Return the description of a declared dataset's job, a sentence."""
     return (
         f"Loads {dataset.table.name} of {dataset.source_label}, or what stands in for it: "
-        "fetch, check, land."
+        "fetch, check, load."
     )
 
 

@@ -202,7 +202,7 @@ class SingleItemLoad(Generic[Taken, Loaded]):
     def write_batch(
         self, taken: tuple[str, Taken | OrchestrationError]
     ) -> Mapping[str, Loaded | OrchestrationError]:
-        """Land a piece."""
+        """Load a piece."""
         key, delivery = taken
         if isinstance(delivery, OrchestrationError):
             return {key: delivery}

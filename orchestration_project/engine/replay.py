@@ -355,7 +355,7 @@ def _is_turning_back(
     if allow_older:
         return True
     raise ConfigurationError(
-        f"{chosen.group_id} is older than what is landed",
+        f"{chosen.group_id} is older than what is loaded",
         expected=f"{loaded.fetched_group} or a later delivery",
         found=f"a delivery fetched as {chosen.fetched_group}",
         remedy="name a later group; or allow_older: true (--older), to publish the older state",

@@ -58,7 +58,7 @@ SECONDS_TO_NEXT_ATTEMPT = 5
 MAX_WAIT_SECONDS = 600
 """A run that waits keeps its place among those that may run: a source may ask for a day."""
 
-DID_NOT_LAND = "partitions did not land"
+DID_NOT_LOAD = "partitions did not load"
 """How the failure of a step begins that held partitions back, each with its reason."""
 
 KINDS = {kind.category: kind for kind in REFUSALS}
@@ -355,7 +355,7 @@ def _let_go(error: BaseException | None) -> None:
 def _write_batch(
     load: BatchLoad[Taken, Loaded], taken: Taken, attempts: int
 ) -> Mapping[str, Loaded | OrchestrationError]:
-    """Land a batch; pieces that another run delivered first are extracted again."""
+    """Load a batch; pieces that another run delivered first are extracted again."""
     ended = dict(load.write_batch(taken))
     overtaken = [key for key, item in ended.items() if isinstance(item, SupersededError)]
     if overtaken and attempts > 1:
@@ -555,7 +555,7 @@ def _build_failure(
     """Return the failure that ends a step with quarantined partitions."""
     reasons = "\n".join(str(error) for error in failed.values())
     failure = dg.Failure(
-        f"{len(failed)} of {of} {DID_NOT_LAND}: {', '.join(failed)}\n{reasons}",
+        f"{len(failed)} of {of} {DID_NOT_LOAD}: {', '.join(failed)}\n{reasons}",
         metadata={QUARANTINED: list(failed)},
         allow_retries=False,
     )

@@ -74,7 +74,7 @@ def _draw_runs(axes: "Axes", days: pl.DataFrame) -> None:
 def _draw_rows(axes: "Axes", days: pl.DataFrame) -> None:
     places = [-day for day in days["days_ago"].to_list()]
     axes.bar(places, days["rows_landed"].to_list(), color=INK)
-    axes.set_title("Rows landed by day")
+    axes.set_title("Rows loaded by day")
     axes.yaxis.set_major_formatter(short)
     _format_day_axis(axes)
 

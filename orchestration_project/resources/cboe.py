@@ -106,7 +106,7 @@ WEEKLY = DerivedTable(
         read_loaded=_read_loaded,
         read=_read_week,
         job="cboe_market_volume_daily",
-        expected="a day of the week is landed",
+        expected="a day of the week is loaded",
     ),
     reach=volume.Weekly(),
     scope=lambda key: {"week_start": date.fromisoformat(key)},

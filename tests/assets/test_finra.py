@@ -170,7 +170,7 @@ def test_a_full_run_fetches_again_and_says_that_nothing_changed(url, instance):
 def test_a_bad_partition_is_quarantined_alone_and_rerun_alone(url, instance):
     result = load(instance, key("T2", 10), key("T2", 8))
     assert not result.success
-    assert expect_failure(result, OP).startswith(f"1 of 3 partitions did not land: {key('T2', 9)}")
+    assert expect_failure(result, OP).startswith(f"1 of 3 partitions did not load: {key('T2', 9)}")
     assert "reconciles_with_symbol_totals" in expect_failure(result, OP)
     for spec in SPECS:
         assert instance.get_materialized_partitions(spec.key) == {key("T2", 8), key("T2", 10)}
@@ -290,7 +290,7 @@ def test_a_restatement_is_reported_with_the_numbers_stored(url, instance, set_cl
 def test_a_first_load_of_a_week_is_a_notice_not_a_restatement(url, instance):
     partition = key("T1", 2)
     metadata = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
-    assert metadata["notice"].startswith("New week landed: T1, week 2026-02-02: ")
+    assert metadata["notice"].startswith("New week loaded: T1, week 2026-02-02: ")
     assert metadata["notice_kind"] == "landed"
     assert metadata["restated_rows"] == 0
 
@@ -348,7 +348,7 @@ def test_loads_of_a_killed_run_are_reported_once_by_the_next(url, instance, full
     metadata = metadata_by_partition(load(instance, first, last, full=full))["otc_weekly"]
     for partition in (first, last):
         tier, week = partition.split("|")
-        assert metadata[partition]["notice"].startswith(f"New week landed: {tier}, week {week}: ")
+        assert metadata[partition]["notice"].startswith(f"New week loaded: {tier}, week {week}: ")
         assert metadata[partition]["notice_kind"] == "landed"
         assert metadata[partition]["outcome"] == ("none" if full else "reported late")
         assert (
@@ -372,7 +372,7 @@ def test_unreported_changes_are_reported_with_the_next_ones(url, instance, set_c
         with lost_reports():
             load(instance, partition)
     metadata = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
-    assert metadata["change"].startswith("New week landed: T1, week 2026-01-12: ")
+    assert metadata["change"].startswith("New week loaded: T1, week 2026-01-12: ")
     assert "T1, week 2026-01-12, was restated: " in metadata["notice"]
     assert metadata["notice_kind"] == "restatement"
     assert metadata["restated_rows"] > 0
@@ -394,7 +394,7 @@ def test_loads_of_a_first_attempt_are_reported_by_the_second(url, instance, monk
     assert (result.success, retries(result)) == (True, 1)
     assert count(url, landings) == (2 if full else 1)
     metadata = metadata_by_partition(result)["otc_weekly"][partition]
-    assert metadata["notice"].startswith(f"New week landed: OTCE, week {LATEST['OTCE']}: ")
+    assert metadata["notice"].startswith(f"New week loaded: OTCE, week {LATEST['OTCE']}: ")
 
 
 def test_a_report_of_a_failed_run_is_not_repeated(url, instance):
@@ -564,7 +564,7 @@ def test_another_real_source_replaces_a_partition_only_by_force(
 
     result = load(instance, partition)
     assert not result.success
-    assert "was landed from another source" in expect_failure(result, OP)
+    assert "was loaded from another source" in expect_failure(result, OP)
     forced = expect_failure(load(instance, partition, allow_conflicts=True), OP)
     [sha256] = re.findall(r"SHA-256 ([0-9a-f]{64})", forced)  # one row in place of hundreds
     accepted = {"accept_sha256": sha256, "accept_reason": "a file of one symbol"}

@@ -60,7 +60,7 @@ def test_weeks_that_are_missing_are_a_warning_with_a_sentence_each(instance):
             "state": "not landed",
             "due": "2026-03-02",
             "days_late": 1,
-            "what_to_do": f"{tier}, week 2026-01-26, was due on 2026-03-02 and is not landed: "
+            "what_to_do": f"{tier}, week 2026-01-26, was due on 2026-03-02 and is not loaded: "
             "FINRA lists it; start finra_otc_weekly for it, or see why its runs failed.",
         }
         for tier in ("OTCE", "T2")

@@ -203,7 +203,7 @@ def test_a_week_not_loaded_is_refused_and_others_are_derived(url, instance):
     assert not result.success
     said = expect_failure(result, "derive_finra_across_weeks")
     assert f"{missing} cannot be derived" in said
-    assert f"found: not landed: {missing}" in said
+    assert f"found: not loaded: {missing}" in said
     assert "what to do: load that first, by the job finra_otc_weekly" in said
     for asset in (catalogue.SYMBOL_ROLLING_6W, catalogue.CONCENTRATION_WEEK):
         assert instance.get_materialized_partitions(asset) == {t1(RESTATED)}
@@ -217,7 +217,7 @@ def test_the_tiers_of_a_week_are_derived_once_all_are_loaded(url, instance):
     load(instance, f"OTCE|{week}")
     result = run(instance, "finra_tier_week", str(week))
     assert not result.success
-    assert f"found: not landed: T2|{week}" in expect_failure(result, "derive_finra_tier_week")
+    assert f"found: not loaded: T2|{week}" in expect_failure(result, "derive_finra_tier_week")
     assert of_week(url, finra_tier_week, week) == []
 
     load(instance, f"T2|{week}")

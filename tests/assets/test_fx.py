@@ -75,7 +75,7 @@ def test_a_range_of_tags_that_passes_the_known_days_is_refused_whole(
     result = run(instance, *ends)
     assert not result.success
     assert expect_failure(result, OP).startswith(
-        f"1 of 1 partitions did not land: {unknown}\nfx_rates_daily has no partition {unknown}"
+        f"1 of 1 partitions did not load: {unknown}\nfx_rates_daily has no partition {unknown}"
     )
     assert metadata_by_partition(result) == {}
 

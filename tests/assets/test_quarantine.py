@@ -35,7 +35,7 @@ def rows():
     failed = format_quarantine(ContractError("a is quarantined"))
     yield dg.AssetObservation("rows", partition="a", metadata=failed)
     yield dg.AssetObservation("rows", partition="b", metadata={"outcome": "not published"})
-    raise dg.Failure("1 of 2 partitions did not land", allow_retries=False)
+    raise dg.Failure("1 of 2 partitions did not load", allow_retries=False)
 
 
 def test_a_partition_that_is_not_published_is_no_problem_of_a_run_that_failed_for_another():

@@ -87,7 +87,7 @@ def wrong(lines: Sequence[Line]) -> list[str]:
     return [line.name for line in lines if line.expected != line.found]
 
 
-LANDINGS = "SELECT partition_key FROM landings WHERE table_name = 'finra_otc_weekly'"
+LOADS = "SELECT partition_key FROM landings WHERE table_name = 'finra_otc_weekly'"
 BLOBS = "SELECT storage_uri, stored_byte_count FROM blobs"
 KEYS = """
 SELECT count(*) FROM (
@@ -102,7 +102,7 @@ def _of_loads(
     warehouse: Database, partitions: Sequence[str], objects: Mapping[str, int]
 ) -> list[Line]:
     count = len(partitions)
-    landings = Counter(key for (key,) in _rows(warehouse, LANDINGS))
+    landings = Counter(key for (key,) in _rows(warehouse, LOADS))
     lost_blobs = [path for path, size in _rows(warehouse, BLOBS) if objects.get(path) != size]
 
     def line(name: str, expected: int, statement: str) -> Line:

@@ -26,7 +26,7 @@ def partition_loader(
     clock: StoppedClock,
     prepared: Prepared,
 ) -> Iterator[PartitionLoader]:
-    """Lands the partition T1|2025-11-10 in the database that commands in this process use."""
+    """Loads the partition T1|2025-11-10 in the database that commands in this process use."""
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("FINRA_SOURCE", "api")
     with ExitStack() as stack:

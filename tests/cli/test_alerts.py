@@ -346,7 +346,7 @@ def test_an_outside_watch_reports_once_if_storing_alerts_fails(
         main(["alerts", "watch"])
         main(["alerts", "watch"])
         assert hook.titles == [
-            "The database cannot be used: nothing lands, and alerts wait",
+            "The database cannot be used: nothing loads, and alerts wait",
             "Recovered: the database can be used again",
         ]
 

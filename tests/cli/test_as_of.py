@@ -88,11 +88,11 @@ def test_a_time_before_the_first_load_is_reported_as_such(partition_loader, capf
     loaded = partition_loader.write_batch(row())
     before, since = NOON - timedelta(days=1), loaded.known_from + timedelta(days=1)
     assert main(["as-of", "finra_otc_weekly", "--at", before.isoformat()]) == 0
-    said = f"nothing had landed by then; the first did at {loaded.known_from.isoformat()}"
+    said = f"nothing was loaded by then; the first load was at {loaded.known_from.isoformat()}"
     assert said in capfd.readouterr().err
     nothing = ["--where", "symbol=ZZZ"]
     assert main(["as-of", "finra_otc_weekly", "--at", since.isoformat(), *nothing]) == 0
-    assert "nothing had landed" not in capfd.readouterr().err
+    assert "nothing was loaded" not in capfd.readouterr().err
 
 
 @pytest.mark.slow_on_postgresql

@@ -36,7 +36,7 @@ from orchestration_project.tables.spine import fences
 from tests.commands import run_without_failure
 from tests.domains.prices import row as price
 from tests.domains.prices import rows as prices
-from tests.resources.gold_loads import WEEKS, derive, land_week, read
+from tests.resources.gold_loads import WEEKS, derive, load_week, read
 from tests.resources.test_gold_by_pandas import TIERS, rows_of
 from tests.resources.weeks import PartitionLoader
 
@@ -97,7 +97,7 @@ def test_gold_as_of_a_time_is_what_was_derived_then(partition_loader, clock, tmp
         for week in WINDOW if version == 0 else WINDOW[1:2]:
             for tier in TIERS:
                 rows = rows_of(chance, tier, week)
-                land_week(partition_loader, tier, week, rows)
+                load_week(partition_loader, tier, week, rows)
         derive(partition_loader, WINDOW)
         states.append(
             (clock.at, {name: stored(partition_loader, name) for name in (*OF_TIER, *OF_ALL)})
@@ -116,12 +116,12 @@ def test_gold_published_by_a_day_leaves_out_what_was_restated_later(
     early, late = LAST + timedelta(days=21), LAST + timedelta(days=90)
     first = {"symbol": "A", "share_quantity": 10, "last_update_date": early}
     for tier in TIERS:
-        land_week(partition_loader, tier, LAST, [first, {**first, "symbol": "B"}])
+        load_week(partition_loader, tier, LAST, [first, {**first, "symbol": "B"}])
     clock.at += timedelta(days=100)
     restated = {"symbol": "A", "share_quantity": 30, "last_update_date": late}
     unknown = {"symbol": "C", "last_update_date": late, "initial_published_date": early}
     undated = {"symbol": "D", "last_update_date": None, "initial_published_date": None}
-    land_week(partition_loader, "T1", LAST, [restated, {**first, "symbol": "B"}, unknown, undated])
+    load_week(partition_loader, "T1", LAST, [restated, {**first, "symbol": "B"}, unknown, undated])
     keys = tmp_path / "keys.csv"
     days = {early: {"A": 10, "B": 10}, late: {"A": 30, "B": 10, "C": 100}}
     for day, shares in days.items():
@@ -149,7 +149,7 @@ def test_gold_as_of_a_time_is_the_same_where_the_stored_gold_was_dropped(
     chance = random.Random(6)  # noqa: S311
     for week in WINDOW:
         for tier in TIERS:
-            land_week(partition_loader, tier, week, rows_of(chance, tier, week))
+            load_week(partition_loader, tier, week, rows_of(chance, tier, week))
     names = (*OF_TIER, *OF_ALL)
     day = ("--published-by", "2100-01-01")
     found = {name: [as_of(tmp_path, name, *options) for options in ((), day)] for name in names}
@@ -205,7 +205,7 @@ def test_estimates_as_of_a_time_have_its_shares_and_its_prices(partition_loader,
     for shares, close, later in ((100, 40, "none"), (500, 10, "2026-02-10 4")):
         clock.at += timedelta(days=1)
         for tier in TIERS:
-            land_week(partition_loader, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
+            load_week(partition_loader, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
         given = [price(day, close, later_splits=later) for day in session_days(LAST)]
         store_prices(partition_loader, clock.at, given)
         load = value_load(partition_loader.warehouse)
@@ -282,7 +282,7 @@ def test_short_sales_as_of_a_time_have_the_sales_and_the_interest_known_then(
 ):
     def change(shares: int, sold: int, held: int) -> None:
         for tier in TIERS:
-            land_week(partition_loader, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
+            load_week(partition_loader, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
         now = clock.at
         sale = {"symbol": "AAA", "trade_date": LAST, "short_quantity": sold, "total_quantity": 50}
         after = {**sale, "trade_date": LAST + timedelta(days=7)}
@@ -306,9 +306,9 @@ def test_short_sales_as_of_a_time_have_the_sales_and_the_interest_known_then(
 @pytest.mark.slow_on_postgresql
 def test_the_symbol_master_as_of_a_time_has_the_weeks_known_then(partition_loader, clock, tmp_path):
     def first() -> None:
-        land_week(partition_loader, "T1", WINDOW[0], [{"symbol": "OLD", "issue_name": "Acme Inc"}])
-        land_week(partition_loader, "T2", WINDOW[0], [{"symbol": "B", "issue_name": "Beta"}])
-        land_week(
+        load_week(partition_loader, "T1", WINDOW[0], [{"symbol": "OLD", "issue_name": "Acme Inc"}])
+        load_week(partition_loader, "T2", WINDOW[0], [{"symbol": "B", "issue_name": "Beta"}])
+        load_week(
             partition_loader,
             "T1",
             WINDOW[1],
@@ -317,11 +317,11 @@ def test_the_symbol_master_as_of_a_time_has_the_weeks_known_then(partition_loade
         derive_symbols(partition_loader.warehouse)
 
     def second() -> None:
-        land_week(partition_loader, "T1", WINDOW[1], [{"symbol": "NEW", "issue_name": "Acme Inc"}])
-        land_week(
+        load_week(partition_loader, "T1", WINDOW[1], [{"symbol": "NEW", "issue_name": "Acme Inc"}])
+        load_week(
             partition_loader, "T1", WINDOW[2], [{"symbol": "NEW", "issue_name": "Zenith Group"}]
         )
-        land_week(partition_loader, "T2", WINDOW[2], [{"symbol": "B", "issue_name": "Beta"}])
+        load_week(partition_loader, "T2", WINDOW[2], [{"symbol": "B", "issue_name": "Beta"}])
         derive_symbols(partition_loader.warehouse)
 
     keys: dict[str, str] = dict.fromkeys(
@@ -373,7 +373,7 @@ def test_shares_off_exchange_as_of_a_time_have_the_volume_known_then(
                 }
                 connection.execute(fences.insert().values(fence))
         for tier in ("T1", "T2"):
-            land_week(partition_loader, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
+            load_week(partition_loader, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
         load = weekly_load(partition_loader.warehouse)
         load.write_batch(load.take(str(LAST)))
 

@@ -115,7 +115,7 @@ def test_a_failed_partition_is_named_and_others_are_loaded(state_dir, capsys):
     assert main(["backfill", "finra_otc_weekly", "--from", week, "--to", week, "-q"]) == 1
     shown = capsys.readouterr().out
     assert "FAILED: run " in shown
-    assert f"1 of 1 partitions did not land: T2|{week}" in shown
+    assert f"1 of 1 partitions did not load: T2|{week}" in shown
     assert "[1/1]" not in shown
     tiers = select(METADATA.tables["finra_otc_weekly"].c.tier).distinct()
     found = databases.rows(databases.sqlite_url(state_dir), tiers)

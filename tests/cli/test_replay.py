@@ -74,7 +74,7 @@ def test_an_older_group_is_refused_and_published_again_with_leave(place, replay)
     group = f"finra_otc_weekly:{KEY}#1"
     status, output, _ = replay("--group", group)
     assert status == 1
-    assert f"{group} is older than what is landed" in output
+    assert f"{group} is older than what is loaded" in output
     older = ("orchestration_project", "replay", "--group", group, "--allow-older")
     status, output, error = programs.run(place / "state", *older, **settings_of(place))
     assert status == 0, error

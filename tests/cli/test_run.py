@@ -155,7 +155,7 @@ def test_a_restated_week_is_reported_below_the_table(state_dir):
         below,
         re.MULTILINE,
     )
-    assert "New week landed" not in below
+    assert "New week loaded" not in below
 
 
 @pytest.mark.slow
@@ -169,7 +169,7 @@ def test_ctrl_c_ends_all_of_it_and_says_how_far_it_came(state_dir):
             os.kill(pid, signal.SIGINT)  # as a terminal does
     output, error = process.communicate(timeout=programs.PATIENCE_SECONDS)
     assert process.returncode == 130
-    assert re.search(r"\d of 12 partitions are through; what landed stays", output)
+    assert re.search(r"\d of 12 partitions are through; what is loaded stays", output)
     assert error == "interrupted\n"
 
 

@@ -34,24 +34,24 @@ def test_a_due_week_is_loaded_quarantined_missing_or_not_published():
     assert [
         (state.partition.key, str(state.due), state.days_late, state.state) for state in states
     ] == [
-        ("OTCE|2025-11-03", "2025-12-08", 10, State.HELD_BACK),
-        ("T1|2025-11-17", "2025-12-08", 10, State.NOT_LANDED),
-        ("T2|2025-11-03", "2025-12-08", 10, State.LANDED),
+        ("OTCE|2025-11-03", "2025-12-08", 10, State.QUARANTINED),
+        ("T1|2025-11-17", "2025-12-08", 10, State.NOT_LOADED),
+        ("T2|2025-11-03", "2025-12-08", 10, State.LOADED),
         ("OTCE|2025-11-10", "2025-12-15", 3, State.NOT_OUT),
-        ("T1|2025-11-24", "2025-12-15", 3, State.LANDED),
+        ("T1|2025-11-24", "2025-12-15", 3, State.LOADED),
         ("T2|2025-11-10", "2025-12-15", 3, State.NOT_OUT),
     ]
     assert counts(states) == {
-        State.LANDED: 2,
-        State.HELD_BACK: 1,
-        State.NOT_LANDED: 1,
+        State.LOADED: 2,
+        State.QUARANTINED: 1,
+        State.NOT_LOADED: 1,
         State.NOT_OUT: 2,
     }
     assert [str(states[index]) for index in (0, 2, 3)] == [
         "OTCE, week 2025-11-03, was due on 2025-12-08 and is quarantined: an audit failed, or the "
         "file cannot be read; the page Quarantined has the reason, and it is asked for again once "
         "FINRA changes it.",
-        "T2, week 2025-11-03, was due on 2025-12-08 and is landed.",
+        "T2, week 2025-11-03, was due on 2025-12-08 and is loaded.",
         "OTCE, week 2025-11-10, was due on 2025-12-15 and is not out: FINRA does not list it yet; "
         "nothing can be done but wait, or ask FINRA.",
     ]
@@ -71,7 +71,7 @@ def test_a_loaded_week_with_a_quarantined_restatement_is_loaded():
         )
         if week.partition.key == key
     ]
-    assert week.state is State.LANDED
+    assert week.state is State.LOADED
 
 
 def test_a_week_not_due_is_ignored_even_if_it_is_loaded():

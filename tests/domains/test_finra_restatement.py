@@ -107,7 +107,7 @@ def test_a_part_of_the_week_is_named():
 def test_a_new_week_is_reported_as_one():
     first = change(NOTHING, rows(("AAA", "XATS", 1200, 3), ("BBB", "XATS", 1, 1)), NOTHING)
     assert sentence("first", first, WEEK) == (
-        "New week landed: T1, week 2026-01-19: 2 rows of 2 symbols, 1,201 shares in 4 trades."
+        "New week loaded: T1, week 2026-01-19: 2 rows of 2 symbols, 1,201 shares in 4 trades."
     )
     assert notice_kind("first", first, limit=2) == "landed"
 
@@ -116,7 +116,7 @@ def test_more_of_a_week_is_not_a_restatement():
     had, more = rows(("AAA", "XATS", 9, 1)), rows(("AAA", "YATS", 1, 1))
     other = change(NOTHING, more, had)
     assert sentence("more", other, WEEK, part="market=ATS+NON_ATS") == (
-        "More of a week landed: T1, week 2026-01-19, market=ATS+NON_ATS: 0 of 1 rows changed, "
+        "More of a week loaded: T1, week 2026-01-19, market=ATS+NON_ATS: 0 of 1 rows changed, "
         "1 new; shares 9 → 10 (+11.11%), trades 1 → 2 (+100.00%)."
     )
     assert notice_kind("more", other, limit=2) == "landed"

@@ -350,7 +350,7 @@ def test_a_chart_is_drawn_once_a_day():
 @pytest.mark.parametrize(
     ("version", "drawn", "running", "reason"),
     [
-        (None, None, "It runs.", "Nothing to draw: no week is landed."),
+        (None, None, "It runs.", "Nothing to draw: no week is loaded."),
         ("v1", "v1", "It runs.", "Nothing to do: the picture shows the present gold (v1)."),
         ("v1", "v0", "It runs.", "It runs."),
         ("v1", "v0", "", ""),

@@ -157,7 +157,7 @@ def _event(item: ClaimedItem, capture: Capture) -> WebhookEvent:
 
 
 def _audited(validated: Validated, capture: Capture) -> Validated:
-    """Return a document with the audit that holds back one which is not complete."""
+    """Return a document with the audit that quarantines an incomplete one."""
     is_whole = TEXTS["D"].encode() not in capture.body
     audit = Audit("is_complete", "passed" if is_whole else "failed", "the whole text", "a part")
     return replace(validated, audits=[audit])

@@ -23,11 +23,11 @@ ITEMS = DOMAINS[2:]
 class Outcome(StrEnum):
     """Outcome of a load with a fault; readers see a whole partition at all times."""
 
-    LANDS = "the same run lands it"
-    FAILS_ALONE = "its item fails alone and says why; the others land; a retry lands it"
-    FAILS = "the run fails and says why; nothing is published; a clean run lands it"
-    PROCESS_GONE = "the process is gone; a clean run lands it"
-    REFUSED = "the run cannot commit over what another one landed"
+    LOADS = "the same run loads it"
+    FAILS_ALONE = "its item fails alone and says why; the others load; a retry loads it"
+    FAILS = "the run fails and says why; nothing is published; a clean run loads it"
+    PROCESS_GONE = "the process is gone; a clean run loads it"
+    REFUSED = "the run cannot commit over what another one loaded"
     ONCE = "each item is loaded once, by the run whose lease has the current token"
     RECOVERS = "running work is reported as failed, and is run again to its end"
     RESTARTED = "`ui` restarts the program; the run that it ended fails, and is retried to its end"
@@ -58,7 +58,7 @@ STAGES = (
     "history",
     "derived",
     "evidence",
-    "landing row",
+    "load record",
     "settling",
     "before COMMIT",
     "after COMMIT",
@@ -100,7 +100,7 @@ KILLED: tuple[Fault, ...] = (
     Fault("killed at any moment", "any", Outcome.PROCESS_GONE, BOTH, DOMAINS),
     *(
         Fault(
-            "killed while several pieces land together",
+            "killed while several pieces load together",
             stage,
             Outcome.PROCESS_GONE,
             BOTH,
@@ -112,7 +112,7 @@ KILLED: tuple[Fault, ...] = (
         Fault(name, stage, outcome, BOTH, ITEMS)
         for name, stage, outcome in (
             ("killed with its worker at work", "capture begun", Outcome.PROCESS_GONE),
-            ("a worker is killed", "once", Outcome.LANDS),
+            ("a worker is killed", "once", Outcome.LOADS),
             ("a worker is killed", "each time", Outcome.FAILS_ALONE),
             ("a worker hangs", "beyond its time", Outcome.FAILS_ALONE),
             ("a worker needs too much memory", "each time", Outcome.FAILS_ALONE),
@@ -143,11 +143,11 @@ KILLED: tuple[Fault, ...] = (
     Fault("stopped and overtaken", "captured", Outcome.REFUSED, BOTH, DATASETS),
     Fault("stopped and overtaken", "staged", Outcome.REFUSED),
     Fault("stopped and overtaken", "fence", Outcome.REFUSED, BOTH, DATASETS),
-    Fault("stopped with the lock", "rows", Outcome.LANDS, BOTH, DATASETS),
-    Fault("stopped with the lock", "before COMMIT", Outcome.LANDS, BOTH, DATASETS),
-    Fault("clock set back a day", "between two landings", Outcome.LANDS),
-    Fault("clock set forward a year", "between two landings", Outcome.LANDS),
-    Fault("clock set forward a year and back", "between two landings", Outcome.LANDS),
+    Fault("stopped with the lock", "rows", Outcome.LOADS, BOTH, DATASETS),
+    Fault("stopped with the lock", "before COMMIT", Outcome.LOADS, BOTH, DATASETS),
+    Fault("clock set back a day", "between two loads", Outcome.LOADS),
+    Fault("clock set forward a year", "between two loads", Outcome.LOADS),
+    Fault("clock set forward a year and back", "between two loads", Outcome.LOADS),
 )
 
 POSTGRESQL: tuple[Database, ...] = ("postgresql",)
@@ -155,7 +155,7 @@ SQLITE: tuple[Database, ...] = ("sqlite",)
 
 SURROUNDINGS = (
     *(
-        Fault("the connection is dropped", stage, Outcome.LANDS, POSTGRESQL, DATASETS)
+        Fault("the connection is dropped", stage, Outcome.LOADS, POSTGRESQL, DATASETS)
         for stage in (
             "while rows are copied, by the network",
             "while rows are copied, by the server",
@@ -166,14 +166,14 @@ SURROUNDINGS = (
     Fault(
         "the server is restarted at once",
         "while rows are copied",
-        Outcome.LANDS,
+        Outcome.LOADS,
         POSTGRESQL,
         DATASETS,
     ),
     Fault(
         "the server is stopped, and started later",
         "while rows are copied",
-        Outcome.LANDS,
+        Outcome.LOADS,
         POSTGRESQL,
         DATASETS,
     ),
@@ -181,24 +181,24 @@ SURROUNDINGS = (
         Fault(name, stage, outcome, POSTGRESQL, DATASETS)
         for name in ("a serialization failure", "a statement_timeout", "a lock_timeout")
         for stage, outcome in (
-            ("the first attempt", Outcome.LANDS),
+            ("the first attempt", Outcome.LOADS),
             ("every attempt", Outcome.FAILS),
         )
     ),
-    Fault("a deadlock", "the first attempt", Outcome.LANDS, POSTGRESQL, DATASETS),
+    Fault("a deadlock", "the first attempt", Outcome.LOADS, POSTGRESQL, DATASETS),
     Fault("the role has lost a right", "every attempt", Outcome.FAILS, POSTGRESQL, DATASETS),
     Fault("the database is read-only", "every attempt", Outcome.FAILS, POSTGRESQL, DATASETS),
     Fault(
         "another process locks the file",
         "for less than the timeout",
-        Outcome.LANDS,
+        Outcome.LOADS,
         SQLITE,
         DATASETS,
     ),
     Fault(
         "another process locks the file",
         "for more than the timeout",
-        Outcome.LANDS,
+        Outcome.LOADS,
         SQLITE,
         DATASETS,
     ),

@@ -38,7 +38,7 @@ AT_NO_STAGE_OF: Mapping[str, Sequence[str]] = {
     "new": ("history",),
     "restated": (),
     "touched": (),
-    "quarantined": ("rows", "history", "derived", "landing row"),
+    "quarantined": ("rows", "history", "derived", "load record"),
 }
 
 

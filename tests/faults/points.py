@@ -55,7 +55,7 @@ OF_TABLE = {
     "captures": "evidence",
     "rejects": "evidence",
     "audits": "evidence",
-    "landings": "landing row",
+    "landings": "load record",
     "work_items": "settling",
 }
 """The stage that begins when a transaction writes a table."""
@@ -242,11 +242,11 @@ def watch_dagster(points: Points) -> None:
     @event.listens_for(Engine, "before_cursor_execute")
     def execute(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
         is_event = statement.startswith("INSERT INTO event_logs")
-        if is_event and points.stage in LANDED and "ASSET_MATERIALIZATION'" in str(parameters):
+        if is_event and points.stage in AFTER_LOAD and "ASSET_MATERIALIZATION'" in str(parameters):
             points.passed("a materialization", "recording", failure=None)
 
 
-LANDED = ("after COMMIT", "recording")
+AFTER_LOAD = ("after COMMIT", "recording")
 
 
 def _sqlite_failure() -> Exception:

@@ -185,7 +185,7 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
-def landed_count(url: str) -> int:
+def count_loads(url: str) -> int:
     """Return how many loads there are, 0 before there are tables."""
     if not databases.has_table(url, landings.name):
         return 0

@@ -50,8 +50,8 @@ def test_what_was_known_when_stays_in_order_when_the_clock_jumps(fault, database
         for number, jump in enumerate(JUMPS[fault.name], start=1):
             clock.at += jump
             changed = row("AAA", share_quantity=number)
-            landing = partition_loader.write_batch(changed, row("BBB"), version=f"v{number}")
-            loaded.append(landing.known_from)
+            written = partition_loader.write_batch(changed, row("BBB"), version=f"v{number}")
+            loaded.append(written.known_from)
         assert loaded == sorted(set(loaded))
         for number, at in enumerate(loaded):
             assert shares_as_of(partition_loader, at) == {"AAA": number, "BBB": 100}

@@ -49,10 +49,10 @@ def in_database(url: str, setting: str) -> None:
 @pytest.fixture
 def url(loads: Loads, new_database: Callable[[], str]) -> str:
     """The URL of a PostgreSQL that has the file's first version; the load will find the second."""
-    return land_without_failure(loads, new_database())
+    return load_without_failure(loads, new_database())
 
 
-def land_without_failure(loads: Loads, url: str) -> str:
+def load_without_failure(loads: Loads, url: str) -> str:
     loads.deliver(loads.files.good)
     assert loads.run(url).is_well
     loads.deliver(loads.files.restated)
@@ -114,7 +114,7 @@ def test_a_load_whose_server_is_restarted_commits_once(
     loads: Loads, own_server: OwnServer, both_versions
 ):
     assert strikes("the server is restarted at once")
-    url = land_without_failure(loads, own_server.url)
+    url = load_without_failure(loads, own_server.url)
     with Proxy(url, once(Moment.COPY, Act.PASS, own_server.restart)) as proxy:
         ended = loads.run(proxy.url)
     assert ended == Ended("", attempts=2)
@@ -126,7 +126,7 @@ def test_a_load_waits_for_a_server_that_is_away_for_some_time(
     loads: Loads, own_server: OwnServer, both_versions
 ):
     assert strikes("the server is stopped, and started later")
-    url = land_without_failure(loads, own_server.url)
+    url = load_without_failure(loads, own_server.url)
 
     def stop_for_a_time() -> None:
         own_server.stop()
@@ -185,7 +185,7 @@ def waiting(url: str) -> list[tuple[Any, ...]]:
 @contextmanager
 def refusing(fault: Fault, files: Files, url: str) -> Iterator[None]:
     """Have the database do what the matrix says, until the context is left."""
-    is_once = fault.outcome is Outcome.LANDS
+    is_once = fault.outcome is Outcome.LOADS
     times = 1 if is_once else 1_000_000
     if fault.name == "a lock_timeout":
         in_database(url, "lock_timeout = '2s'")
@@ -375,7 +375,7 @@ def test_a_load_into_a_file_that_another_process_locks_waits_and_then_says_so(
         fault for fault, _ in strikes("another process locks the file") if fault.stage == stage
     ]
     file = tmp_path / "x.sqlite"
-    url = land_without_failure(loads, f"sqlite:///{file}")
+    url = load_without_failure(loads, f"sqlite:///{file}")
     over = time.monotonic() + 3
     lets_go: Mapping[str, Callable[[], bool]] = {
         "for less than the timeout": lambda: time.monotonic() > over,

@@ -31,12 +31,12 @@ pytestmark = pytest.mark.faults
 
 LOAD = "finra_otc_weekly_load"
 FAILED = f"finra_otc_weekly failed: {key_of(1)}"
-LANDED = f"Landed: {key_of(1)}"
+LOAD_NOTICE = f"Landed: {key_of(1)}"
 DRIFT = "has_not_drifted"
 DRIFTED = f"Check failed: operations/readiness {DRIFT}"
 """Reported, too, where a test moves the clock, which is a setting."""
 
-LOST = "The database cannot be used: nothing lands, and alerts wait"
+LOST = "The database cannot be used: nothing loads, and alerts wait"
 
 
 def unready(*names: str) -> str:
@@ -189,7 +189,7 @@ def case(dependency: str, breaks, mends, verified, refused=(), *, also: tuple[st
             f"={dependency}, ",
         ),
         frozenset(raised),
-        frozenset({*recovered(*raised), LANDED}),
+        frozenset({*recovered(*raised), LOAD_NOTICE}),
     )
 
 
@@ -257,7 +257,7 @@ CASES: Mapping[str, Case] = {
         frozenset({LOST}),
         frozenset(
             {
-                *("operations_checks failed", FAILED, LANDED),
+                *("operations_checks failed", FAILED, LOAD_NOTICE),
                 *recovered("the database can be used again", "operations_checks failed", FAILED),
             }
         ),
@@ -272,7 +272,7 @@ CASES: Mapping[str, Case] = {
         ),
         (),
         frozenset(),
-        frozenset({unready("alerts"), LANDED, *recovered(unready("alerts"))}),
+        frozenset({unready("alerts"), LOAD_NOTICE, *recovered(unready("alerts"))}),
     ),
 }
 

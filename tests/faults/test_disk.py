@@ -216,7 +216,7 @@ def test_a_full_disk_of_dagster_is_reported_and_loads_go_on(
         status, error = command.load(A_WEEK.restated)
         assert status == 1
         assert error.startswith("Dagster could not write its own state\n"), error
-        assert "make space; what is landed stays; run it again" in error
+        assert "make space; what is loaded stays; run it again" in error
         assert "Traceback" not in error
         assert A_WEEK.quantities(command.url) in (A_WEEK.before, A_WEEK.after)
         disk.free()

@@ -16,7 +16,7 @@ STATES = text("SELECT state FROM work_items")
 
 
 @pytest.mark.parametrize(
-    ("fault", "database", "pipeline"), strikes_on("killed while several pieces land together")
+    ("fault", "database", "pipeline"), strikes_on("killed while several pieces load together")
 )
 def test_a_killed_batch_is_loaded_whole_or_not_at_all(
     fault, database, pipeline, campaign, undisturbed_loads, tmp_path, kill_seen

@@ -147,8 +147,8 @@ def test_claims_of_a_killed_run_are_loaded_once(tmp_path, when):
         )
         run = load_due(warehouse, Clock(), FolderStore(state_dir / "artifacts"), "git")
     found = metadata_by_partition(run)["webhooks"][None]
-    landed_count = 0 if is_loaded else len(ids)
-    assert (found["deliveries_count"], found["landed_count"]) == (landed_count, landed_count)
+    loaded_count = 0 if is_loaded else len(ids)
+    assert (found["deliveries_count"], found["landed_count"]) == (loaded_count, loaded_count)
     assert databases.rows(url, select(inbox_states.c.state).distinct()) == [("done",)]
     for table in (events_webhooks.c.delivery_id, captures.c.partition_key, landings.c.group_id):
         assert len(databases.rows(url, select(table))) == len(ids)

@@ -20,7 +20,7 @@ UNCHANGED = "unchanged; source api"
 
 
 def load_twice_and_expect_changes(database, folder, server: str, count: int) -> Place:
-    """Land weeks, then restate them: every other in nearly all rows, the others in a few."""
+    """Load weeks, then restate them: every other in nearly all rows, the others in a few."""
     place = Place.prepared(database, folder, server)
     publisher = Publisher(count)
     keys = [key_of(number) for number in range(count)]

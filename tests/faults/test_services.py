@@ -25,7 +25,7 @@ from tests import databases, programs
 from tests.faults.disks import tiny_disk
 from tests.faults.matrix import Database, Fault, strikes
 from tests.faults.servers import OwnServer
-from tests.faults.stack import PARTS, Stack, landed_count, weeks_of
+from tests.faults.stack import PARTS, Stack, count_loads, weeks_of
 from tests.receivers import http_receiver
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
@@ -144,7 +144,7 @@ def test_a_backfill_comes_to_its_end_whatever_is_killed_on_the_way(
     stack = stack_over(storage)
     url = storage.get("DATABASE_URL", databases.sqlite_url(stack.state_dir))
     stack.backfill_without_failure(PARTITIONS)
-    programs.wait_for(lambda: landed_count(url) >= 2, seconds=240)
+    programs.wait_for(lambda: count_loads(url) >= 2, seconds=240)
     stack.kill(fault.stage)
     if not PARTS[fault.stage]:
         stack.wait_for_its_end()
@@ -167,7 +167,7 @@ def test_the_ledger_and_alerts_are_complete_although_the_daemon_was_killed_durin
         url = storage.get("DATABASE_URL", databases.sqlite_url(stack.state_dir))
         stack.switch_on_without_failure(*ALERTING)
         stack.backfill_without_failure(PARTITIONS)
-        programs.wait_for(lambda: landed_count(url) >= 1, seconds=240)
+        programs.wait_for(lambda: count_loads(url) >= 1, seconds=240)
         stack.kill("the daemon")
         stack.wait_for_its_end()
         stack.start()
@@ -223,7 +223,7 @@ def test_a_backfill_comes_to_its_end_although_the_database_server_is_restarted(
     storage = {"DATABASE_URL": own_server.url, "DAGSTER_DATABASE_URL": own_server.url}
     stack = stack_over(storage)
     stack.backfill_without_failure(PARTITIONS)
-    programs.wait_for(lambda: landed_count(own_server.url) >= 2, seconds=240)
+    programs.wait_for(lambda: count_loads(own_server.url) >= 2, seconds=240)
     own_server.restart()
     check_until_completed(stack, own_server.url, expected)
     assert_nothing_is_left(stack, storage, monkeypatch)
@@ -243,7 +243,7 @@ def test_a_backfill_comes_to_its_end_once_a_full_disk_has_space_again(
         stack = stack_over({"DISK_HEADROOM_MIB": "0"})  # which so small a disk has not
         url = databases.sqlite_url(stack.state_dir)
         stack.backfill_without_failure(PARTITIONS)
-        programs.wait_for(lambda: landed_count(url) >= 2, seconds=240)
+        programs.wait_for(lambda: count_loads(url) >= 2, seconds=240)
         disk.fill()
         programs.wait_for(lambda: "is full: Dagster cannot record" in stack.said)
         programs.wait_for(lambda: not stack.processes("the run worker"), seconds=240)

@@ -17,7 +17,7 @@ from orchestration_project.resources.finra.connection import LIMITS
 from tests import databases, programs
 from tests.bad_input import promise
 from tests.faults.matrix import strikes
-from tests.faults.stack import landed_count
+from tests.faults.stack import count_loads
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.resources import test_bad_answers
 from tests.resources.finra_server import TIER, WEEK, Finra, Spoil, is_page, record
@@ -124,10 +124,10 @@ def load_from(tmp_path: Path) -> Callable[..., Ended]:
         with FaultyServer(finra) as server:
             ended = load(tmp_path / "state", server)
         url = databases.sqlite_url(tmp_path / "state", "api")
-        assert landed_count(url) == 0
+        assert count_loads(url) == 0
         with FaultyServer(Finra(ROWS)) as server:
             assert load(tmp_path / "state", server).status == 0
-        assert landed_count(url) == 1
+        assert count_loads(url) == 1
         return ended
 
     return load_and_expect_recovery
@@ -135,7 +135,7 @@ def load_from(tmp_path: Path) -> Callable[..., Ended]:
 
 def assert_it_failed(ended: Ended, *said: str) -> None:
     """The error names the input and what to do; none of its bytes fill memory or disk."""
-    wanted = ("1 of 1 partitions did not land", "what to do: ", f"partition={KEY}", *said)
+    wanted = ("1 of 1 partitions did not load", "what to do: ", f"partition={KEY}", *said)
     assert [text for text in wanted if text not in ended.said] == [], ended.said
     assert ended.status == 1
     assert ended.peak_bytes < MAX_MEMORY_BYTES

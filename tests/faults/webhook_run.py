@@ -33,7 +33,7 @@ class LaterKilledQueue(InboxQueue):
 
 
 def main(when: str) -> None:
-    """Land what is due, and exit ``within`` the transaction or ``after`` it."""
+    """Load what is due, and exit ``within`` the transaction or ``after`` it."""
     settings = load_settings()
     deliveries.InboxQueue = {"within": KilledQueue, "after": LaterKilledQueue}[when]
     with open_warehouse(settings) as warehouse:

@@ -30,7 +30,7 @@ from tests.migrations.stored_states import (
     read_rows,
 )
 from tests.postgres import new_database
-from tests.resources.fence_histories import InterruptedLandingError, check_fences, failing_at
+from tests.resources.fence_histories import InterruptedLoadError, check_fences, failing_at
 from tests.resources.weeks import MONDAY, PartitionLoader, row
 
 VERSIONS = sorted(file.name.partition(".")[0] for file in STATES.glob("*.sqlite.xz"))
@@ -192,7 +192,7 @@ def is_interrupted(warehouse: Warehouse, number: int) -> bool:
     try:
         with failing_at(number):
             warehouse.upgrade(holds="real")
-    except InterruptedLandingError:
+    except InterruptedLoadError:
         return True
     return False
 

@@ -41,8 +41,8 @@ def read_deliveries(path: Path) -> list[Row]:
     for row in deliveries:
         parts = captures[row["replay_of"] or row["group_id"]]
         row["captures"] = [parts[n] for n in sorted(parts) if n <= int(row["part_count"])]
-        landing = landings.get((row["group_id"], row["table_name"]), {})
-        row["landed_at"] = landing.get("landed_at")
+        load = landings.get((row["group_id"], row["table_name"]), {})
+        row["landed_at"] = load.get("landed_at")
     return deliveries
 
 

@@ -19,7 +19,7 @@ def test_the_picture_names_each_domain_and_is_the_same_for_the_same_figures():
     svg = control_tower(days, shares)
     found = ElementTree.fromstring(svg).iter(f"{SVG}text")  # noqa: S314 - our own
     texts = [str(text.text) for text in found]
-    assert {"finra", "web $A", "Runs by day", "Rows landed by day", "days ago"} <= set(texts)
+    assert {"finra", "web $A", "Runs by day", "Rows loaded by day", "days ago"} <= set(texts)
     assert {"24 h", "7 d", "28 d", "100%"} <= set(texts)
     assert "succeeded, % of succeeded and failed runs" in texts
     assert texts.count("no runs") == 2

@@ -79,7 +79,7 @@ def ledger(warehouse: Warehouse, clock: StoppedClock) -> Ledger:
 
 @pytest.fixture
 def partition_loader(warehouse: Warehouse, tmp_path: Path) -> PartitionLoader:
-    """Lands the partition T1|2025-11-10."""
+    """Loads the partition T1|2025-11-10."""
     return PartitionLoader(warehouse, tmp_path / "artifacts")
 
 

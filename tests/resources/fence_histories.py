@@ -42,7 +42,7 @@ MAX_STATEMENTS = 15
 """A load takes about as many; with more, nothing interrupts it."""
 
 
-class InterruptedLandingError(Exception):
+class InterruptedLoadError(Exception):
     """Error that a test raises instead of a statement."""
 
 
@@ -123,13 +123,13 @@ class Histories:
             turns_back=True,
         )
 
-    def land_part(self, tier: str, number: int) -> None:
-        """Land one market of the partition."""
+    def load_part(self, tier: str, number: int) -> None:
+        """Load one market of the partition."""
         self.sources[tier].shares = number
         self._write_batch(tier, scope={"market": ("ATS",)})
 
-    def land_together(self, tier: str, number: int) -> None:
-        """Land all in one transaction: one of them is quarantined, and one may come too late."""
+    def load_together(self, tier: str, number: int) -> None:
+        """Load all in one transaction: one of them is quarantined, and one may come too late."""
         verdicts = {tier: [FAILED]}
         late = TIERS[number % 3]
         batches = [
@@ -141,7 +141,7 @@ class Histories:
         """Have a load of all of them fail at a statement."""
         self.sources[tier].shares += 1
         batches = [self._batch(tier, [PASSED]) for tier in TIERS]
-        with suppress(InterruptedLandingError), failing_at(number % MAX_STATEMENTS + 1):
+        with suppress(InterruptedLoadError), failing_at(number % MAX_STATEMENTS + 1):
             self.partition_loader.warehouse.load_batches(batches)
 
     def _own(self, tier: str) -> PartitionLoader:
@@ -177,7 +177,7 @@ ACTIONS: Mapping[str, Callable[[Histories, str, int], None]] = {
     for each in (
         *(Histories.restate, Histories.repeat, Histories.touch, Histories.apply_new_rules),
         *(Histories.warn, Histories.skip_audits, Histories.quarantine, Histories.refuse),
-        *(Histories.come_late, Histories.replay, Histories.land_part, Histories.land_together),
+        *(Histories.come_late, Histories.replay, Histories.load_part, Histories.load_together),
         Histories.interrupt,
     )
 }
@@ -210,7 +210,7 @@ def failing_at(number: int) -> Iterator[None]:
         nonlocal passed
         passed += 1
         if passed == number:
-            raise InterruptedLandingError
+            raise InterruptedLoadError
 
     event.listen(Engine, "before_cursor_execute", count)
     try:
@@ -225,8 +225,8 @@ def check_fences(warehouse: Warehouse, table: Table = finra_otc_weekly) -> None:
         keys = list(
             connection.scalars(select(fences.c.scope_key).where(fences.c.table_name == table.name))
         )
-    first = _first_landings(warehouse, table)
-    assert _first_landings_of_fences(warehouse, table) == first
+    first = _first_loads(warehouse, table)
+    assert _first_loads_of_fences(warehouse, table) == first
     assert warehouse.first_landed_at(table) == min(first.values(), default=None)
     assert warehouse.changes(table) == _changes(warehouse, table)
     assert warehouse.known_versions(table) == _known_versions(warehouse, table)
@@ -261,7 +261,7 @@ def _known_versions(warehouse: Warehouse, table: Table) -> dict[str, set[str]]:
         )
         for key, version in audited:
             known.setdefault(key, set()).add(version)
-    for key, loaded in _latest_landings(warehouse, table).items():
+    for key, loaded in _latest_loads(warehouse, table).items():
         known.setdefault(key, set()).add(loaded["source_version"])
     return known
 
@@ -288,7 +288,7 @@ def _latest_audits(warehouse: Warehouse, table: Table) -> pl.DataFrame:
 
 def _states(warehouse: Warehouse, table: Table) -> dict[str, ScopeState]:
     names = ("landed_at", "source", "source_version", "content_sha256", "rule_version", "scope")
-    latest = _latest_landings(warehouse, table)
+    latest = _latest_loads(warehouse, table)
     with warehouse.reading() as connection:
         tokens = connection.execute(
             select(fences.c.scope_key, fences.c.token).where(fences.c.table_name == table.name)
@@ -301,7 +301,7 @@ def _states(warehouse: Warehouse, table: Table) -> dict[str, ScopeState]:
     }
 
 
-def _latest_landings(warehouse: Warehouse, table: Table) -> dict[str, RowMapping]:
+def _latest_loads(warehouse: Warehouse, table: Table) -> dict[str, RowMapping]:
     with warehouse.reading() as connection:
         found = connection.execute(
             select(landings)
@@ -311,13 +311,13 @@ def _latest_landings(warehouse: Warehouse, table: Table) -> dict[str, RowMapping
         return {delivery["partition_key"]: delivery for delivery in found}
 
 
-def _first_landings(warehouse: Warehouse, table: Table) -> dict[str, datetime]:
+def _first_loads(warehouse: Warehouse, table: Table) -> dict[str, datetime]:
     own, first = landings.c, func.min(landings.c.landed_at)
     statement = select(own.partition_key, first).where(own.table_name == table.name)
     return _by_key(warehouse, statement.group_by(own.partition_key))
 
 
-def _first_landings_of_fences(warehouse: Warehouse, table: Table) -> dict[str, datetime]:
+def _first_loads_of_fences(warehouse: Warehouse, table: Table) -> dict[str, datetime]:
     own = fences.c
     is_loaded = own.first_landed_at.is_not(None)
     statement = select(own.scope_key, own.first_landed_at)

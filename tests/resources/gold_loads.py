@@ -17,10 +17,10 @@ WEEKS = tuple(MONDAY + timedelta(weeks=number) for number in range(-6, 1))
 """Enough for two windows of six weeks."""
 
 
-def land_week(
+def load_week(
     partition_loader: PartitionLoader, tier: str, week: date, rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Land rows as the delivery of a week and tier; each run of a test loads another version."""
+    """Load rows as the delivery of a week and tier; each run of a test loads another version."""
     of_week = PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier, week)
     version = str(of_week.target().token)
     of_week.write_batch(*(row(**fields) for fields in rows), version=version)

@@ -168,7 +168,7 @@ class Model:
 def check_history(
     partition_loader: PartitionLoader, clock: StoppedClock, history: Sequence[Any]
 ) -> None:
-    """Land a history and compare what is known of every moment with the model."""
+    """Load a history and compare what is known of every moment with the model."""
     clock.at = NOON
     captures = [partition_loader.capture()]
     model = Model({}, [], [])

@@ -162,7 +162,7 @@ class Router:
         Inbox(self.warehouse, self.clock).take([new])
         content = Content("shop", delivery_id, "order", body, headers, self.clock.now())
         with self.warehouse.writing() as connection:
-            RoutingPlanner(self.targets, self.clock, "landing").plan(connection, [content])
+            RoutingPlanner(self.targets, self.clock, "loading").plan(connection, [content])
 
     def applier(self, run_id: str = "run") -> ActionApplier:
         settings = load_settings()

@@ -77,7 +77,7 @@ class History:
     def run(self, outcomes: dict[Unit, bool]) -> None:
         """Have a run end, which is looked at twice."""
         self.runs += 1
-        loaded = frozenset(unit for unit, lands in outcomes.items() if lands)
+        loaded = frozenset(unit for unit, is_loaded in outcomes.items() if is_loaded)
         run = EndedRun(
             f"run {self.runs}",
             f"job {self.runs}",

@@ -24,7 +24,7 @@ from tests.test_known import ASSET, ended, report_materialization
 
 
 def write_batch(partition_loader, *rows, **how):
-    """Land rows as the loader does, with what is to be announced of them."""
+    """Load rows as the loader does, with what is to be announced of them."""
     week = PARTITIONING.partition_of(partition_loader.partition_key, today=NOON.date())
     dataset = Announcements(partition_loader.warehouse, WeeklyDataset(limits=LIMITS), known)
     return partition_loader.write_batch(
@@ -51,7 +51,7 @@ def test_the_row_of_a_load_says_what_it_changed_and_is_there_with_its_rows(parti
         "landed_at": loaded.known_from,
         "group_id": loaded.group_id,
         "change_cause": "first",
-        "sentence": "New week landed: T1, week 2025-11-10: 2 rows of 2 symbols, 200 shares in 2 "
+        "sentence": "New week loaded: T1, week 2025-11-10: 2 rows of 2 symbols, 200 shares in 2 "
         "trades.",
         "figures": found["figures"],
         "run_id": "run",

@@ -41,7 +41,7 @@ with Warehouse(f"sqlite:///{below}/x.sqlite", clock=StoppedClock()) as warehouse
     source = FinraFiles(below / "files", Captures(store), StoppedClock())
     load = week_load(source, warehouse, store, below)
     try:
-        print(load.land(load.take("OTCE|2025-11-10")))
+        print(load.write_batch(load.take("OTCE|2025-11-10")))
     except OrchestrationError as error:
         print(error)
 """

@@ -38,7 +38,7 @@ from orchestration_project.resources.finra.weekly import DERIVED
 from orchestration_project.services.balance.latest import read_imbalances
 from orchestration_project.tables.spine import balances
 from tests.resources.balances import differences, plant_and_expect_rows, verify
-from tests.resources.gold_loads import derive, land_week
+from tests.resources.gold_loads import derive, load_week
 from tests.resources.weeks import MONDAY, PartitionLoader, row
 
 MASTERS = [table for table in SYMBOL_TABLES if table.table is finra_symbols]
@@ -53,7 +53,7 @@ ROWS = [
 def gold(partition_loader: PartitionLoader) -> PartitionLoader:
     """A week of all tiers, with all that is derived of it."""
     for tier in TIERS:
-        land_week(partition_loader, tier, MONDAY, ROWS)
+        load_week(partition_loader, tier, MONDAY, ROWS)
     derive(partition_loader, [MONDAY])
     return partition_loader
 
@@ -140,7 +140,7 @@ def test_a_lost_or_changed_derived_row_is_found(gold, fault, found):
 
 @pytest.mark.slow_after_first
 def test_what_is_stale_or_not_derived_yet_is_not_counted(gold):
-    land_week(gold, "T1", MONDAY, ROWS[:1])
+    load_week(gold, "T1", MONDAY, ROWS[:1])
     verdict = verify(gold.warehouse)
     assert not verdict.imbalances
     assert verdict.counts["finra_venue_week_all_tiers", "shares"].not_counted == 1
@@ -180,7 +180,7 @@ def test_a_load_whose_derivation_loses_a_row_fails_and_writes_nothing(
 )
 def test_a_later_derivation_that_loses_a_row_fails_and_writes_nothing(partition_loader, derived):
     for tier in TIERS:
-        land_week(partition_loader, tier, MONDAY, ROWS)
+        load_week(partition_loader, tier, MONDAY, ROWS)
 
     def make(*read: object) -> DerivedPart:
         part = derived.make(*read)
@@ -222,7 +222,7 @@ def test_keys_without_a_derived_row_are_recorded_by_their_reason(partition_loade
         calm = {"symbol": "CALM", "share_quantity": 50 + number % 2}
         flat = {"symbol": "FLAT", "share_quantity": 7}
         new = [{"symbol": "NEW"}] if week == MONDAY else [{"symbol": "OLD"}]
-        land_week(partition_loader, "T1", week, [loud, calm, flat, *new])
+        load_week(partition_loader, "T1", week, [loud, calm, flat, *new])
     keys = [f"T1|{week}" for week in several]
     for key in keys:
         load = DerivedLoad(WINDOWS, partition_loader.warehouse, keys)

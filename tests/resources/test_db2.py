@@ -195,7 +195,7 @@ def check_alerts() -> None:
 
 
 def restate(folder: Path) -> None:
-    """Land, restate, hold back and refuse a partition, ask for its past, and copy everything."""
+    """Load, restate, quarantine and refuse a partition, query its past, and copy everything."""
     with open_warehouse(load_settings()) as warehouse:
         partition_loader = PartitionLoader(
             warehouse, folder, tier="T2", week_start=MONDAY - timedelta(days=70)

@@ -289,7 +289,7 @@ def test_rows_that_are_compared_are_made_each_time_and_written_where_they_differ
 def test_what_is_not_loaded_is_refused_with_the_job_that_loads_it(toys):
     with pytest.raises(ConfigurationError, match="a cannot be derived") as refused:
         toys.derive("a")
-    assert refused.value.found == "not landed: a"
+    assert refused.value.found == "not loaded: a"
     assert refused.value.remedy == "load that first, by the job toy_days"
     with toys.warehouse.reading() as connection:
         assert connection.execute(select(fences)).all() == []

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.catalogue import known_tables
-from tests.resources.gold_loads import derive, land_week
+from tests.resources.gold_loads import derive, load_week
 from tests.resources.weeks import MONDAY, PartitionLoader
 
 READ_WHOLE = {
@@ -97,7 +97,7 @@ def test_common_queries_have_the_rows_of_gold_and_those_of_a_week_of_one_tier(
     for week in weeks:
         for tier in ("T1", "T2", "OTCE") if week == MONDAY else ("T1",):
             rows = [{"symbol": "AAA", "share_quantity": 300}, {"symbol": "BBB"}]
-            land_week(partition_loader, tier, week, rows)
+            load_week(partition_loader, tier, week, rows)
     derive(partition_loader, weeks[:1])
     asked = [query for page, query in queries() if page == "query-by-sql.md"]
     with partition_loader.warehouse.reading() as connection:

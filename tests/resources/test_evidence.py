@@ -80,10 +80,10 @@ def settings(tmp_path, monkeypatch):
 def runs(partition_loader, clock, instance) -> tuple[str, str]:
     """Two runs of a session: one loads A and B of the week, the next, a day later, just A."""
 
-    def run(*rows, **landing) -> str:
+    def run(*rows, **options) -> str:
         tags = {"session": "year end"}
         made = dg.materialize([part], instance=instance, tags=tags).run_id
-        partition_loader.write_batch(*rows, target=partition_loader.target(run_id=made), **landing)
+        partition_loader.write_batch(*rows, target=partition_loader.target(run_id=made), **options)
         clock.at += timedelta(days=1)
         return made
 
@@ -147,8 +147,8 @@ def test_an_archive_of_a_run_holds_what_is_known_of_that_run_and_no_secret(expor
     [run] = lines(found.path, "runs")
     assert (run["run_id"], run["session"], run["status"]) == (first, "year end", "SUCCESS")
     assert [step["step_key"] for step in lines(found.path, "steps")] == ["part"]
-    [landing] = lines(found.path, "landings")
-    assert (landing["rows_added"], landing["landed_at"]) == ("2", "2026-01-05T12:00:00.123456Z")
+    [load] = lines(found.path, "landings")
+    assert (load["rows_added"], load["landed_at"]) == ("2", "2026-01-05T12:00:00.123456Z")
     assert [audit["name"] for audit in lines(found.path, "audits")] == ["has_unique_keys"]
     [reject] = lines(found.path, "rejects")
     assert (reject["line_number"], reject["record"]) == ("3", "***")
@@ -201,7 +201,7 @@ def test_an_archive_of_a_session_holds_all_of_its_runs(export, runs):
     found = export(session="year end")
     assert {each["run_id"] for each in lines(found.path, "runs")} == set(runs)
     assert {event["run_id"] for event in lines(found.path, "run_events")} == set(runs)
-    assert [landing["change_cause"] for landing in lines(found.path, "landings")] == [
+    assert [load["change_cause"] for load in lines(found.path, "landings")] == [
         "first",
         "source",
     ]

@@ -27,7 +27,7 @@ SORTED = {
 }
 """Views of several tables or of groups, of which no index has the key."""
 
-LANDINGS = 250_000
+LOADS = 250_000
 """Each is two events: loaded and restated."""
 
 VALUES = {
@@ -152,7 +152,7 @@ def test_a_large_view_that_is_sorted_is_exported_within_64_mib(
     with on_sqlite.writing() as connection:
         connection.exec_driver_sql(
             "WITH RECURSIVE numbers(n) AS "  # noqa: S608 - our own names
-            f"(SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {LANDINGS}) "
+            f"(SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {LOADS}) "
             f"INSERT INTO landings ({columns}) SELECT {values} FROM numbers"
         )
     environment = child_environment(
@@ -167,5 +167,5 @@ def test_a_large_view_that_is_sorted_is_exported_within_64_mib(
         capture_output=True,
         text=True,
     )
-    assert f"{2 * LANDINGS} rows" in child.stderr
+    assert f"{2 * LOADS} rows" in child.stderr
     assert int(child.stdout) < MAX_MIB

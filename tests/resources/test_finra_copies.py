@@ -96,7 +96,7 @@ def folder(warehouse: Warehouse, tmp_path: Path) -> Folder:
     return folder
 
 
-LANDED = {(MONDAY, "OTCE", "ATS"): 100}
+LOADED = {(MONDAY, "OTCE", "ATS"): 100}
 
 REFORMATTED: dict[str, bytes] = {
     "the_same_bytes": BODY,
@@ -160,12 +160,12 @@ def test_one_file_for_both_markets_of_a_week_is_quarantined(folder: Folder):
     )
     with pytest.raises(QuarantinedError, match=said):
         folder.take_up()
-    assert folder.counts() == LANDED
+    assert folder.counts() == LOADED
     folder.put("two.csv", text(lines()[::-1]), market="NON_ATS")
     with pytest.raises(QuarantinedError, match=said.replace("bytes", "rows")):
         folder.take_up()
     folder.take_up(force=True)
-    assert folder.counts() == {**LANDED, (MONDAY, "OTCE", "NON_ATS"): 100}
+    assert folder.counts() == {**LOADED, (MONDAY, "OTCE", "NON_ATS"): 100}
 
 
 @pytest.mark.slow
@@ -180,7 +180,7 @@ def test_the_evidence_names_both_files_and_a_forced_one_says_so(folder: Folder):
     first, held, forced = [row[1:] for row in rows if row[0] == "is_not_a_copy"]
     assert first == (f"OTCE|{MONDAY}", "passed", "0", "[]")
     assert (held[1], forced[1]) == ("failed", "not_applicable")
-    assert forced[2] == f"{held[2]}; landed by allow_conflicts"
+    assert forced[2] == f"{held[2]}; loaded by allow_conflicts"
     assert json.loads(held[3]) == [
         {
             "file": "file:two.csv",

@@ -446,7 +446,7 @@ def test_an_older_delivery_is_published_again_only_when_asked_and_a_blob_that_is
     bench.finra.rows = [record(CISCO)]
     bench.load()
     group = f"{DATASET.table.name}:{KEY}#1"
-    with pytest.raises(ConfigurationError, match="#1 is older than what is landed"):
+    with pytest.raises(ConfigurationError, match="#1 is older than what is loaded"):
         bench.load(replay=True, group_id=group)
     older = bench.load(replay=True, group_id=group, allow_older=True).write_result
     assert older
@@ -482,7 +482,7 @@ def test_a_new_field_is_reported_and_a_missing_one_refused_early(bench):
     asked = len(bench.server.requests)
     with pytest.raises(ContractError, match="testDataset lacks volume") as refused:
         bench.loader().ready()
-    assert "nothing was asked for and nothing landed" in str(refused.value)
+    assert "nothing was requested and nothing loaded" in str(refused.value)
     assert [request.method for request in bench.server.requests[asked:]] == ["GET"]
 
 
@@ -575,7 +575,7 @@ def test_a_file_replaces_another_source_only_if_forced(bench):
     assert source.partitions().known == [Partition(date.fromisoformat(WEEK), "EAST")]
     assert str(bench.load(source)).endswith("source files")
     assert bench.trades() == {GOOGLE: 7}
-    with pytest.raises(ConfigurationError, match="was landed from another source"):
+    with pytest.raises(ConfigurationError, match="was loaded from another source"):
         bench.load()
     bench.load(force=True)
     assert bench.trades() == {APPLE: 7, CISCO: 8}
@@ -649,7 +649,7 @@ def test_a_merge_that_is_replayed_alone_leaves_the_rows_of_others(bench):
     give(bench, "merge", record(APPLE), record(CISCO, trades=8))
     give(bench, "merge", record(CISCO, trades=9), record(GOOGLE))
     first = f"{DATASET.table.name}:{KEY}#1"
-    with pytest.raises(ConfigurationError, match="is older than what is landed"):
+    with pytest.raises(ConfigurationError, match="is older than what is loaded"):
         bench.load(replay=True, group_id=first)
     bench.write_disposition = "replace_scope"
     bench.load(replay=True, group_id=first, allow_older=True)

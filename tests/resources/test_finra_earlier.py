@@ -45,7 +45,7 @@ def earlier(warehouse: Warehouse, *markets: str, weeks: int = 12) -> EarlierWeek
 
 
 def write_batch(partition_loader: PartitionLoader, *rows, audits=(PASSED,), **delivery) -> None:
-    """Land rows and let them be compared, as a load does."""
+    """Load rows and let them be compared, as a load does."""
 
     def warn(connection, batch) -> list[Sequence[Audit]]:
         own, [each] = TierWeek(partition_loader.tier, partition_loader.week_start), batch

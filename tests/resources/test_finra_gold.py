@@ -152,7 +152,7 @@ def test_a_week_is_derived_across_tiers_only_with_all_of_them(partition_loader):
     replace(partition_loader, tier="T2").write_batch(row(share_quantity=300))
     with pytest.raises(ConfigurationError, match="cannot be derived") as refused:
         derive(partition_loader, CROSS_TIER, str(MONDAY))
-    assert refused.value.found == f"not landed: OTCE|{MONDAY}"
+    assert refused.value.found == f"not loaded: OTCE|{MONDAY}"
     replace(partition_loader, tier="OTCE").write_batch(row(share_quantity=0))
     assert derive(partition_loader, CROSS_TIER, str(MONDAY)) == [str(MONDAY)]
     assert partition_loader.rows(finra_tier_week, "tier", "market_share") == [

@@ -65,7 +65,7 @@ class ReplayLoads:
         return self.loading.write_batch(taken)
 
     def older_rules(self, text: str, quantity: int, market: str) -> None:
-        """Land a file's one row as rules that are older had read it."""
+        """Load a file's one row as rules that are older had read it."""
         capture = self.partition_loader.capture(
             text.encode(), request={"market": market}, market=market, url=f"file:{market}.csv"
         )
@@ -178,7 +178,7 @@ def test_an_older_delivery_is_published_again_only_when_asked_and_history_says_s
     clock.at = NOON + timedelta(days=1)
     replay_loads.load(text_of(AAA=7))
     before = replay_loads.contents()
-    with pytest.raises(ConfigurationError, match="#1 is older than what is landed") as refusal:
+    with pytest.raises(ConfigurationError, match="#1 is older than what is loaded") as refusal:
         replay_loads.replay(1)
     assert f"{GROUP}2 or a later" in str(refusal.value)
     assert replay_loads.contents() == before
@@ -380,7 +380,7 @@ def test_of_a_market_that_came_twice_a_replay_takes_what_came_last(replay_loads)
         ("ATS", "AAA"): 101,
         ("NON_ATS", "AAA"): 21,
     }
-    with pytest.raises(ConfigurationError, match="#1 is older than what is landed") as refusal:
+    with pytest.raises(ConfigurationError, match="#1 is older than what is loaded") as refusal:
         replay_loads.replay(1)
     assert f"{GROUP}3 or a later" in str(refusal.value)
 
@@ -424,7 +424,7 @@ def test_a_replay_of_several_markets_lets_an_older_one_of_each_be_known_for_olde
         clock.at += timedelta(days=1)
     published = {("ATS", "AAA"): 10, ("NON_ATS", "AAA"): 30}
     assert shares_by_market(replay_loads.partition_loader) == published
-    with pytest.raises(ConfigurationError, match="#2 is older than what is landed"):
+    with pytest.raises(ConfigurationError, match="#2 is older than what is loaded"):
         replay_loads.replay(2)
     assert str(replay_loads.replay(3)) == "unchanged; source files"
     assert shares_by_market(replay_loads.partition_loader) == published

@@ -15,7 +15,7 @@ from orchestration_project.resources.finra.symbols import (
     newest_week_changes,
 )
 from orchestration_project.resources.prices.spellings import derive_spellings
-from tests.resources.gold_loads import land_week, read
+from tests.resources.gold_loads import load_week, read
 from tests.resources.weeks import MONDAY, PartitionLoader
 
 BEFORE = MONDAY - timedelta(weeks=1)
@@ -25,15 +25,15 @@ BEFORE = MONDAY - timedelta(weeks=1)
 def test_a_week_that_is_tiered_again_moves_the_symbol_and_keeps_the_old_state(
     partition_loader: PartitionLoader,
 ):
-    land_week(partition_loader, "T1", BEFORE, [{"symbol": "AAA"}, {"symbol": "BBB"}])
-    land_week(partition_loader, "T2", BEFORE, [{"symbol": "CCC"}])
-    land_week(partition_loader, "T2", BEFORE, [{"symbol": "BBB"}, {"symbol": "CCC"}])
+    load_week(partition_loader, "T1", BEFORE, [{"symbol": "AAA"}, {"symbol": "BBB"}])
+    load_week(partition_loader, "T2", BEFORE, [{"symbol": "CCC"}])
+    load_week(partition_loader, "T2", BEFORE, [{"symbol": "BBB"}, {"symbol": "CCC"}])
     derive_symbols(partition_loader.warehouse)
     assert newest_week_changes(partition_loader.warehouse, "two_tiers", weeks=1)[
         "symbol"
     ].to_list() == ["BBB"]
 
-    land_week(partition_loader, "T1", BEFORE, [{"symbol": "AAA"}])
+    load_week(partition_loader, "T1", BEFORE, [{"symbol": "AAA"}])
     derived = derive_symbols(partition_loader.warehouse)
     assert derived.tables["finra_symbols"].recomputed == {"all": 3}
     assert read(partition_loader.warehouse, "finra_symbol_changes") == []
@@ -48,10 +48,10 @@ def test_a_week_that_is_tiered_again_moves_the_symbol_and_keeps_the_old_state(
 @pytest.mark.slow_on_postgresql
 def test_the_master_is_derived_again_only_where_a_week_changed(partition_loader: PartitionLoader):
     assert derive_symbols(partition_loader.warehouse).tables["finra_symbols"].row_count == 0
-    land_week(partition_loader, "T1", BEFORE, [{"symbol": "AAA", "issue_name": "Acme Inc."}])
+    load_week(partition_loader, "T1", BEFORE, [{"symbol": "AAA", "issue_name": "Acme Inc."}])
     assert derive_symbols(partition_loader.warehouse).recomputed == ["all"]
     assert derive_symbols(partition_loader.warehouse).recomputed == []
-    land_week(partition_loader, "T1", MONDAY, [{"symbol": "AAA", "issue_name": "Zenith Inc."}])
+    load_week(partition_loader, "T1", MONDAY, [{"symbol": "AAA", "issue_name": "Zenith Inc."}])
     assert derive_symbols(partition_loader.warehouse).recomputed == ["all"]
     [found] = partition_loader.rows(
         finra_symbols, "first_week", "last_week", "issue_name", "week_count"
@@ -68,10 +68,10 @@ def test_the_master_is_stale_until_it_is_derived_again_and_dated_by_publication(
     partition_loader: PartitionLoader,
 ):
     first, later = date(2025, 12, 1), date(2026, 1, 5)
-    land_week(partition_loader, "T1", BEFORE, [{"symbol": "AAA", "issue_name": "Acme Inc."}])
-    land_week(partition_loader, "T2", BEFORE, [{"symbol": "Z"}])
-    land_week(partition_loader, "T1", MONDAY, [{"symbol": "BBB", "issue_name": "Acme Inc."}])
-    land_week(
+    load_week(partition_loader, "T1", BEFORE, [{"symbol": "AAA", "issue_name": "Acme Inc."}])
+    load_week(partition_loader, "T2", BEFORE, [{"symbol": "Z"}])
+    load_week(partition_loader, "T1", MONDAY, [{"symbol": "BBB", "issue_name": "Acme Inc."}])
+    load_week(
         partition_loader,
         "T2",
         MONDAY,
@@ -90,7 +90,7 @@ def test_the_master_is_stale_until_it_is_derived_again_and_dated_by_publication(
     assert days == {"AAA": first, "BBB": first, "Z": later}
     [(renamed,)] = partition_loader.rows(finra_symbol_renames, "published_at")
     assert renamed.date() == first
-    land_week(
+    load_week(
         partition_loader,
         "T1",
         MONDAY,
@@ -108,7 +108,7 @@ def test_the_master_is_stale_until_it_is_derived_again_and_dated_by_publication(
 @pytest.mark.slow_on_postgresql
 def test_each_vendor_spells_the_symbols_of_the_master(partition_loader: PartitionLoader):
     rows = [{"symbol": symbol} for symbol in ("AAA", "BRK.B", "ABCw", "X.W")]
-    land_week(partition_loader, "T1", MONDAY, rows)
+    load_week(partition_loader, "T1", MONDAY, rows)
     derive_symbols(partition_loader.warehouse)
     overrides = {"yahoo": {"ABCw": "ABC-WI", "AAA": ""}}
     first = derive_spellings(partition_loader.warehouse, overrides)

@@ -61,7 +61,7 @@ def expect_announced_changes(partition_loader, *answers, stays=True):
     return list(changes)
 
 
-def land_and_expect_causes(partition_loader, clock, some, ranges_of=0):
+def load_and_expect_causes(partition_loader, clock, some, ranges_of=0):
     week = PARTITIONING.partition_of(partition_loader.partition_key, today=LATER)
     for days, (rows, how, cause) in enumerate(some):
         clock.at = NOON + timedelta(days=days)
@@ -81,7 +81,7 @@ def recorded(kept, week, target, delivery):
 def test_the_reported_changes_of_each_load_are_its_changes(partition_loader, clock, ranges_of):
     said = [
         change
-        for change in land_and_expect_causes(partition_loader, clock, DELIVERIES, ranges_of)
+        for change in load_and_expect_causes(partition_loader, clock, DELIVERIES, ranges_of)
         if change.change_cause != "none"
     ]
     found = expect_announced_changes(partition_loader, *["no"] * len(DELIVERIES))
@@ -93,7 +93,7 @@ def test_the_reported_changes_of_each_load_are_its_changes(partition_loader, clo
 
 @pytest.mark.slow_on_postgresql
 def test_a_report_and_all_before_it_are_not_repeated(partition_loader, clock):
-    list(land_and_expect_causes(partition_loader, clock, DELIVERIES))
+    list(load_and_expect_causes(partition_loader, clock, DELIVERIES))
     assert expect_announced_changes(partition_loader, "yes", "no") == []
     assert [
         change.cause
@@ -111,7 +111,7 @@ def test_a_report_and_all_before_it_are_not_repeated(partition_loader, clock):
 @pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_run_that_goes_on_reports_only_what_stays_the_latest(partition_loader, clock):
-    list(land_and_expect_causes(partition_loader, clock, DELIVERIES))
+    list(load_and_expect_causes(partition_loader, clock, DELIVERIES))
     assert expect_announced_changes(partition_loader, "not yet") == []
     assert [
         change.cause
@@ -127,7 +127,7 @@ def test_a_run_that_goes_on_reports_only_what_stays_the_latest(partition_loader,
 
 @pytest.mark.slow_after_first
 def test_loads_before_announcements_were_kept_are_not_reported(partition_loader, clock):
-    list(land_and_expect_causes(partition_loader, clock, DELIVERIES[:2]))
+    list(load_and_expect_causes(partition_loader, clock, DELIVERIES[:2]))
     with partition_loader.warehouse.writing() as connection:
         connection.execute(delete(pending_announcements))
     assert expect_announced_changes(partition_loader, "no", "no") == []
@@ -144,7 +144,7 @@ def test_its_sentence_names_the_part_and_says_if_it_was_set_back(partition_loade
         (part, {"version": "v2", "scope": OF_ONE_MARKET}, "source"),
         (both, replay, "ours"),
     ]
-    list(land_and_expect_causes(partition_loader, clock, three))
+    list(load_and_expect_causes(partition_loader, clock, three))
     _, restated, set_back = expect_announced_changes(partition_loader, "no", "no", "no")
     assert restated.sentence.startswith(
         f"T1, week {MONDAY}, market=ATS, was restated: 1 of 2 rows changed, 1 gone; "

@@ -36,7 +36,7 @@ def rows(table, *given: dict[str, Any]) -> pl.DataFrame:
 
 
 def write_batch(partition_loader: PartitionLoader) -> None:
-    """Land 100 shares of AAA in each tier."""
+    """Load 100 shares of AAA in each tier."""
     for tier in TIERS:
         PartitionLoader(
             partition_loader.warehouse, partition_loader.folder, tier, MONDAY

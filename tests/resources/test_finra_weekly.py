@@ -164,7 +164,7 @@ def test_a_week_too_large_to_be_held_is_the_same_week(load_of, partition_loader,
     assert list(first.preview.largest["finra_otc_weekly"]["share_quantity"]) == [*range(8, -1, -1)]
     assert list(first.preview.largest["finra_symbol_week"]["symbol"])[:2] == ["S8", "S7"]
     assert [change.sentence for change in first.changes] == [
-        f"New week landed: {TIER}, week {WEEK}: 9 rows of 9 symbols, 36 shares in 9 trades."
+        f"New week loaded: {TIER}, week {WEEK}: 9 rows of 9 symbols, 36 shares in 9 trades."
     ]
     again = loaded(load_of(finra, full=True, **in_ranges)[0])
     assert (again.write_result.change_cause, again.write_result.rows_unchanged) == ("none", 9)
@@ -292,7 +292,7 @@ def test_a_partition_from_another_source_is_replaced_by_force_alone(
     captures = Captures(FolderStore(tmp_path / "artifacts"))
     files = FinraFiles(tmp_path / "files", captures, StoppedClock())
     load, _ = load_of(Finra(week()))
-    with pytest.raises(ConfigurationError, match="was landed from another source") as refusal:
+    with pytest.raises(ConfigurationError, match="was loaded from another source") as refusal:
         from_source(load, files).take(KEY)
     assert (refusal.value.expected, refusal.value.found) == ("more from api", "FINRA_SOURCE=files")
     loaded(from_source(load, files, force=True))

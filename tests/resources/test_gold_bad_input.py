@@ -16,7 +16,7 @@ from orchestration_project.resources.finra.symbols import derive_symbols
 from orchestration_project.resources.finra.value import value_load
 from orchestration_project.tables.schema import METADATA
 from tests.domains.prices import row as price
-from tests.resources.gold_loads import WEEKS, derive, land_week, read
+from tests.resources.gold_loads import WEEKS, derive, load_week, read
 from tests.resources.weeks import NOON, PartitionLoader
 
 LAST = WEEKS[-1]
@@ -31,10 +31,10 @@ MAY_BE_ZERO = {"hhi_lower", "hhi_upper", "average_shares_per_week", "average_tra
 
 
 def traded_nothing(partition_loader: PartitionLoader) -> None:
-    """Land weeks of symbols without shares, trades and value, with prices and short sales of 0."""
+    """Load weeks of symbols without shares, trades and value, with prices and short sales of 0."""
     for week in WEEKS:
         for tier in TIERS:
-            land_week(partition_loader, tier, week, [{"symbol": "NIL", **NOTHING}])
+            load_week(partition_loader, tier, week, [{"symbol": "NIL", **NOTHING}])
     derive(partition_loader, WEEKS)
     sale = {"trade_date": LAST, "facility_code": "NQTRF", "market_code": "Q", "symbol": "NIL"}
     sold = dict.fromkeys(("short_quantity", "short_exempt_quantity", "total_quantity"), 0)
@@ -81,7 +81,7 @@ def test_revisions_loaded_out_of_order_differ_by_both_clocks(
     for number, shares in ((0, 10), (2, 30), (1, 20)):
         clock.at += timedelta(days=1)
         revised = {"symbol": "AAA", "share_quantity": shares, "last_update_date": days[number]}
-        land_week(partition_loader, "T1", LAST, [{**revised, "initial_published_date": days[0]}])
+        load_week(partition_loader, "T1", LAST, [{**revised, "initial_published_date": days[0]}])
         times.append(clock.at + timedelta(hours=1))
 
     def shares_of(**when: Any) -> list[int]:
@@ -100,15 +100,15 @@ def test_a_week_that_is_tiered_again_is_in_one_tier_of_gold(
     partition_loader: PartitionLoader, clock
 ):
     for tier in TIERS:
-        land_week(partition_loader, tier, LAST, [{"symbol": f"{tier}A"}])
-    land_week(
+        load_week(partition_loader, tier, LAST, [{"symbol": f"{tier}A"}])
+    load_week(
         partition_loader, "T2", LAST, [{"symbol": "T2A"}, {"symbol": "MOVED", "share_quantity": 7}]
     )
     derive(partition_loader, [LAST])
     before = clock.at
     clock.at += timedelta(days=1)
-    land_week(partition_loader, "T2", LAST, [{"symbol": "T2A"}])
-    land_week(
+    load_week(partition_loader, "T2", LAST, [{"symbol": "T2A"}])
+    load_week(
         partition_loader, "T1", LAST, [{"symbol": "T1A"}, {"symbol": "MOVED", "share_quantity": 7}]
     )
     derive(partition_loader, [LAST])
@@ -139,7 +139,7 @@ def test_a_symbol_that_another_company_uses_keeps_its_weeks_apart(
     names = {WEEKS[0]: "Acme Mining Inc.", WEEKS[-1]: "Zenith Robotics Ltd."}
     for week in WEEKS:
         reused = [{"symbol": "ACM", "issue_name": names[week]}] if week in names else []
-        land_week(partition_loader, "T1", week, [*reused, {"symbol": "ELSE"}])
+        load_week(partition_loader, "T1", week, [*reused, {"symbol": "ELSE"}])
     derive_symbols(partition_loader.warehouse)
     [found] = [
         change

@@ -15,7 +15,7 @@ from orchestration_project.tables.schema import key_names
 from tests.gold.arithmetic import KEYS, as_values, assert_same, frame
 from tests.gold.symbols import master
 from tests.gold.weeks import of_weekly
-from tests.resources.gold_loads import WEEKS, derive, land_week, read
+from tests.resources.gold_loads import WEEKS, derive, load_week, read
 from tests.resources.weeks import PartitionLoader
 
 TIERS = ("T1", "T2", "OTCE")
@@ -95,11 +95,11 @@ def stories(tier: str, week: date) -> list[dict[str, Any]]:
 
 
 def loaded(partition_loader: PartitionLoader, weeks: Sequence[date]) -> PartitionLoader:
-    """Land and derive weeks of three tiers."""
+    """Load and derive weeks of three tiers."""
     chance = random.Random(42)  # noqa: S311
     for week in weeks:
         for tier in TIERS:
-            land_week(
+            load_week(
                 partition_loader, tier, week, [*rows_of(chance, tier, week), *stories(tier, week)]
             )
     derive(partition_loader, weeks)
@@ -143,7 +143,7 @@ def test_a_restatement_marks_what_it_is_part_of_until_that_is_derived_again(part
     weeks, restated = WEEKS[:4], WEEKS[1]
     gold = loaded(partition_loader, weeks)
     rows = rows_of(random.Random(7), "T1", restated)  # noqa: S311
-    land_week(gold, "T1", restated, rows)
+    load_week(gold, "T1", restated, rows)
     assert stale(gold, "finra_symbol_rolling_6w") == set(weeks[1:])
     assert stale(gold, "finra_concentration_week") == set(weeks[1:3])
     assert stale(gold, "finra_tier_week") == {restated}
@@ -153,7 +153,7 @@ def test_a_restatement_marks_what_it_is_part_of_until_that_is_derived_again(part
     for name in ("finra_symbol_rolling_6w", "finra_concentration_week", "finra_tier_week"):
         assert stale(gold, name) == set()
     later = [{**row, "last_update_date": WEEKS[-1] + timedelta(days=200)} for row in rows]
-    land_week(gold, "T1", restated, later)
+    load_week(gold, "T1", restated, later)
     # dates alone restate nothing, but derived rows have them
     assert stale(gold, "finra_symbol_rolling_6w") == set(weeks[1:])
     derive(gold, weeks)

@@ -24,9 +24,9 @@ def store(partition_loader) -> FolderStore:
     return FolderStore(partition_loader.folder)
 
 
-def capture(partition_loader, *bodies: bytes, **landing):
+def capture(partition_loader, *bodies: bytes, **options):
     captures = [partition_loader.capture(body) for body in bodies]
-    partition_loader.write_batch(row("A"), captures=captures, **landing)
+    partition_loader.write_batch(row("A"), captures=captures, **options)
     return captures
 
 

@@ -107,7 +107,7 @@ def disk(partition_loader):
 
 
 def delivered(partition_loader, disk, *bodies):
-    """Land a delivery of a week whose pages are packed."""
+    """Load a delivery of a week whose pages are packed."""
     kept = keep_all(disk, bodies, known_by(partition_loader, bodies))
     partition_loader.write_batch(
         row("A", share_quantity=len(bodies)), version=str(len(bodies)), captures=kept

@@ -26,7 +26,7 @@ RECIPES = dict(
 
 @pytest.fixture
 def asked(partition_loader, clock):
-    """Land a week on 5 January, its restatement on the 12th, and give what asks a recipe."""
+    """Load a week on 5 January, its restatement on the 12th, and give what asks a recipe."""
     partition_loader.write_batch(
         row("AAA", notional_usd=1_500_000), row("BBB"), row("CCC"), row("DDD")
     )

@@ -79,7 +79,7 @@ MADE_OF = {
         [delivered(1, 1, 9), delivered(2, 5, 20), delivered(3, 1, 20, part_count=2, **WAS_SECOND)],
         {1: [days(1, 4)], 2: [days(5, 20)]},
     ),
-    "one that only a replay of both has landed, and a later one": (
+    "one that only a replay of both has loaded, and a later one": (
         [
             delivered(1, 1, 9),
             delivered(2, 5, 20, HELD_BACK),
@@ -204,7 +204,7 @@ EFFECTIVE = {
         [1, 2],
         [1, 2],
     ),
-    "a replay of both that landed the second, and a third": (
+    "a replay of both that loaded the second, and a third": (
         [
             part(1, "ATS"),
             part(2, "NON_ATS", outcome=HELD_BACK),

@@ -663,11 +663,11 @@ def at_once(*actions):
 
 @pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
-@pytest.mark.parametrize("landed_before", [False, True])
-def test_one_of_two_concurrent_loads_wins_and_nothing_is_lost(partition_loader, landed_before):
-    if landed_before:
+@pytest.mark.parametrize("has_earlier_load", [False, True])
+def test_one_of_two_concurrent_loads_wins_and_nothing_is_lost(partition_loader, has_earlier_load):
+    if has_earlier_load:
         partition_loader.write_batch(row("OLD"))
-    before = int(landed_before)
+    before = int(has_earlier_load)
     targets = [partition_loader.target(run_id=name) for name in ("one", "two")]
     contents = {"one": row("ONE"), "two": row("TWO")}
     outcomes = at_once(

@@ -193,7 +193,7 @@ def test_merges_of_several_partitions_commit_in_one_transaction(partition_loader
         ),
         batch_of(other, target_of(other, "merge"), row("AAA"), row("BBB")),
     ]
-    assert [counts(landing) for landing in partition_loader.warehouse.load_batches(batch)] == [
+    assert [counts(result) for result in partition_loader.warehouse.load_batches(batch)] == [
         (0, 1, 0, 0),
         (2, 0, 0, 0),
     ]
@@ -486,7 +486,7 @@ def test_a_part_that_is_older_than_a_whole_delivery_does_not_win_over_it(partiti
     _, recorded = partition_loader.warehouse.recorded(
         finra_otc_weekly, partition_loader.partition_key
     )
-    with pytest.raises(ConfigurationError, match="is older than what is landed"):
+    with pytest.raises(ConfigurationError, match="is older than what is loaded"):
         select_deliveries(recorded, partition_loader.partition_key, group_id=part)
 
 

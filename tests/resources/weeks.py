@@ -240,7 +240,7 @@ WARNED = Audit("is_as_usual", "failed", "about 100", "7", severity="warning")
 
 @dataclass
 class PartitionLoader:
-    """Lands deliveries of one partition into ``warehouse``."""
+    """Loads deliveries of one partition into ``warehouse``."""
 
     warehouse: Warehouse
     folder: Path

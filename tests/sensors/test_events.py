@@ -138,7 +138,7 @@ def test_a_delivery_is_requested_once_and_what_follows_waits_for_it(settings, in
 
 
 @pytest.mark.slow
-def test_one_run_lands_all_due_deliveries_of_a_source_with_their_bytes(settings, instance):
+def test_one_run_loads_all_due_deliveries_with_their_bytes(settings, instance):
     deliver(settings, "b", "a", source="hub")
     _, [request] = tick(instance)
     assert (attempt(request), request.job_name) == ("hub|b#1", "events_webhooks")
@@ -169,7 +169,7 @@ def test_one_run_lands_all_due_deliveries_of_a_source_with_their_bytes(settings,
 
 
 @pytest.mark.slow
-def test_a_delivery_that_is_replayed_after_it_landed_changes_nothing(settings, instance):
+def test_replaying_a_loaded_delivery_changes_nothing(settings, instance):
     deliver(settings, "1", source="hub")
     execute(instance, tick(instance)[1][0].tags)
     replay(instance, source="hub", delivery_id="1")
@@ -243,7 +243,7 @@ def claim(settings, source: str, run: dg.DagsterRun, later: timedelta = 0 * SECO
 
 
 @pytest.mark.slow
-def test_what_a_killed_run_had_claimed_is_landed_once_by_the_next_one(settings, instance):
+def test_the_next_run_loads_once_what_a_killed_run_claimed(settings, instance):
     deliver(settings, "1", "2", source="hub")
     [request] = tick(instance)[1]
     run = note(instance, request, dg.DagsterRunStatus.STARTED)
@@ -318,7 +318,7 @@ def test_a_run_whose_captures_cannot_be_stored_is_an_attempt_at_its_first_delive
 
 
 @pytest.mark.slow
-def test_bodies_that_are_no_events_are_rejected_beside_those_that_land(settings, instance):
+def test_bodies_without_events_are_rejected_beside_loaded_ones(settings, instance):
     deliver(settings, "1", "3", source="shop")
     deliver(settings, "2", source="shop", body=b"[]")
     ran = execute(instance, tick(instance)[1][0].tags)
@@ -355,9 +355,7 @@ def test_what_a_gateway_whose_clock_is_behind_takes_in_waits_for_the_run_of_what
 
 
 @pytest.mark.slow
-def test_a_delivery_that_another_database_has_done_is_landed_in_this_one_too(
-    settings, instance, monkeypatch
-):
+def test_a_delivery_done_in_another_database_is_loaded_here_too(settings, instance, monkeypatch):
     deliver(settings, "1", source="hub")
     note(instance, tick(instance)[1][0], dg.DagsterRunStatus.SUCCESS)
     tick(instance)

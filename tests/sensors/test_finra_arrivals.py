@@ -154,7 +154,7 @@ def test_a_run_that_failed_is_asked_for_again_on_the_next_day_and_costs_nothing_
     first, second = publication.tick(), publication.tick()
     assert first.said == second.said
     assert first.said == (
-        "Not landed, and asked for today: OTCE 2026-01-26 (1 week), T1 2026-02-09 (1 week), "
+        "Not loaded, and requested today: OTCE 2026-01-26 (1 week), T1 2026-02-09 (1 week), "
         "T2 2026-01-26 (1 week); a run that brings nothing is asked for again the day after."
     )
     assert len(first.probes) == 3
@@ -255,7 +255,7 @@ def test_before_anything_was_taken_no_restatement_is_looked_for(restatement):
 
 
 @pytest.mark.slow
-def test_just_what_changed_is_asked_for_and_once_landed_not_again(
+def test_only_changed_weeks_are_requested_and_once_loaded_not_again(
     restatement, instance, set_clock, url
 ):
     load_without_failure(instance, RESTATED, RELABELLED, QUIET)
@@ -283,9 +283,7 @@ def test_just_what_changed_is_asked_for_and_once_landed_not_again(
 
 
 @pytest.mark.slow
-def test_a_change_of_dates_alone_lands_as_metadata_with_marked_history(
-    restatement, instance, set_clock, url
-):
+def test_a_change_of_dates_alone_loads_as_metadata(restatement, instance, set_clock, url):
     load_without_failure(instance, RELABELLED)
     restatement.tick()
     set_clock(AFTER_BOTH)
@@ -300,7 +298,7 @@ def test_a_change_of_dates_alone_lands_as_metadata_with_marked_history(
 
 
 @pytest.mark.slow
-def test_the_watermark_waits_until_all_that_changed_has_landed(
+def test_the_watermark_waits_until_all_changes_are_loaded(
     restatement, instance, monkeypatch, set_clock, capfd
 ):
     load_without_failure(instance, RESTATED, RELABELLED)

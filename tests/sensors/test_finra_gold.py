@@ -31,7 +31,7 @@ def asked(result) -> list[tuple[str, str]]:
     ]
 
 
-NO_TIERS = "Nothing to do: all tiers of 0 weeks are landed, and these are current."
+NO_TIERS = "Nothing to do: all tiers of 0 weeks are loaded, and these are current."
 
 
 def run(instance, job: str, first: str, last: str) -> None:
@@ -42,20 +42,20 @@ def run(instance, job: str, first: str, last: str) -> None:
     defs.resolve_job_def(job).execute_in_process(instance=instance, tags=tags)
 
 
-def test_without_landings_there_is_nothing_to_derive(instance):
+def test_without_loads_there_is_nothing_to_derive(instance):
     assert tick(finra_on_landing, instance) == (
-        f"Nothing to do: what 0 landed weeks derive is current. {NO_TIERS}"
+        f"Nothing to do: what 0 loaded weeks derive is current. {NO_TIERS}"
     )
 
 
 @pytest.mark.slow
-def test_what_landed_is_derived_and_then_left_alone_until_it_changes(instance, set_clock):
+def test_loaded_weeks_are_derived_once_until_they_change(instance, set_clock):
     run(instance, "finra_otc_weekly", "T1|2026-01-12", "T1|2026-01-26")
     due = tick(finra_on_landing, instance)
     assert asked(due) == [("T1|2026-01-12", "T1|2026-01-26")]
     run(instance, "finra_gold", "T1|2026-01-12", "T1|2026-01-26")
     assert tick(finra_on_landing, instance) == (
-        f"Nothing to do: what 3 landed weeks derive is current. {NO_TIERS}"
+        f"Nothing to do: what 3 loaded weeks derive is current. {NO_TIERS}"
     )
     set_clock("2026-03-12T15:00:00+00:00")
     run(instance, "finra_otc_weekly", "T1|2026-01-12", "T1|2026-01-12")

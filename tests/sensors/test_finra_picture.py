@@ -26,12 +26,12 @@ def run(instance, job: str, **tags: str) -> None:
     defs.resolve_job_def(job).execute_in_process(instance=instance, tags=tags)
 
 
-def test_without_landings_there_is_nothing_to_draw(instance):
-    assert tick_and_expect_run_or_skip(instance) == "Nothing to draw: no week is landed."
+def test_without_loads_there_is_nothing_to_draw(instance):
+    assert tick_and_expect_run_or_skip(instance) == "Nothing to draw: no week is loaded."
 
 
 @pytest.mark.slow
-def test_a_landing_and_what_is_derived_of_it_each_ask_for_a_picture_once(instance):
+def test_a_load_and_its_derivation_each_request_a_picture_once(instance):
     partition = {"dagster/partition": "T1|2026-01-26"}
     run(instance, "finra_otc_weekly", **partition)
     loaded = tick_and_expect_run_or_skip(instance)

@@ -94,7 +94,7 @@ def test_the_latest_complete_weeks_are_asked_for_and_none_between_that_is_not(pa
         write_batch(partition_loader, week, *(("T1", "T2") if week == WEEKS[5] else TIERS))
     runs = expect_distinct_requests(partition_loader.warehouse)
     assert runs == [between(WEEKS[1], WEEKS[4]), between(WEEKS[6], WEEKS[9])]
-    with pytest.raises(ConfigurationError, match=r"not landed: OTCE\|2025-12-08"):
+    with pytest.raises(ConfigurationError, match=r"not loaded: OTCE\|2025-12-08"):
         value(partition_loader.warehouse, WEEKS[5])
 
 

@@ -176,7 +176,7 @@ def load(instance, first: str, last: str | None = None, **config) -> dg.ExecuteI
 def test_a_quarantine_is_reported_once_with_reason_and_links(watch, hook, instance):
     result = load(instance, *GOOD)
     assert not result.success
-    title = f"finra_otc_weekly: 1 of 3 partitions did not land: {HELD_BACK}"
+    title = f"finra_otc_weekly: 1 of 3 partitions did not load: {HELD_BACK}"
     loaded = f"info: Landed: {GOOD[0]}, {GOOD[1]}."
     assert watch.tick_and_expect_skip() == f"Evaluated 1 ended runs. error: {title}. {loaded}"
     assert watch.deliver() == "Sent 2 alerts; still waiting: none."
@@ -226,7 +226,7 @@ def test_the_same_failure_is_repeated_only_after_the_window(watch, hook, instanc
 
 
 @pytest.mark.slow
-def test_a_week_that_lands_is_reported_for_information_once(watch, hook, instance, monkeypatch):
+def test_a_loaded_week_is_reported_for_information_once(watch, hook, instance, monkeypatch):
     monkeypatch.setenv("FINRA_FRESHNESS_GRACE_HOURS", "10000")  # no other week is late
     assert load(instance, GOOD[0]).success
     assert watch.tick_and_expect_skip() == f"Evaluated 1 ended runs. info: Landed: {GOOD[0]}."
@@ -563,7 +563,7 @@ def test_a_lost_database_is_reported_once_and_the_runs_follow(
         "Alerts cannot be stored, and wait. Notified channels: json-1. the folder of"
     )
     watch.tick_and_expect_skip()
-    assert hook.titles == ["The database cannot be used: nothing lands, and alerts wait"]
+    assert hook.titles == ["The database cannot be used: nothing loads, and alerts wait"]
     assert json.loads(watch.cursor)["seen"] == seen
     monkeypatch.setenv("DATABASE_URL", url)
     assert sent_messages(watch, hook) == [
@@ -694,7 +694,7 @@ def test_a_tick_that_goes_well_when_it_is_tried_again_recovers_its_own_alert(wat
 def test_an_abandoned_backfill_is_reported_once_until_loaded(watch, hook, instance):
     watch.repository = SHOP.get_repository_def()
     give_up(instance, ask_for_orders(instance, "a", "b"))
-    title = "Dagster gave up a backfill of shop/orders: a, b did not land"
+    title = "Dagster gave up a backfill of shop/orders: a, b did not load"
     assert [sent_messages(watch, hook) for _ in range(2)] == [[(title, "failure")], []]
     body = hook.received[0]["message"]
     assert body.startswith("Orders of the summer\nno such partition\nWhat to do: ")
@@ -715,7 +715,7 @@ def test_of_an_abandoned_backfill_its_loads_are_not_reported(watch, hook, instan
     made = AssetGraphSubset.from_asset_partition_set({AssetKeyPartitionKey(orders.key, "a")}, graph)
     data = data._replace(materialized_subset=made)
     give_up(instance, backfill.with_asset_backfill_data(data, instance, graph))
-    title = "Dagster gave up a backfill of shop/orders: b did not land"
+    title = "Dagster gave up a backfill of shop/orders: b did not load"
     assert sent_messages(watch, hook) == [(title, "failure")]
 
 
@@ -734,7 +734,7 @@ def test_a_backfill_of_removed_assets_or_partitions_is_reported(watch, hook, ins
 
     give_up(instance, ask_for_orders(instance, "a"))
     watch.repository = dg.Definitions(assets=[other]).get_repository_def()
-    title = "Dagster gave up a backfill of shop/orders: a did not land"
+    title = "Dagster gave up a backfill of shop/orders: a did not load"
     assert sent_messages(watch, hook) == [(title, "failure")]
 
 
@@ -760,7 +760,7 @@ def test_of_a_jobs_backfill_missing_partitions_are_reported(watch, hook, instanc
     backfill = ask_for_the_job(instance, "a", "b")
     shop(instance, "a", **{"dagster/backfill": "summer"})
     give_up(instance, backfill)
-    title = "Dagster gave up a backfill of shop_orders: b did not land"
+    title = "Dagster gave up a backfill of shop_orders: b did not load"
     assert sent_messages(watch, hook) == [(title, "failure")]
     shop(instance, "b")
     assert sent_messages(watch, hook) == [(f"Recovered: {title}", "success")]
@@ -773,7 +773,7 @@ def test_of_a_jobs_backfill_made_ranges_are_not_reported(watch, hook, instance):
     range_ = {f"{tag}start": "a", f"{tag}end": "b"}
     JOB.execute_in_process(instance=instance, tags={**range_, "dagster/backfill": "summer"})
     give_up(instance, backfill)
-    title = "Dagster gave up a backfill of shop_orders: c did not land"
+    title = "Dagster gave up a backfill of shop_orders: c did not load"
     assert sent_messages(watch, hook) == [(title, "failure")]
 
 

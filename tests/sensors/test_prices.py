@@ -295,7 +295,7 @@ def test_a_new_symbol_that_an_evening_was_refused_is_asked_for_once_that_may_hel
 
 
 @pytest.mark.slow
-def test_where_the_clock_was_set_back_before_all_that_landed_no_symbol_is_asked_for(
+def test_no_symbol_is_requested_with_a_clock_before_all_loads(
     price_loader: PriceLoader, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PRICES_SYMBOLS", "AAA")
@@ -312,7 +312,7 @@ def test_where_the_clock_was_set_back_before_all_that_landed_no_symbol_is_asked_
 
 
 @pytest.mark.slow
-def test_a_landing_is_derived_from_once(price_loader: PriceLoader, instance: dg.DagsterInstance):
+def test_a_load_is_derived_from_once(price_loader: PriceLoader, instance: dg.DagsterInstance):
     def tick():
         context = dg.build_sensor_context(instance)
         return prices_on_landing(

@@ -151,7 +151,7 @@ def test_156_partitions_that_fail_are_one_message_of_bounded_length():
     ended = run(partitions=weeks, wanted=units, refused=refused)
     (message,) = run_messages(ended, decision(ended), Links("http://ui/"))
     assert message.title == (
-        "finra_otc_weekly: 156 of 156 partitions did not land: "
+        "finra_otc_weekly: 156 of 156 partitions did not load: "
         "T1|0000, T1|0001, T1|0002, T1|0003, T1|0004 and 151 more"
     )
     assert len(message.body) <= MAX_BODY_LENGTH + 10

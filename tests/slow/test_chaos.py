@@ -19,12 +19,12 @@ pytestmark = [pytest.mark.slow, requires_rabbitmq, requires_namespaces]
 PARTITIONS, SEED = 20, "20261130"
 
 PLANTED = {
-    "a landing is lost": (
+    "a load is lost": (
         "warehouse",
         "DELETE FROM landings WHERE group_id = (SELECT min(group_id) FROM landings)",
         ["partitions loaded", "landings"],
     ),
-    "a landing is there twice": (
+    "a load is there twice": (
         "warehouse",
         "INSERT INTO landings SELECT again.* FROM landings, jsonb_populate_record(landings, "
         """'{"group_id": "again"}') again LIMIT 1""",

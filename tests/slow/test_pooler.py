@@ -8,7 +8,7 @@ import pytest
 
 from orchestration_project.instance.storage import open_instance
 from tests import databases, programs
-from tests.faults.stack import Stack, landed_count
+from tests.faults.stack import Stack, count_loads
 from tests.pooler import PROGRAM, pooled
 from tests.postgres import new_database
 
@@ -77,7 +77,7 @@ def test_the_ui_runs_a_backfill(by_way, urls, tmp_path):
         programs.wait_for(lambda: stack.backfill_states() == ["COMPLETED_SUCCESS"], seconds=240)
     finally:
         stack.kill_all()
-    assert landed_count(urls["DATABASE_URL"]) == 3
+    assert count_loads(urls["DATABASE_URL"]) == 3
 
 
 def test_no_session_keeps_what_a_page_or_a_load_has_set(by_way, urls, tmp_path, monkeypatch):

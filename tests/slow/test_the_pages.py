@@ -53,7 +53,7 @@ def problems_of(
         if block.language == "sh" and (script := pages.script(block)):
             status, output = run(clone, functions + script, environment)
             functions += "".join(f"{line}\n" for line in script.splitlines() if "() {" in line)
-            has_failed_partitions = status == MAKE_FAILED and "did not land" in output
+            has_failed_partitions = status == MAKE_FAILED and "did not load" in output
             if not (status in (0, QUARANTINED) or has_failed_partitions) or "Traceback" in output:
                 yield f"{block.page}: status {status} of\n{script}{output[-1500:]}"
         elif block.language == "text" and script and WITH_OUTPUTS.fullmatch(block.page):

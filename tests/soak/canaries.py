@@ -14,17 +14,17 @@ LOST = "DELETE FROM finra_otc_weekly WHERE tier = 'T2' AND market = 'NON_ATS'"
 def _load_and(statement: str) -> Patch:
     """Return a patch by which each load also does a statement before it commits."""
 
-    def change(landing: Any) -> None:
+    def change(loading: Any) -> None:
         from sqlalchemy import text
 
-        load_batches = landing.load_batches
+        load_batches = loading.load_batches
 
-        def land_otherwise(connection: Any, *arguments: Any) -> Any:
+        def load_otherwise(connection: Any, *arguments: Any) -> Any:
             outcomes = load_batches(connection, *arguments)
             connection.execute(text(statement))
             return outcomes
 
-        landing.load_batches = land_otherwise
+        loading.load_batches = load_otherwise
 
     return change
 
@@ -41,9 +41,9 @@ def _start_twice(scheduler: Any) -> None:
     scheduler._submit_run_request = submit_twice
 
 
-def _forget_history(landing: Any) -> None:
+def _forget_history(loading: Any) -> None:
     """Have a restatement replace rows without keeping them."""
-    landing._keep_history = lambda *_: None
+    loading._keep_history = lambda *_: None
 
 
 def _mute_alerts(inbox: Any) -> None:

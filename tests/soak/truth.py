@@ -30,7 +30,7 @@ class Truth:
 
     Attributes:
         weeks: Rows of each tier and week by key.
-        quarantined: Tiers and weeks whose last edition an audit holds back.
+        quarantined: Tiers and weeks whose last edition an audit quarantines.
     """
 
     def __init__(self, scenario: Scenario) -> None:

@@ -37,7 +37,7 @@ FOLDER = "plots/finra/trade_activity"
     specs=[
         asset_spec(
             TRADE_ACTIVITY,
-            "One picture of the trading that is landed: shares, trades and concentration by week, "
+            "One picture of the trading that is loaded: shares, trades and concentration by week, "
             "and the largest symbols and venues of the newest week that has all tiers.",
             None,
             "plot",

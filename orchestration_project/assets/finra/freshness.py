@@ -14,6 +14,7 @@ from orchestration_project.assets.specs import (
     freshness_check,
 )
 from orchestration_project.domains.finra.freshness import (
+    COUNT_NAMES,
     DueWeek,
     State,
     counts,
@@ -70,8 +71,8 @@ def check_freshness(
 
 
 def _check_weeks(due: Sequence[DueWeek]) -> dg.AssetCheckResult:
-    missing = [due_week for due_week in due if due_week.state is not State.LANDED]
-    numbers = {f"weeks_{state.name.lower()}": number for state, number in counts(due).items()}
+    missing = [due_week for due_week in due if due_week.state is not State.LOADED]
+    numbers = {COUNT_NAMES[state]: number for state, number in counts(due).items()}
     metadata: dict[str, dg.MetadataValue | int] = {"weeks_due": len(due), **numbers}
     if missing:
         metadata["missing_weeks"] = dg.MetadataValue.table(

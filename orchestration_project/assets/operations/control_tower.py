@@ -174,7 +174,7 @@ def _draw_pictures(
     return {
         "picture": embed_image("Runs by day, and the health of each domain", svg_uri(drawn)),
         **{
-            f"{domain}_rows_by_day": embed_image(f"Rows landed by day: {domain}", line)
+            f"{domain}_rows_by_day": embed_image(f"Rows loaded by day: {domain}", line)
             for domain, line in lines.items()
         },
     }

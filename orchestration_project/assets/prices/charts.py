@@ -25,7 +25,7 @@ FOLDER = "plots/prices"
 DRAWN, LISTED = 3, 30
 """Symbols with candlesticks, and in the picture of days: an event stays below 100 KB."""
 
-NO_PRICES_METADATA: dict[str, Any] = {"outcome": "no prices are landed of a wanted symbol"}
+NO_PRICES_METADATA: dict[str, Any] = {"outcome": "no prices are loaded of a wanted symbol"}
 
 
 class PriceCharts(JobOptions):
@@ -48,7 +48,7 @@ show_configured(PriceCharts, "symbols", PricesSettings.of(SETTINGS).prices_symbo
         asset_spec(
             CHARTS,
             "One picture per symbol, candlesticks and volume: of those that the run names, else "
-            "of those with most dollars traded. And one of the days that are landed.",
+            "of those with most dollars traded. And one of the days that are loaded.",
             None,
             "plot",
             DAILY,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from orchestration_project.domains.prices.states import LANDED, STATES, SymbolMonth
+from orchestration_project.domains.prices.states import LOADED, STATES, SymbolMonth
 from orchestration_project.engine.announcements import UNCHANGED
 from orchestration_project.engine.contracts.failures import NO_DATA
 from orchestration_project.engine.dataset import NOT_ASKED
@@ -144,7 +144,7 @@ def _summarize_month(month: date, loaded: Sequence[LoadedPrices]) -> MonthSummar
         row_count=sum(prices.row_counts[month] for prices in of_month),
         states={state: states[state] for state in STATES},
         unchanged_count=sum(
-            symbol.write_result is None and symbol.standing == LANDED and symbol.is_asked
+            symbol.write_result is None and symbol.standing == LOADED and symbol.is_asked
             for symbol in of_month
         ),
         not_asked_count=sum(not symbol.is_asked for symbol in of_month),

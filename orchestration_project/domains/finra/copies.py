@@ -92,7 +92,7 @@ def copies_audit(copies: Sequence[Copy], *, is_forced: bool) -> Audit:
         "not_applicable" if copies and is_forced else format_outcome(not copies),
         "0 files with the bytes or rows of another week, tier or market, unless the run's config "
         "says allow_conflicts: true",
-        f"{text}; landed by allow_conflicts" if copies and is_forced else text,
+        f"{text}; loaded by allow_conflicts" if copies and is_forced else text,
         [
             {
                 "file": copy.file,

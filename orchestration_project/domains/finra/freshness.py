@@ -19,23 +19,35 @@ NEW_YORK = ZoneInfo("America/New_York")
 
 
 class State(StrEnum):
-    """State of a due week."""
+    """State of a due week, as the check's metadata stores it."""
 
-    LANDED = "landed"
-    HELD_BACK = "quarantined"  # named as its metadata, weeks_held_back
-    NOT_LANDED = "not landed"
+    LOADED = "landed"
+    QUARANTINED = "quarantined"
+    NOT_LOADED = "not landed"
     NOT_OUT = "not out"
     NOT_ASKED = "not landed, and FINRA not asked"
 
 
-REMEDIES = {
-    State.HELD_BACK: "an audit failed, or the file cannot be read; the page Quarantined has the "
-    "reason, and it is asked for again once FINRA changes it",
-    State.NOT_LANDED: "FINRA lists it; start finra_otc_weekly for it, or see why its runs failed",
-    State.NOT_ASKED: "start finra_otc_weekly for it, or see why its runs failed; the job "
-    "finra_daily asks whether FINRA lists it",
-    State.NOT_OUT: "FINRA does not list it yet; nothing can be done but wait, or ask FINRA",
+COUNT_NAMES = {
+    State.LOADED: "weeks_landed",
+    State.QUARANTINED: "weeks_held_back",
+    State.NOT_LOADED: "weeks_not_landed",
+    State.NOT_OUT: "weeks_not_out",
+    State.NOT_ASKED: "weeks_not_asked",
 }
+"""Names of the check's metadata that counts weeks."""
+
+REMEDIES = {
+    State.QUARANTINED: "quarantined: an audit failed, or the file cannot be read; the page "
+    "Quarantined has the reason, and it is asked for again once FINRA changes it",
+    State.NOT_LOADED: "not loaded: FINRA lists it; start finra_otc_weekly for it, or see why its "
+    "runs failed",
+    State.NOT_ASKED: "not loaded, and FINRA not asked: start finra_otc_weekly for it, or see why "
+    "its runs failed; the job finra_daily asks whether FINRA lists it",
+    State.NOT_OUT: "not out: FINRA does not list it yet; nothing can be done but wait, or ask "
+    "FINRA",
+}
+"""State and remedy of a missing week, in words."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +62,9 @@ class DueWeek:
     def __str__(self) -> str:
         """Return a sentence."""
         where = f"{self.partition.tier}, week {self.partition.week_start}, was due on {self.due}"
-        if self.state is State.LANDED:
-            return f"{where} and is landed."
-        return f"{where} and is {self.state}: {REMEDIES[self.state]}."
+        if self.state is State.LOADED:
+            return f"{where} and is loaded."
+        return f"{where} and is {REMEDIES[self.state]}."
 
 
 def due_weeks(
@@ -151,9 +163,9 @@ def _decide_state(
     listed: Collection[TierWeek] | None,
 ) -> State:
     if partition.key in loaded:
-        return State.LANDED
+        return State.LOADED
     if partition.key in quarantined:
-        return State.HELD_BACK
+        return State.QUARANTINED
     if listed is None:
         return State.NOT_ASKED
-    return State.NOT_LANDED if partition in listed else State.NOT_OUT
+    return State.NOT_LOADED if partition in listed else State.NOT_OUT

@@ -202,11 +202,11 @@ def sentence(
     week = f"{partition.tier}, week {partition.week_start}{part and f', {part}'}"
     if cause == "first":
         return (
-            f"New week landed: {week}: {change.rows_after:,} rows of {change.symbols_after:,} "
+            f"New week loaded: {week}: {change.rows_after:,} rows of {change.symbols_after:,} "
             f"symbols, {in_figures(change.shares_after)} shares in {change.trades_after:,} trades."
         )
     if cause == "more":
-        return f"More of a week landed: {week}: " + "; ".join(_describe_parts(change)) + "."
+        return f"More of a week loaded: {week}: " + "; ".join(_describe_parts(change)) + "."
     if cause not in RESTATEMENTS:
         return (
             f"{week}: only dates that FINRA keeps about rows changed, in {change.rows_relabelled:,}"

@@ -164,7 +164,7 @@ def plan_publication(
         )
         return TickPlan(places=not_due, skip_reason=reason)
     digest = weeks.digest(waiting)
-    in_vain = f"Not landed, and asked for today: {summary(waiting)}; {ONCE_A_DAY}{weeks.left_out}"
+    in_vain = f"Not loaded, and requested today: {summary(waiting)}; {ONCE_A_DAY}{weeks.left_out}"
     if cursor == digest:
         return TickPlan(skip_reason=in_vain)
     places = {
@@ -345,7 +345,7 @@ def plan_chart(
         known_keys: Run keys that a run has.
     """
     if version is None:
-        return TickPlan(skip_reason="Nothing to draw: no week is landed.")
+        return TickPlan(skip_reason="Nothing to draw: no week is loaded.")
     if version == drawn:
         reason = f"Nothing to do: the picture shows the present gold ({version})."
         return TickPlan(skip_reason=reason)

@@ -77,7 +77,7 @@ DAYS = 10_000_000
 
 @dataclass(frozen=True)
 class PriceLimits:
-    """When to hold back and when to warn; the settings PRICES_… say why.
+    """When to quarantine and when to warn; the settings PRICES_… say why.
 
     Attributes:
         max_reject_ratio: Share of days, 0-1, above which rejects hold a delivery back; one day may

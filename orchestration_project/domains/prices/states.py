@@ -33,7 +33,7 @@ class SymbolStatus:
     resumes_at: datetime | None = None
 
 
-LANDED = SymbolStatus("landed")
+LOADED = SymbolStatus("landed")
 
 
 class SymbolMonth(NamedTuple):
@@ -205,7 +205,7 @@ def after(
         before = known.get(month)
         earlier = before.landed_through_date if before and before.source == source else None
         loaded = _find_latest(earlier, through, month)
-        symbol_status = LANDED if loaded and loaded >= _find_last_asked(month, days) else standing
+        symbol_status = LOADED if loaded and loaded >= _find_last_asked(month, days) else standing
         row = SymbolMonth(
             symbol=symbol,
             month_start=month,

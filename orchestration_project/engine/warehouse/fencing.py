@@ -59,7 +59,7 @@ EARLIER = ("partition_key", "group_id", "scope", "published_on", "is_load_day")
 
 A_MICROSECOND = timedelta(microseconds=1)
 
-LANDED = (
+LATEST_LOAD = (
     fences.c.landed_at,
     fences.c.landed_source,
     fences.c.landed_source_version,
@@ -78,7 +78,7 @@ def read_states(
     if not partition_keys:
         return {}
     rows = connection.execute(
-        select(fences.c.scope_key, fences.c.token, *LANDED).where(
+        select(fences.c.scope_key, fences.c.token, *LATEST_LOAD).where(
             _match_partitions(table, partition_keys)
         )
     )

@@ -32,7 +32,7 @@ def prepare_no_statements(connection: Any, _: Any) -> None:
 
 ANY = "check that it runs, that DATABASE_URL is right, and that its disk has space"
 
-MAKE_SPACE = "make space on its disk, and run it again; what is landed stays"
+MAKE_SPACE = "make space on its disk, and run it again; what is loaded stays"
 
 SQLITE_REMEDIES = {
     5: "see which process has the file open (`fuser FILE`), and end it; it was waited for as long "
@@ -46,7 +46,7 @@ SQL_STATE_REMEDIES = {
     "22P05": "use a database that holds every letter: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE "
     "template0",
     "25006": "let it take writes again (default_transaction_read_only), or name the primary in "
-    "DATABASE_URL if this server is a standby; what is landed stays",
+    "DATABASE_URL if this server is a standby; what is loaded stays",
     "25P0": "nothing, unless it happens again; then raise the role's "
     "idle_in_transaction_session_timeout or transaction_timeout",
     "40": "nothing, unless it happens again; then see what else writes to our tables",

@@ -507,7 +507,7 @@ class Warehouse:
         warn: WarningCheck = skip_warnings,
         note: AfterWrite = skip_note,
     ) -> WriteResult[SummaryT]:
-        """Land a validated delivery, or record why not.
+        """Load a validated delivery, or record why not.
 
         Raises:
             QuarantinedError: An audit failed; captures, rejects and audits are recorded.
@@ -522,7 +522,7 @@ class Warehouse:
         warn: WarningCheck = skip_warnings,
         note: AfterWrite = skip_note,
     ) -> list[WriteOutcome[SummaryT]]:
-        """Land deliveries of several partitions of a table, in one transaction.
+        """Load deliveries of several partitions of a table, in one transaction.
 
         Each ends for itself: one that is quarantined, or came too late, harms no other. ``warn``
         and ``note`` are asked in that transaction; ``note`` also without a delivery.

@@ -76,7 +76,7 @@ async def trade_activity(call: Call[Activity, Body]) -> Response:
         activity_query.limit,
     )
     if not row_page.rows and activity_query.symbol is None and activity_query.cursor is None:
-        raise not_found("nothing is landed of it")
+        raise not_found("nothing is loaded of it")
     return page_response(TRADE_ACTIVITY, row_page)
 
 

@@ -32,7 +32,7 @@ def list_tier_weeks() -> Sequence[str]:
 
 WEEKLY = ListedDataset(
     "finra_otc_weekly",
-    "Loads weeks of FINRA's OTC data: fetch, check, land, derive.",
+    "Loads weeks of FINRA's OTC data: fetch, check, load, derive.",
     ("finra_otc_weekly", "finra_symbol_week", "finra_venue_week"),
     list_tier_weeks,
 )

@@ -101,7 +101,7 @@ SYMBOL_WEEK_SHORT = DerivedTable(
         read_loaded=read_loaded_weeks,
         read=_read_week,
         job=LOADED_BY,
-        expected="all tiers of the week are landed",
+        expected="all tiers of the week are loaded",
     ),
     reach=recomputation.CROSS_TIER,
     scope=lambda key: {"week_start": date.fromisoformat(key)},

@@ -105,7 +105,7 @@ def find_oldest_unloaded(
         return None
     settings = FinraSettings.of(settings)
     due = read_due_weeks(warehouse, settings, now, offered=offered)
-    missing = [week for week in due if week.state is not State.LANDED]
+    missing = [week for week in due if week.state is not State.LOADED]
     if not missing:
         return None
     return OldestMissing(
@@ -115,5 +115,5 @@ def find_oldest_unloaded(
         missing_count=len(missing),
         unit="week",
         remedy=REMEDY,
-        quarantined_count=sum(week.state is State.HELD_BACK for week in missing),
+        quarantined_count=sum(week.state is State.QUARANTINED for week in missing),
     )

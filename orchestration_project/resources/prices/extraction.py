@@ -20,7 +20,7 @@ from orchestration_project.domains.prices.audits import (
 from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.contract import PriceRows, check_prices
 from orchestration_project.domains.prices.states import (
-    LANDED,
+    LOADED,
     Known,
     SymbolStatus,
     is_loaded,
@@ -77,7 +77,7 @@ class FetchedSymbol:
 
     symbol: str
     days: Days
-    standing: SymbolStatus = LANDED
+    standing: SymbolStatus = LOADED
     batch: ValidatedBatch[PriceChange] | None = None
     through: date | None = None
     is_recorded: bool = True
@@ -148,7 +148,7 @@ class PriceExtractor:
             return None
         if not self.full and is_loaded(known, self.days, self.source.name):
             # Earlier versions noted of whole months that they wait for another, or were refused.
-            is_noted = all(row.state == LANDED.state for row in known.values())
+            is_noted = all(row.state == LOADED.state for row in known.values())
             return FetchedSymbol(symbol, self.days, is_recorded=not is_noted, is_asked=False)
         name = self.source.name
         standing = None if self.full else standing_of(known, self.days, name, self.now)
@@ -222,7 +222,7 @@ class PriceExtractor:
             ended[fetch.symbol] = FetchedSymbol(
                 fetch.symbol,
                 Days(fetch.reading.days.first, last),
-                LANDED if through >= last else _describe_behind(through),
+                LOADED if through >= last else _describe_behind(through),
                 None if is_unchanged else own,
                 through,
                 second=second.get(fetch.symbol, NO_SECOND),
@@ -352,7 +352,7 @@ class PriceExtractor:
             return self.days
         if not (is_same or self.force):
             raise ConfigurationError(
-                f"prices of {symbol} were landed from another source",
+                f"prices of {symbol} were loaded from another source",
                 expected=f"more from {source}: sources write splits in different ways",
                 found=f"PRICES_SOURCE={self.source.name}",
                 remedy="set PRICES_SOURCE back, use another DATABASE_URL, or replace the symbol by "

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from orchestration_project.domains.prices.audits import PriceLimits, checked_prices
 from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_counted
-from orchestration_project.domains.prices.states import LANDED
+from orchestration_project.domains.prices.states import LOADED
 from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.captures import Capture, build_parts
 from orchestration_project.engine.connections.artifacts import ArtifactStore
@@ -148,7 +148,7 @@ class PriceReplay:
         return ReplayedPrices(key, delivery.source, days, batch if is_needed else None, arrives)
 
     def write_batch(self, taken: ReplayedPrices) -> LoadedPrices:
-        """Land a taken symbol, and note of its months what that changes.
+        """Load a taken symbol, and note of its months what that changes.
 
         Raises:
             QuarantinedError: An audit failed.
@@ -164,7 +164,7 @@ class PriceReplay:
         with self.warehouse.reading() as connection:
             entries = read_known(connection, [(taken.symbol, taken.days)])
         rows = entries[taken.symbol].values()
-        return loaded(taken.symbol, taken.source, LANDED, rows, figures, write_result)
+        return loaded(taken.symbol, taken.source, LOADED, rows, figures, write_result)
 
     @property
     def _writer(self) -> PriceWriter:
@@ -182,7 +182,7 @@ class PriceReplay:
             return
         now, arrives = self.clock.now(), taken.arrives
         if arrives is not None:
-            look = SymbolObservation(taken.symbol, arrives, LANDED, arrives.last, delivery.source)
+            look = SymbolObservation(taken.symbol, arrives, LOADED, arrives.last, delivery.source)
             record_observations(connection, [look], now=now, run_id=self.run_id)
         record_observations(
             connection, [SymbolObservation(taken.symbol, taken.days)], now=now, run_id=self.run_id

@@ -147,7 +147,7 @@ def list_months() -> Sequence[str]:
 
 LISTED_DAILY = ListedDataset(
     "prices_daily",
-    "Loads months of daily prices: a request for each symbol, check, land.",
+    "Loads months of daily prices: a request for each symbol, check, load.",
     ("prices_daily", "prices_symbol_months"),
     list_months,
 )

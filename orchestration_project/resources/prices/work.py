@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select
 
 from orchestration_project.domains.prices.contract import RULE_VERSION
-from orchestration_project.domains.prices.states import LANDED, SymbolStatus
+from orchestration_project.domains.prices.states import LOADED, SymbolStatus
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
 from orchestration_project.engine.warehouse import Warehouse
@@ -155,6 +155,6 @@ def _settle_symbol(item: ClaimedItem, end: SymbolStatus | OrchestrationError) ->
     """Return the settlement of a symbol; one that waits or was refused has nothing to load now."""
     if isinstance(end, OrchestrationError):
         return ItemSettlement.of_error(item, end)
-    if end == LANDED:
+    if end == LOADED:
         return ItemSettlement(item, "done", result_version=RULE_VERSION)
     return ItemSettlement(item, "skipped", reason_code=end.state, reason=end.reason)

@@ -13,7 +13,7 @@ from orchestration_project.domains.prices.audits import PriceComparison, PriceLi
 from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.contract import RULE_VERSION
 from orchestration_project.domains.prices.states import (
-    LANDED,
+    LOADED,
     SymbolMonth,
     SymbolStatus,
     rows_by_month,
@@ -90,7 +90,7 @@ class LoadedPrices:
     @property
     def _unwritten(self) -> str:
         standing = self.standing
-        if standing == LANDED:
+        if standing == LOADED:
             is_loaded = f"{NOT_ASKED}: its months are loaded; {HOW_TO_ASK}"
             return UNCHANGED if self.is_asked else is_loaded
         reason = f": {standing.reason}" if standing.reason else ""
@@ -114,7 +114,7 @@ def loaded(
     counts, is_open = {}, {}
     for row in rows:
         counts[row.month_start] = row.row_count
-        if row.state != LANDED.state:
+        if row.state != LOADED.state:
             is_open[row.month_start] = row
     return LoadedPrices(symbol, source, standing, counts, is_open, figures, write_result, is_asked)
 
@@ -138,7 +138,7 @@ class PriceWriter:
         second: Mapping[str, pl.DataFrame | str],
         note: AfterWrite,
     ) -> Mapping[str, WriteOutcome[PriceChange]]:
-        """Land deliveries of symbols in one transaction, and return how each symbol ended.
+        """Load deliveries of symbols in one transaction, and return how each symbol ended.
 
         ``second`` is what another source has of the same days of a symbol, or why it has nothing;
         without an entry it was not asked.

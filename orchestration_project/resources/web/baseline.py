@@ -15,7 +15,7 @@ from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.resources.web.held import HeldPages
 from orchestration_project.tables.spine import landings
 
-MAX_CRAWLS, MAX_LANDINGS = 10, 100
+MAX_CRAWLS, MAX_LOADS = 10, 100
 MAX_PAYLOADS = 10_000
 SAMPLED_PAGES = 50
 
@@ -76,7 +76,7 @@ def _read_earlier_counts(warehouse: Warehouse, site: str, day: date) -> Sequence
             columns.source_version.contains(" complete "),
         )
         .order_by(columns.landed_at.desc())
-        .limit(MAX_LANDINGS)
+        .limit(MAX_LOADS)
     )
     counts: dict[str, int] = {}
     with warehouse.reading() as connection:

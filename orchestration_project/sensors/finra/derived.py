@@ -83,7 +83,7 @@ def _plan_windows(
         due,
         clock.now(),
         gold_job.name,
-        current=f"what {len(loaded)} landed weeks derive is current.",
+        current=f"what {len(loaded)} loaded weeks derive is current.",
         left_out=describe_unpartitioned(len(outdated) - len(due)),
     )
     return decide_derivations(context, runs, derivation)
@@ -109,7 +109,7 @@ def _plan_across_tiers(
         due,
         clock.now(),
         tier_week_job.name,
-        current=f"all tiers of {week_count} weeks are landed, and these are current.",
+        current=f"all tiers of {week_count} weeks are loaded, and these are current.",
         left_out=describe_unpartitioned(len(outdated) - len(due)),
     )
     return decide_derivations(context, runs, derivation)

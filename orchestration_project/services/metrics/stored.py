@@ -63,7 +63,7 @@ def _measure_runs(connection: Connection) -> Iterable[Metric]:
             rows[row.job, kind] = rows.get((row.job, kind), 0) + int(getattr(row, kind))
     yield counter(
         "rows",
-        "Lines that came in, rows that landed, lines that were rejected.",
+        "Lines that came in, rows that were loaded, lines that were rejected.",
         ("job", "kind"),
         rows,
     )

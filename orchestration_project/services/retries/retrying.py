@@ -158,7 +158,7 @@ class _FailedRun:
         self._run = record.dagster_run
         self._facts = read_facts(instance, record)
         self._ended_at = self._facts.ended_at or self._facts.changed_at
-        self._held_back, self._without_data = _read_observed(instance, self._run.run_id)
+        self._quarantined, self._without_data = _read_observed(instance, self._run.run_id)
         self._obstacle = _find_obstacle(instance, self._run, self._ended_at)
 
     def without_data(self, group: Sequence[dg.AssetKey]) -> set[str]:
@@ -171,7 +171,7 @@ class _FailedRun:
     ) -> FailedPartition:
         assets = tuple(key.to_user_string() for key in group)
         units = [(asset, partition) for asset in assets]
-        quarantined = [self._held_back[unit] for unit in units if unit in self._held_back]
+        quarantined = [self._quarantined[unit] for unit in units if unit in self._quarantined]
         category, reason = quarantined[0] if quarantined else _explain_failure(self._facts, assets)
         config = self._facts.config.get("ops", {}).get(op)
         return FailedPartition(

@@ -341,7 +341,7 @@ def test_the_trading_of_a_week_is_asked_for_by_its_friday(api, loaded):
     symbol = page["rows"][0]["symbol"]
     assert {row["symbol"] for row in api.get(f"{path}&symbol={symbol}")["rows"]} == {symbol}
     overdue = api.expect_problem("GET", "/finra/trade-activity?week_ending=2025-12-19&tier=T1")
-    assert (overdue["status"], overdue["detail"]) == (404, "nothing is landed of it")
+    assert (overdue["status"], overdue["detail"]) == (404, "nothing is loaded of it")
     assert api.expect_problem("GET", "/finra/trade-activity?week_ending=2026-02-05&tier=T1")
 
 

@@ -28,7 +28,7 @@ DONE = ("done", 1, None)
 
 
 def loaded(load: PriceLoad, taken: Sequence) -> Mapping[str, LoadedPrices | OrchestrationError]:
-    """Land what a run took, and again what another run delivered first."""
+    """Load what a run took, and again what another run delivered first."""
     ended = dict(load.write_batch(taken))
     late = [symbol for symbol, value in ended.items() if isinstance(value, SupersededError)]
     for again in load.batches(late) if late else ():

@@ -587,7 +587,7 @@ def test_another_source_replaces_all_loaded_months_by_force(price_loader: PriceL
     price_loader.source.name = "alpha_vantage"
     (price_loader.folder / "AAA.csv").write_bytes(series(dict.fromkeys([*JANUARY, *FEBRUARY], 5)))
     [refused] = price_loader.load("AAA", months=[month], full=True).values()
-    assert "landed from another source" in str(refused)
+    assert "loaded from another source" in str(refused)
     [forced] = price_loader.load("AAA", months=[month], force=True).values()
     assert str(forced) == "0 rows added, 39 changed, 0 removed, 0 unchanged"
     assert set(price_loader.closes("AAA").values()) == {5.0}

@@ -89,7 +89,7 @@ def rows(price_loader: PriceLoader, table, *names: str) -> list[tuple]:
 
 
 def load_thrice(price_loader: PriceLoader) -> None:
-    """Land January and February, then a January that is revised, then more of February."""
+    """Load January and February, then a January that is revised, then more of February."""
     price_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:5]]))
     price_loader.load("AAA", months=BOTH)
     price_loader.write("AAA", *(line(day, 11) for day in [*JANUARY[1:], *FEBRUARY]))
@@ -172,7 +172,7 @@ def test_an_older_delivery_takes_its_range_back_only_when_asked_and_stays_there(
 ):
     load_thrice(light_loader)
     before = contents(light_loader)
-    with pytest.raises(ConfigurationError, match="#1 is older than what is landed"):
+    with pytest.raises(ConfigurationError, match="#1 is older than what is loaded"):
         replay(light_loader, 1)
     assert contents(light_loader) == before
     clock.at += timedelta(days=1)
@@ -199,7 +199,7 @@ def test_an_older_delivery_stays_older_than_a_quarantined_one(
     light_loader.write("AAA", *(line(day, 0) for day in JANUARY))
     light_loader.load("AAA", months=BOTH[:1], full=True)
     assert rows(light_loader, deliveries, "outcome") == [("landed",), ("landed",), ("held_back",)]
-    with pytest.raises(ConfigurationError, match="#1 is older than what is landed"):
+    with pytest.raises(ConfigurationError, match="#1 is older than what is loaded"):
         replay(light_loader, 1)
     assert str(replay(light_loader, 2)) == "unchanged"
     assert set(light_loader.closes("AAA").values()) == {11.0}

@@ -122,7 +122,7 @@ def backfill_failure(backfill: FailedBackfill, links: Links) -> Message:
     subjects = sorted({unit.asset for unit in units})
     partitions = sorted({unit.partition for unit in units if unit.partition})
     link = links.backfill(backfill.backfill_id)
-    left = f": {format_list(partitions)} did not land" if partitions else ""
+    left = f": {format_list(partitions)} did not load" if partitions else ""
     return Message(
         kind="job_failed" if backfill.job else "failed",
         severity="error",
@@ -185,7 +185,7 @@ def build_database_failure(error: str) -> Message:
     return Message(
         kind="database",
         severity="error",
-        title="The database cannot be used: nothing lands, and alerts wait",
+        title="The database cannot be used: nothing loads, and alerts wait",
         body=_join_body(
             [cut(error, MAX_REASON_LENGTH), "", "Alerts of ended runs follow once it is back."]
         ),
@@ -257,7 +257,7 @@ def _build_title(run: EndedRun, kind: str, partitions: Sequence[str], assets: Se
         failed = [f"{check.asset} {check.name}" for check in run.checks if not check.passed]
         return f"Check failed: {format_list(failed)}"
     if kind == "held_back":
-        return f"{name}: {len(partitions)} of {len(run.partitions)} partitions did not land: " + (
+        return f"{name}: {len(partitions)} of {len(run.partitions)} partitions did not load: " + (
             format_list(partitions)
         )
     what = "failed" if run.has_started else "never started"

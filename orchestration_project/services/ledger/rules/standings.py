@@ -169,7 +169,7 @@ def evaluate_health(
 
     Args:
         look: Observation of the database.
-        unlanded: Late partitions of calendars, at most one of an asset.
+        overdue: Late partitions of calendars, at most one of an asset.
         now: The project's time, of loads and promises.
         machine_now: Dagster's time, of runs.
         pause_of: Returns the pause of a subject. A paused one is neither late nor waits too long.
