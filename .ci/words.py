@@ -16,7 +16,8 @@ INSTEAD = {
     r"(?<!\.)\b(tells?|told|telling)\b": "report, say which, log, return",
     r"\banew\b": "again",
     r"\btried (again|once more|anew)\b": "retried",
-    r"\bheld back\b": "quarantined",
+    r"\b(held|holds?|holding) back\b": "quarantined",
+    r"\b(un|not )?(lands?|landed|landing)\b": "load, write",
     r"\bblanks between\b": "space-separated",
     r"\bmade[ -]up\b": "synthetic",
     r"\b(hears?|heard)\b": "receives, was seen",
@@ -44,6 +45,9 @@ WITHOUT = ("CHANGELOG.md", "docs/glossary.md", "tests/test_words.py")
 
 STORED = re.compile(
     r'"told"|or told \(a notice|"held back"|is no (date: |number: |number with up to|amount that)'
+    r"|[\"'`\[](not )?landed\\?[\"'`\],]|\bnot landed, and FINRA|Rows landed: new"
+    r"|\bLanded: |Runbook: landed|\brunbooks/landed\.md|(Outcome|State|outcome): landed"
+    r"|, (or )?landed(, restated| for a new)"
 )
 """Values and reasons that databases hold; tests and pages quote them as they are."""
 
