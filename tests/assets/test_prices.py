@@ -104,6 +104,7 @@ def test_more_months_than_are_known_are_refused_unless_that_is_meant(url, kept_i
 
 @pytest.mark.slow
 def test_months_are_loaded_by_symbol_and_reported_by_month(url, instance, tmp_path):
+    # Two months load: one symbol has a file, the other is refused.
     (tmp_path / "prices" / "AAA.csv").write_bytes(csv(*map(line, DAYS)))
     result = run(instance, "prices_daily", FEBRUARY, MARCH)
     assert result.success
@@ -121,6 +122,7 @@ def test_months_are_loaded_by_symbol_and_reported_by_month(url, instance, tmp_pa
         for evaluation in result.get_asset_check_evaluations()
     }
     assert set(outcomes.values()) == {True}
+    # Returns and charts are derived from them.
     assert run(instance, "prices_gold").success
     assert databases.rows(url, select(func.count()).select_from(prices_returns)) == [(20,)]
     drawn = metadata_by_partition(run(instance, "prices_charts"))["charts"][None]
@@ -131,6 +133,7 @@ def test_months_are_loaded_by_symbol_and_reported_by_month(url, instance, tmp_pa
     assert "AAA_file" in drawn
     assert all("SYNTHETIC DATA" not in texts_of(picture) for picture in pictures)
 
+    # A symbol with a day twice is quarantined; the other stays loaded.
     (tmp_path / "prices" / "BBB.csv").write_bytes(csv(line(DAYS[0]), line(DAYS[0])))
     held = run(instance, "prices_daily", FEBRUARY, full=True)
     assert not held.success
@@ -149,6 +152,7 @@ def test_months_are_loaded_by_symbol_and_reported_by_month(url, instance, tmp_pa
     loaded = select(prices_daily.c.symbol).distinct()
     assert databases.rows(url, loaded) == [("AAA",)]
 
+    # A dividend of March replaces the adjusted closes of both months.
     dividend = [line(DAYS[-1], 9, dividend=1)]  # of March, it restates what is loaded of February
     (tmp_path / "prices" / "BBB.csv").unlink()
     (tmp_path / "prices" / "AAA.csv").write_bytes(

@@ -128,6 +128,7 @@ def checks(result) -> dict[str, bool]:
 def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well(sync_runs):
     sync_runs.systems.tasks.add("Order a laptop")
     sync_runs.systems.tasks.add("Order a cup", assignee_email="ghost@example.org")
+    # A task of three cannot be synced; at first no rule is in effect, then one.
     sync_runs.systems.tasks.add("poison")
     assert checks(sync_runs.run("saas_reconcile"))[
         "are_matched_by_rules"
@@ -149,6 +150,7 @@ def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well
     }
     tick = Ticks(sync_runs.warehouse, PEOPLEFORCE_JIRA).tick()
     assert tick.started_at == tick.synced_at == sync_runs.clock.at
+    # A trial of two rules; an edit based on others is refused.
     cups = {
         **RULE,
         "rule_id": "cups",
@@ -169,6 +171,7 @@ def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well
     assert "the sync rules changed since they were read" in str(failure.error)
     based = {"rules": [RULE], "based_on": trial["based_on"]}
     assert sync_runs.run("saas_edit_rules", "edit_saas_rules", **based).success
+    # Dead letters are replayed: all, or those of an entity.
     again = metadata_by_partition(sync_runs.run("saas_replay_dead_letters"))["dead_letters"][None]
     assert (again["dead"], again["still_refused"]) == (1, 1)
     ids = {"entity_ids": ["9999"]}

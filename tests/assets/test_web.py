@@ -44,6 +44,7 @@ from tests.runs import check_declared
 @POSTGRESQL_SLOW
 def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop, instance):
     shop.at("2026-02-01")
+    # First day: all products are added, politely.
     first = crawl_and_check_success(instance, "2026-02-01")
     assert first["shop_pages"]["crawl_outcome"] == "complete"
     assert first["shop_pages"]["request_count"] == REQUESTS
@@ -78,6 +79,7 @@ def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop
     assert counted(url, web_pages) == REQUESTS
     assert counted(url, web_robots) == 1
 
+    # Each field of an item has its typed value.
     first_values = web_item_fields.c.position == 1
     wanted = select(web_item_fields).where(web_item_fields.c.item_key == "P0010", first_values)
     fields = {row[2]: row[4:] for row in databases.rows(url, wanted)}
@@ -93,6 +95,7 @@ def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop
 
     assert_balanced(url, "web_crawls", "web_items", "web_pages")
 
+    # Same day again: no page is requested, and no row changes.
     before = counted(url, captures)
     again = crawl_and_check_success(instance, "2026-02-01")
     assert shop.politeness["requests"] == REQUESTS
@@ -106,6 +109,7 @@ def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop
     assert ("P0010", "http://shop.demo/product/10") in databases.rows(url, of_items)
     assert len(databases.rows(url, of_items)) == PRODUCTS
 
+    # Second day: a tenth of the prices changed.
     shop.at("2026-02-02")
     second = crawl_and_check_success(instance, "2026-02-02")
     assert second["shop_items"]["rows_changed"] == PRODUCTS // 10

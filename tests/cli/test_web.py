@@ -221,6 +221,7 @@ def test_items_are_replayed_under_the_rules_of_a_file(
     )
     capsys.readouterr()
 
+    # A dry run lists the differences, and writes nothing.
     other = change_and_expect_texts(
         tmp_path,
         ("    tags: {css: .tag, many: true}\n", ""),
@@ -241,6 +242,7 @@ def test_items_are_replayed_under_the_rules_of_a_file(
     assert items_of(url) == before
     assert len(databases.rows(url, recorded)) == 1
 
+    # The replay loads them, with history.
     assert main(arguments) == 0
     shown = printed(capsys)
     assert "loaded: 0 items added, 20 changed, 0 removed, 0 unchanged (20 pages of 2026-02" in shown
@@ -254,12 +256,14 @@ def test_items_are_replayed_under_the_rules_of_a_file(
     assert causes == {"ours"}
     assert len(databases.rows(url, recorded)) == 2
 
+    # Rules that find no price are quarantined.
     broken = change_and_expect_texts(tmp_path, ("css: .price", "css: .amount"))
     assert main(["replay", "web_items", "shop", "--with", broken]) == 1
     shown = printed(capsys)
     assert "shop is quarantined by rejects_are_few" in shown
     assert items_of(url) == after
 
+    # A replay by the present rules restores the items.
     assert main(["replay", "web_items", "shop", DAY]) == 0
     assert items_of(url) == before
 

@@ -102,6 +102,7 @@ def test_documents_of_killed_loads_are_loaded_once_and_all_end_as_expected(
         last_point = process.seen.number
         return True
 
+    # Deliver and load, until enough loads were killed; then load what waits.
     while killed < count:
         inbox.deliver()
         is_whole = load_and_check(is_killed=in_a_row < MAX_IN_A_ROW and moments.random() < 0.75)
@@ -109,6 +110,7 @@ def test_documents_of_killed_loads_are_loaded_once_and_all_end_as_expected(
         killed += not is_whole
     assert load_and_check(is_killed=False)
     assert with_workers or count < 10
+    # Each file ended as its manifest says.
     found = outcomes(place)
     assert {made_file.path for made_file in inbox.expected} == set(found)
     wrong = {
@@ -118,6 +120,7 @@ def test_documents_of_killed_loads_are_loaded_once_and_all_end_as_expected(
     }
     assert not wrong
     assert load_and_check(is_killed=False)
+    # One load that nobody kills leaves the same rows.
     unbroken = replace(job_of(alone, inbox.folder, dagster_url, runs), items=LARGE_BATCHES)
     assert Process(load_day, unbroken).wait_and_check_answer() == ["success"]
     assert set(given_to_workers(place)) == set(given_to_workers(alone))

@@ -154,6 +154,7 @@ def test_lines_go_as_otlp_with_resource_severity_trace_and_attributes(tmp_path):
     }
     clock = Clock()
     sent = decoded(encode_request([NumberedLine("h1/run/0", line)], clock.now()))
+    # Resource and scope name the program.
     [resource] = sent["resourceLogs"]
     assert resource["resource"]["attributes"] == [
         {"key": "service.name", "value": {"stringValue": "run"}},
@@ -162,6 +163,7 @@ def test_lines_go_as_otlp_with_resource_severity_trace_and_attributes(tmp_path):
     ]
     [scope] = resource["scopeLogs"]
     assert scope["scope"] == {"name": "dagster"}
+    # The record has time, severity, trace and attributes.
     [record] = scope["logRecords"]
     attributes = {attribute["key"]: attribute["value"] for attribute in record.pop("attributes")}
     assert int(record.pop("observedTimeUnixNano")) > 0
@@ -181,6 +183,7 @@ def test_lines_go_as_otlp_with_resource_severity_trace_and_attributes(tmp_path):
         "tags": {"stringValue": '["a"]'},
         "log.record.uid": {"stringValue": "h1/run/0"},
     }
+    # Without a valid time or trace, the record is sent all the same.
     odd = NumberedLine("u", {"time": "nonsense", "trace_id": "X", "n": float("nan"), "i": 2**70})
     [record] = [
         scope["logRecords"][0]

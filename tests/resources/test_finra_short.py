@@ -61,6 +61,7 @@ def test_a_week_is_joined_with_its_days_and_the_latest_settlement_date_before_it
     assert (
         derive(partition_loader) == "derived: 1 symbols, 0 with short sales, 0 with short interest"
     )
+    # Days of the week are added up; the latest settlement date within it counts.
     insert(
         partition_loader,
         finra_reg_sho_daily,
@@ -88,6 +89,7 @@ def test_a_week_is_joined_with_its_days_and_the_latest_settlement_date_before_it
         (0.375,),
         (1.0,),
     ]
+    # Derived again, nothing changes; without interest, the symbols stay.
     assert (
         derive(partition_loader)
         == "unchanged: 2 symbols, 2 with short sales, 1 with short interest"

@@ -207,12 +207,14 @@ def test_a_delivery_and_a_message_are_derived_from_their_rows(saas_warehouse):
         connection.execute(insert(inbox), webhook | {"delivery_id": "9", "body": None})
         connection.execute(insert(events_webhooks), loaded)
         connection.execute(insert(mqtt_inbox), message)
+    # A webhook is read from the inbox or from its loaded row; an unknown one is not.
     given = environment({}, saas_warehouse)
     own: dict[str, Any] = {"source": "webhooks", "dataset": "github", "url": "/hooks/github"}
     assert read_again(recorded(**own, request={"delivery_id": "7"}), given) == b'{"a": 1}'
     assert read_again(recorded(**own, request={"delivery_id": "8"}), given) is None
     of_loaded = recorded(**own, request={"delivery_id": "9"})
     assert read_again(of_loaded, given) == '{"name": "Änne"}'.encode()
+    # So is a message of MQTT.
     of_mqtt: dict[str, Any] = {
         "source": "mqtt",
         "dataset": "events",

@@ -132,6 +132,7 @@ def test_deliveries_of_three_systems_become_rows_and_a_run(settings):
         clock = Clock()
         with warehouse.reading() as connection:
             version = rules_in_effect(connection).version
+        # Rules are put into effect.
         edited = metadata(
             run_job(
                 "events_edit_routing",
@@ -142,6 +143,7 @@ def test_deliveries_of_three_systems_become_rows_and_a_run(settings):
             )
         )
         assert edited["added"] == "issues, payments, rates"
+        # Deliveries become rows.
         for (source, kind), payload in DELIVERIES.items():
             body = json.dumps(payload).encode()
             Inbox(warehouse, clock).take([NewDelivery(source, "d1", kind, body, {}, 3)])
@@ -161,6 +163,7 @@ def test_deliveries_of_three_systems_become_rows_and_a_run(settings):
             )
             return sensor(context, clock=clock, settings=settings, warehouse=warehouse)
 
+        # One of them requests a run, until the run exists.
         [request] = tick().run_requests
         [again] = tick().run_requests
         assert request.run_key == again.run_key

@@ -93,6 +93,7 @@ def test_a_newcomer_declares_loads_and_restates_a_source_by_the_page(tmp_path, v
             check=True,
         ).stdout
 
+    # The project and its first load.
     init, load, again, propose, schema, keep = commands()
     said = run(init)
     folder = tmp_path / "my_data"
@@ -105,6 +106,7 @@ def test_a_newcomer_declares_loads_and_restates_a_source_by_the_page(tmp_path, v
     assert "6 partitions" in loaded
     assert "125" in loaded.splitlines()[-1], "five days, and a holiday between them"
 
+    # A restated day: the new values now, the old ones as of before.
     restated.add("2026-11-25")
     assert "1 partition" in run(f"exec 2>&1\n{again}")
     export = again.strip().splitlines()[-1].removesuffix(" --limit 1")
@@ -115,6 +117,7 @@ def test_a_newcomer_declares_loads_and_restates_a_source_by_the_page(tmp_path, v
     before = f"{run(known).splitlines()[1][:19]}Z"
     assert ",0.250000,0," in run(f"{export} --as-of {before}")
 
+    # A proposed source; a further field.
     assert "25 rows added" in run(f"{propose} 2>&1")
     proposed = (folder / "defs" / "trades" / "source.py").read_text()
     assert len([line for line in proposed.splitlines() if line]) <= 40
@@ -122,6 +125,7 @@ def test_a_newcomer_declares_loads_and_restates_a_source_by_the_page(tmp_path, v
     declare(folder, with_field(source_of_page().replace(ADDRESS, server.url)))
     assert "did add column quotes.currency" in run(schema)
     assert ",EUR" in run(f"orchestrate load quotes 2026-11-25\n{export} --columns symbol,currency")
+    # Kept samples, tests, and no key in any file.
     captures = run("orchestrate artifacts list --where dataset=quotes --limit 1")
     kept = run(keep.replace(" ID", f" {captures.splitlines()[1].split()[0]}"))
     assert (folder / "defs" / "quotes" / "samples").is_dir()

@@ -98,6 +98,7 @@ def test_killed_runs_mirror_each_key_once_and_fold_the_state_of_the_model(mqtt_s
         text=True,
     ) as program:
         runs = KilledRuns(program)
+        # Each run is killed over further events; two whole ones end the work.
         for kill in range(KILLS):
             some = [
                 event
@@ -114,6 +115,7 @@ def test_killed_runs_mirror_each_key_once_and_fold_the_state_of_the_model(mqtt_s
         assert runs.run(is_killed=False)
         assert program.stdin is not None
         program.stdin.close()
+    # Each key is mirrored once, and the state is the model's.
     assert sorted(mqtt_sync.keys()) == sorted(f"k{event.arrival_id}" for event in events)
     of_each: dict[str, list[Event]] = {}
     for event in events:
