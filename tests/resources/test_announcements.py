@@ -20,7 +20,7 @@ from orchestration_project.engine.warehouse import QuarantinedError, SupersededE
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.tables.spine import pending_announcements
 from tests.resources.weeks import FAILED, LIMITS, NOON, PartitionLoader, known, row
-from tests.test_known import ASSET, ended, report_materialization
+from tests.test_announcements import ASSET, ended, report_materialization
 
 
 def write_batch(partition_loader, *rows, **how):
