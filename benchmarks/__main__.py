@@ -71,26 +71,26 @@ PLOT = PROJECT_ROOT / "docs" / "images" / "performance.svg"
 
 def main() -> None:
     """Measure what was asked; a missed target is printed and is not an error."""
-    asked = _arguments()
-    with tempfile.TemporaryDirectory(prefix="bench_", dir=asked.folder) as folder:
+    requested = _arguments()
+    with tempfile.TemporaryDirectory(prefix="bench_", dir=requested.folder) as folder:
         rig = Rig(Path(folder))
         try:
             print(surroundings(rig), flush=True)
-            sizes = SMOKE if asked.smoke else REQUIRED
+            sizes = SMOKE if requested.smoke else REQUIRED
             chosen = {
-                "old_runs": asked.old_runs,
-                "gateway_memory_minutes": asked.gateway_memory_minutes,
-                "documents": asked.documents,
-                "web_pages": asked.web_pages,
-                "web_frontier": asked.web_pages and asked.web_pages * 100,
+                "old_runs": requested.old_runs,
+                "gateway_memory_minutes": requested.gateway_memory_minutes,
+                "documents": requested.documents,
+                "web_pages": requested.web_pages,
+                "web_frontier": requested.web_pages and requested.web_pages * 100,
             }
             given = {name: value for name, value in chosen.items() if value is not None}
-            bench = Bench(rig, replace(sizes, **given), asked.repeat)
-            lines = [each for name in asked.only for each in _measured(name, bench)]
+            bench = Bench(rig, replace(sizes, **given), requested.repeat)
+            lines = [each for name in requested.only for each in _measured(name, bench)]
         finally:
             rig.close()
-    merged = write_json(asked.output, lines)
-    if asked.plot:
+    merged = write_json(requested.output, lines)
+    if requested.plot:
         write_plot(PLOT, merged)
     print(table(lines))
 

@@ -183,7 +183,7 @@ def _pages(http: httpx.Client, url: str, week: str, tier: str) -> Iterator[bytes
     """Yield a partition's pages, one request after the other."""
     offset, total = 0, 1
     while offset < total:
-        asked = {
+        requested = {
             "limit": PAGE_ROWS,
             "offset": offset,
             "compareFilters": [
@@ -191,7 +191,7 @@ def _pages(http: httpx.Client, url: str, week: str, tier: str) -> Iterator[bytes
                 {"fieldName": "tierIdentifier", "fieldValue": tier},
             ],
         }
-        answer = http.post(f"{url}/data/group/otcMarket/name/weeklySummary", json=asked)
+        answer = http.post(f"{url}/data/group/otcMarket/name/weeklySummary", json=requested)
         answer.raise_for_status()
         total = int(answer.headers["record-total"])
         offset += PAGE_ROWS

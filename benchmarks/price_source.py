@@ -1,7 +1,7 @@
 """A vendor that costs little: charts of any symbol, each made once, with another name in it.
 
 `python -m benchmarks.price_source` prints its port. Some histories of the demo's market stand for
-all symbols; a range is cut out of one when it is asked for first.
+all symbols; a range is cut out of one when it is requested first.
 """
 
 import json

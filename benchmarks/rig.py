@@ -43,8 +43,8 @@ class Source:
 
     def restate(self) -> None:
         """Change a hundredth of the rows of every partition from now on."""
-        asked = urllib.request.Request(f"{self.url}/restate", method="POST")  # noqa: S310 - ours
-        urllib.request.urlopen(asked).close()  # noqa: S310 - ours
+        requested = urllib.request.Request(f"{self.url}/restate", method="POST")  # noqa: S310 - ours
+        urllib.request.urlopen(requested).close()  # noqa: S310 - ours
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def requests(count: int, gateway_port: int, receiver_port: int) -> dict[str, Any
 
 def _send(port: int, delivery_id: str) -> None:
     path, body, headers = webhook(delivery_id)
-    asked = urllib.request.Request(
+    requested = urllib.request.Request(
         f"http://{HOST}:{port}{path}", data=body, headers=headers, method="POST"
     )
-    urllib.request.urlopen(asked, timeout=30).close()  # noqa: S310 - our own gateway
+    urllib.request.urlopen(requested, timeout=30).close()  # noqa: S310 - our own gateway

@@ -100,8 +100,8 @@ def _wait_for_issue(demo: str, title: str) -> None:
 
 
 def _posted(url: str, content: object) -> Any:
-    asked = urllib.request.Request(url, json.dumps(content).encode(), method="POST")  # noqa: S310 - ours
-    return _told(asked)
+    requested = urllib.request.Request(url, json.dumps(content).encode(), method="POST")  # noqa: S310 - ours
+    return _told(requested)
 
 
 def _told(url: str | urllib.request.Request) -> Any:

@@ -154,14 +154,14 @@ class Source:
     async def _data(self, request: Request) -> Response:
         arrived = time.monotonic()
         await asyncio.sleep(self._latency_seconds)
-        asked = json.loads(await request.body())
-        filters = {each["fieldName"]: each["fieldValue"] for each in asked["compareFilters"]}
-        range_, offset = _range_in(asked), asked.get("offset", 0)
+        requested = json.loads(await request.body())
+        filters = {each["fieldName"]: each["fieldValue"] for each in requested["compareFilters"]}
+        range_, offset = _range_in(requested), requested.get("offset", 0)
         if offset > MAX_OFFSET:
             return Response(f"offset {offset} exceeds the maximum of {MAX_OFFSET}", 400)
         first, last = self._places(range_)
         headers = {"Record-Total": str(max(last - first, 0))}
-        if asked["limit"] == 1 and len(asked["fields"]) == 1:
+        if requested["limit"] == 1 and len(requested["fields"]) == 1:
             self._probe_count += 1
             symbols = self._symbols[first + offset : last][:1]
             found = [{"lastUpdateDate": self._updated, SYMBOL: each} for each in symbols]
@@ -173,10 +173,10 @@ class Source:
         return Response(body.replace(b"|T1|", b"|" + tier + b"|"), 200, headers, "text/plain")
 
 
-def _range_in(asked: Mapping[str, Any]) -> Range:
+def _range_in(requested: Mapping[str, Any]) -> Range:
     bounds = {
         each["compareType"]: each["fieldValue"]
-        for each in asked["compareFilters"]
+        for each in requested["compareFilters"]
         if each["fieldName"] == SYMBOL
     }
     return bounds.get("GTE"), bounds.get("LESSER")
@@ -212,8 +212,8 @@ def main() -> None:
     parser.add_argument("--weeks", type=int, required=True)
     parser.add_argument("--latency-seconds", type=float, default=0.0)
     parser.add_argument("--restated", type=float, default=0.01)
-    asked = parser.parse_args()
-    source = Source(asked.rows, asked.weeks, asked.latency_seconds, asked.restated)
+    requested = parser.parse_args()
+    source = Source(requested.rows, requested.weeks, requested.latency_seconds, requested.restated)
     listener = socket.create_server(("127.0.0.1", 0))
     told = {"port": listener.getsockname()[1], "lines": source.line_count}
     print(json.dumps({**told, "firm_rows": source.firm_rows}), flush=True)

@@ -85,7 +85,7 @@ class Side:
         return took
 
 
-def asked(gateway: Side, bare: Side, run_id: str, rounds: int) -> list[Asked]:
+def requested(gateway: Side, bare: Side, run_id: str, rounds: int) -> list[Asked]:
     """Ask each query ``rounds`` times by both ways, in turns: what changes hits both of them."""
     found: list[Asked] = []
     bodies = {

@@ -21,14 +21,14 @@ MAX_SECONDS = 1200
 
 
 @dg.asset
-def asked(context: dg.AssetExecutionContext) -> None:
+def requested(context: dg.AssetExecutionContext) -> None:
     """Ask the source one time after the other, as its tags say."""
     tags = context.run.tags
     for _ in range(int(tags["requests"])):
         urllib.request.urlopen(tags["source"]).close()  # noqa: S310 - our own server
 
 
-defs = dg.Definitions(assets=[asked], executor=dg.in_process_executor)
+defs = dg.Definitions(assets=[requested], executor=dg.in_process_executor)
 
 
 def launched(source: str, run_count: int, requests: int) -> dict[str, float]:

@@ -79,12 +79,12 @@ DECLARING_MODULES = ("declarations", "fields", "partitions", "sources", "dlt_sou
 
 
 def __dir__() -> list[str]:
-    """Return the names, those too that are imported when they are asked for."""
+    """Return the names, those too that are imported when they are requested."""
     return sorted({*globals(), *__all__, *COMPONENTS})
 
 
 def __getattr__(name: str) -> Any:
-    """Import a declaration when it is asked for: most programs need none."""
+    """Import a declaration when it is requested: most programs need none."""
     if name not in (*__all__, *COMPONENTS):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

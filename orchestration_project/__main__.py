@@ -1,6 +1,6 @@
 """`orchestrate COMMAND`, also as `python -m orchestration_project COMMAND`.
 
-`COMMANDS` lists them; the module of a command is imported when it is asked for. An error or a
+`COMMANDS` lists them; the module of a command is imported when it is requested. An error or a
 signal becomes an exit status here.
 """
 

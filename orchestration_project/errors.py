@@ -118,7 +118,7 @@ class SourceError(OrchestrationError):
 
 
 class UnavailableError(SourceError):
-    """The source does not have what was asked for, and says so: other answers are not affected."""
+    """The source does not have what was requested, and says so: other answers are not affected."""
 
 
 class ContractError(OrchestrationError):

@@ -25,7 +25,7 @@ from orchestration_project.engine.contracts.pipelines import Parameter, Pipeline
 from orchestration_project.engine.contracts.presets import PresetTarget, find_preset_targets
 from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.engine.environment import open_clock
-from orchestration_project.engine.http.limits import ASKING_ANYWAY, USUAL_BREAKER, BreakerPolicy
+from orchestration_project.engine.http.limits import IGNORING_BREAKER, USUAL_BREAKER, BreakerPolicy
 from orchestration_project.engine.replay_plans import Replay
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import AsOf
@@ -100,18 +100,18 @@ class Environment:
     """Arguments of a connection.
 
     Attributes:
-        asks_anyway: Whether a source is asked also while its circuit breaker is open.
+        ignores_breaker: Whether a source is asked also while its circuit breaker is open.
         admit: Raises if a named connection is not ready; for one that opens others by itself.
     """
 
     settings: Settings
-    asks_anyway: bool = False
+    ignores_breaker: bool = False
     admit: Callable[[str], None] = _admit_all
 
     @property
     def breaker(self) -> BreakerPolicy:
         """When a source that fails is not asked for a while."""
-        return ASKING_ANYWAY if self.asks_anyway else USUAL_BREAKER
+        return IGNORING_BREAKER if self.ignores_breaker else USUAL_BREAKER
 
     @property
     def clock(self) -> Clock:
@@ -164,7 +164,7 @@ class Job:
             tags name.
         claims_webhooks: Whether each of these runs claims all due deliveries of a source instead.
         real_config: Run config of a run that is not a dry run, for runs that a webhook or the API
-            asks for by name; empty: it has no dry runs.
+            requests by name; empty: it has no dry runs.
         missing: Returns those of the given partitions that are not fully loaded although they are
             materialized, for backfills of what is missing.
         first_setting: The setting that moves its first partition; empty: none does.
@@ -208,7 +208,7 @@ class PartitionedTable:
 
 @dataclass(frozen=True, kw_only=True)
 class ActionRequest:
-    """An action that a routing rule asks for.
+    """An action that a routing rule requests.
 
     Attributes:
         target: Name of the target in WEBHOOKS_FILE.
@@ -286,7 +286,7 @@ class ActionFindings:
 
 @dataclass(frozen=True, kw_only=True)
 class RoutingAction:
-    """An action that routing rules may ask for; it has one of ``write``, ``send`` and ``run``.
+    """An action that routing rules may request; it has one of ``write``, ``send`` and ``run``.
 
     Attributes:
         name: Name in rules and in the topic ``routing/<name>`` of the outbox.
@@ -487,7 +487,7 @@ class Registry:
     def whole(self) -> "Registry":
         """The registry of all domains: rows of one that is off are still kept, erased and checked.
 
-        What is off is imported here, so nothing asks for it that a tick or a page needs.
+        What is off is imported here, so nothing requests it that a tick or a page needs.
         """
         return replace(self, domains=tuple(self.import_all()))
 
@@ -583,7 +583,7 @@ class Registry:
 
     @cached_property
     def actions(self) -> Mapping[str, RoutingAction]:
-        """The actions that routing rules may ask for, by name."""
+        """The actions that routing rules may request, by name."""
         return {action.name: action for action in self.defined(RoutingAction)}
 
     @cached_property
@@ -632,7 +632,7 @@ class Registry:
         def run() -> Answer:
             if reason := connection.unused(settings):
                 return Answer(reason, is_applicable=False)
-            environment = Environment(settings=settings, asks_anyway=True)
+            environment = Environment(settings=settings, ignores_breaker=True)
             with connection.open(environment) as opened:
                 return Answer(probe(opened, environment))
 

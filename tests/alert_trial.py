@@ -19,7 +19,7 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.alerts import Alerts
-from orchestration_project.services.alerts.watching import look, start_polling
+from orchestration_project.services.alerts.watching import poll_runs, start_polling
 from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations_alerts import operations_alerts
@@ -64,14 +64,14 @@ class Trial:
         """Open its database."""
         return open_warehouse(self.settings)
 
-    def look(self) -> None:
+    def poll_runs(self) -> None:
         """Look at runs, ticks and conditions as the sensor does, then send what was raised."""
         alerts = self.alerts
-        self._progress = look(self.instance, alerts, self._progress).progress
+        self._progress = poll_runs(self.instance, alerts, self._progress).progress
         try:
             with alerts.inbox() as inbox:
                 alerts.deliver(inbox)
-        except OrchestrationError:  # the database is lost, which `look` has sent by itself
+        except OrchestrationError:  # the database is lost, which `poll_runs` has sent by itself
             return
 
     def states(self, kind: str) -> list[str]:

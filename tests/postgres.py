@@ -78,7 +78,7 @@ def server_of(binaries: Path) -> Iterator[str]:
         def call(program: str, *arguments: str) -> None:
             command = [str(binaries / program), "--pgdata", str(folder / "data"), *arguments]
             with (folder / "calls.log").open("a+") as log:
-                ended = subprocess.run(  # noqa: S603 - the binaries that were asked for
+                ended = subprocess.run(  # noqa: S603 - the binaries that were requested
                     command, cwd=folder, stdout=log, stderr=log, check=False, **user
                 )
                 log.seek(0)

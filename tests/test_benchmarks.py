@@ -145,7 +145,7 @@ def test_the_fullest_second_is_found_wherever_it_begins():
 def test_the_source_serves_ranges_of_symbols_that_make_up_the_whole_and_no_large_offset():
     with source(600, 1) as src, httpx.Client(trust_env=False) as client:
 
-        def asked(*compared, **more):
+        def requested(*compared, **more):
             values = {"weekStartDate": ("EQUAL", "2026-02-09"), "tierIdentifier": ("EQUAL", "T1")}
             filters = [(name, *value) for name, value in values.items()]
             filters += [("issueSymbolIdentifier", *comparison) for comparison in compared]
@@ -159,14 +159,14 @@ def test_the_source_serves_ranges_of_symbols_that_make_up_the_whole_and_no_large
             return client.post(f"{src.url}/data/group/otcMarket/name/weeklySummary", json=query)
 
         probe = {"limit": 1, "fields": ["issueSymbolIdentifier"]}
-        [found] = asked(**probe, offset=300).json()
+        [found] = requested(**probe, offset=300).json()
         symbol = found["issueSymbolIdentifier"]
-        below, above = asked(("LESSER", symbol)), asked(("GTE", symbol))
-        totals = [int(answer.headers["Record-Total"]) for answer in (below, above, asked())]
-        lines = [answer.text.splitlines()[1:] for answer in (below, above, asked())]
+        below, above = requested(("LESSER", symbol)), requested(("GTE", symbol))
+        totals = [int(answer.headers["Record-Total"]) for answer in (below, above, requested())]
+        lines = [answer.text.splitlines()[1:] for answer in (below, above, requested())]
         assert totals == [len(answer_lines) for answer_lines in lines]
         assert totals[0] <= 300
         assert sorted(lines[0] + lines[1]) == sorted(lines[2])
-        assert asked(("GTE", symbol), **probe).json() == [found]
-        assert asked(("GTE", symbol), ("LESSER", symbol), **probe).json() == []
-        assert asked(offset=500_001).status_code == 400
+        assert requested(("GTE", symbol), **probe).json() == [found]
+        assert requested(("GTE", symbol), ("LESSER", symbol), **probe).json() == []
+        assert requested(offset=500_001).status_code == 400

@@ -63,7 +63,7 @@ class Script:
     """A load that does to each partition what the script says, and notes what it was asked."""
 
     actions: Mapping[str, Callable[[int], None]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
     where: Mapping[str, str] = field(default_factory=lambda: {"asset": "thing"})
     opening: Callable[[int], None] = lambda times: None
     opened: int = 0
@@ -73,11 +73,11 @@ class Script:
         self.opening(self.opened)
 
     def take(self, key: str) -> str:
-        self.asked.append(key)
+        self.requested.append(key)
         return key
 
     def write_batch(self, taken: str) -> str:
-        self.actions.get(taken, lambda times: None)(self.asked.count(taken))
+        self.actions.get(taken, lambda times: None)(self.requested.count(taken))
         return taken
 
 
@@ -142,8 +142,8 @@ def run(
 
 
 def raising(error: Exception, times: int = 99) -> Callable[[int], None]:
-    def act(asked: int) -> None:
-        if asked <= times:
+    def act(requested: int) -> None:
+        if requested <= times:
             raise error
 
     return act
@@ -153,7 +153,7 @@ def test_every_partition_is_taken_once_and_materialized_with_its_own_metadata(in
     script = Script()
     result = run(script, instance)
     assert result.success
-    assert script.asked == ["a", "b", "c", "d"]
+    assert script.requested == ["a", "b", "c", "d"]
     assert metadata_by_partition(result)["thing"] == {key: {"key": key} for key in "abcd"}
 
 
@@ -226,7 +226,7 @@ def run_tagged(
 
 @pytest.mark.slow_after_first
 @pytest.mark.parametrize(
-    ("tags", "asked"),
+    ("tags", "requested"),
     [
         (
             {"first": "T2|2026-01-11", "last": "OTCE|2026-01-18"},
@@ -259,14 +259,14 @@ def run_tagged(
     ],
 )
 def test_just_what_was_asked_for_is_loaded_and_materialized_whatever_other_tags_say(
-    instance, tags, asked
+    instance, tags, requested
 ):
     script = Script()
     result = run_tagged(script, instance, **tags)
     assert result.success
-    assert script.asked == asked
-    assert metadata_by_partition(result)["thing"] == {key: {"key": key} for key in asked}
-    assert instance.get_materialized_partitions(THING) == set(asked)
+    assert script.requested == requested
+    assert metadata_by_partition(result)["thing"] == {key: {"key": key} for key in requested}
+    assert instance.get_materialized_partitions(THING) == set(requested)
 
 
 @pytest.mark.slow_after_first
@@ -284,7 +284,7 @@ def test_a_run_whose_tags_disagree_or_name_no_whole_partition_fails_and_loads_no
     script = Script()
     result = run_tagged(script, instance, **tags)
     assert not result.success
-    assert (script.asked, script.opened) == ([], 0)
+    assert (script.requested, script.opened) == ([], 0)
     assert instance.get_materialized_partitions(THING) == set()
     record = instance.get_run_record_by_id(result.run_id)
     facts = read_facts(instance, record)
@@ -339,14 +339,14 @@ def test_a_run_without_a_partition_names_the_tag_to_set(instance):
     message = expect_failure(result, "thing")
     assert message.startswith("the run names no partition\n")
     assert """--tags '{"dagster/partition": "d"}'""" in message
-    assert script.asked == []
+    assert script.requested == []
 
 
 def test_a_refused_partition_leaves_the_others_alone_and_is_named_with_its_reason(instance):
     script = Script({"b": raising(SourceError("the page is HTML", url="https://x"))})
     result = run(script, instance)
     assert not result.success
-    assert script.asked == ["a", "b", "c", "d"]
+    assert script.requested == ["a", "b", "c", "d"]
     assert instance.get_materialized_partitions(THING) == {"a", "c", "d"}
     description = expect_failure(result, "thing")
     assert description.startswith("1 of 4 partitions did not load: b\nthe page is HTML")
@@ -373,7 +373,7 @@ def test_a_transient_error_is_retried_and_a_refusal_is_not(instance):
     )
     result = run(script, instance)
     assert not result.success
-    assert (script.asked.count("b"), script.asked.count("c")) == (2, 1)
+    assert (script.requested.count("b"), script.requested.count("c")) == (2, 1)
     assert instance.get_materialized_partitions(THING) == {"a", "b", "d"}
     description = expect_failure(result, "thing")
     assert description.startswith("1 of 4 partitions did not load: c\nunusable")
@@ -396,7 +396,7 @@ def test_what_an_attempt_loaded_is_not_unchanged_for_the_next(instance):
     class Twice(Script):
         def write_batch(self, taken: str) -> str:
             super().write_batch(taken)
-            return "landed" if taken != "c" and self.asked.count(taken) == 1 else "unchanged"
+            return "landed" if taken != "c" and self.requested.count(taken) == 1 else "unchanged"
 
     script = Twice({"b": raising(TransientError("throttled"), times=1)})
     with ProgressLine(of=3) as progress:
@@ -408,13 +408,13 @@ def test_a_transient_error_that_stays_ends_the_run_after_the_second_attempt(inst
     script = Script({"b": raising(TransientError("unreachable"))})
     result = run(script, instance)
     assert not result.success
-    assert script.asked.count("b") == 2
+    assert script.requested.count("b") == 2
 
 
 def test_a_partition_that_another_run_delivered_first_is_looked_at_again(instance):
     script = Script({"b": raising(SupersededError("overtaken"), times=2)})
     assert run(script, instance).success
-    assert script.asked.count("b") == 3
+    assert script.requested.count("b") == 3
 
 
 @dataclass
@@ -569,7 +569,7 @@ def test_a_run_does_not_keep_its_place_until_a_source_answers_again_tomorrow(ins
     script = Script({"b": raising(TransientError("throttled", retry_in_seconds=86_400))})
     result = run(script, instance)
     assert not result.success
-    assert (retries(result), script.asked.count("b")) == (0, 1)
+    assert (retries(result), script.requested.count("b")) == (0, 1)
     assert instance.get_materialized_partitions(THING) == {"a", "c", "d"}
     assert expect_failure(result, "thing").startswith(
         "1 of 4 partitions did not load: b\nthrottled"
@@ -597,7 +597,7 @@ def test_a_defect_ends_the_run_by_name_and_is_not_tried_again(instance):
     script = Script({"c": raising(ZeroDivisionError("by nothing"))})
     result = run(script, instance)
     assert not result.success
-    assert script.asked.count("c") == 1
+    assert script.requested.count("c") == 1
     assert "by nothing" in expect_error(result)
     assert f"where: partition=c, run={result.run_id}, asset=thing" in expect_error(result)
 
@@ -616,11 +616,11 @@ def test_loaded_partitions_materialize_quarantined_are_observed(instance):
 
 def failing(error: Exception, times: int) -> Callable[[], list[dg.AssetCheckResult]]:
     """Return checks that fail this often, and hold then."""
-    act, asked = raising(error, times), [0]
+    act, requested = raising(error, times), [0]
 
     def checks() -> list[dg.AssetCheckResult]:
-        asked[0] += 1
-        act(asked[0])
+        requested[0] += 1
+        act(requested[0])
         return holding()
 
     return checks
@@ -652,7 +652,7 @@ def test_what_cannot_be_opened_for_a_moment_is_opened_by_a_second_attempt(instan
     result = run(script, instance)
     assert result.success
     assert (script.opened, retries(result)) == (2, 1)
-    assert script.asked == ["a", "b", "c", "d"]
+    assert script.requested == ["a", "b", "c", "d"]
 
 
 @pytest.mark.slow_after_first
@@ -664,7 +664,7 @@ def test_what_cannot_be_opened_names_asset_partitions_and_run(instance, error, a
     script = Script(opening=raising(error))
     result = run(script, instance)
     assert not result.success
-    assert (script.opened, script.asked) == (attempts, [])
+    assert (script.opened, script.requested) == (attempts, [])
     assert expect_failure(result, "thing").startswith(error.what)
     assert f"assets=thing, partitions=a to d (4), run={result.run_id}" in expect_failure(
         result, "thing"

@@ -70,10 +70,10 @@ class Echo:
     publisher: Publisher = field(default_factory=lambda: Publisher(2))
     refuses: bool = False
     pages_to_fail: int = 1
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
 
     def __call__(self, request: Request) -> Reply:
-        self.asked.append(f"{request.target} {request.headers}")
+        self.requested.append(f"{request.target} {request.headers}")
         if "/bucket/" in request.target:
             return echoed(403, request)
         if request.target.startswith("/query"):
@@ -270,9 +270,9 @@ def prices() -> None:
     """Asks a vendor whose key stands in the URL, and who echoes it with status 200."""
     settings = load_settings()
     captures = Captures(open_store(settings))
-    asked = PriceRange("AAPL", date(2026, 2, 2), date(2026, 2, 27))
+    requested = PriceRange("AAPL", date(2026, 2, 2), date(2026, 2, 27))
     with opened_prices(settings, captures, Clock()) as source:
-        source.fetch(asked, [])
+        source.fetch(requested, [])
 
 
 def play_and_check(installation: Installation) -> None:
@@ -444,7 +444,7 @@ def run_and_check_programs(installation: Installation) -> None:
 
 def assert_they_travelled(installation: Installation) -> None:
     """The secrets were sent where they belong, or none of this would show anything."""
-    sent = installation.planted.found_in("\n".join(installation.echo.asked))
+    sent = installation.planted.found_in("\n".join(installation.echo.requested))
     wanted = {
         "finra_client_secret",
         "access token",

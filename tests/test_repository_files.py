@@ -53,8 +53,8 @@ def test_editors_and_the_linter_agree_on_the_length_of_a_line():
 def test_a_form_of_issues_asks_for_something(name: str):
     form = yaml.safe_load((PROJECT_ROOT / f".github/ISSUE_TEMPLATE/{name}.yaml").read_text())
     assert {"name", "description", "body"} == set(form)
-    asked = [field["id"] for field in form["body"]]
-    assert len(set(asked)) == len(asked) > 2
+    requested = [field["id"] for field in form["body"]]
+    assert len(set(requested)) == len(requested) > 2
     assert any(field.get("validations", {}).get("required") for field in form["body"])
 
 

@@ -87,9 +87,9 @@ def _framed(bench: Bench, environment: dict[str, str]) -> list[float]:
     call("benchmarks.export_sides:fill_week", settings, count=count)
     key = call("benchmarks.export_sides:api_key", settings)["key"]
     with programs(settings, "gateway") as found:
-        asked = {"url": f"http://127.0.0.1:{found['gateway'].port}", "key": key}
+        requested = {"url": f"http://127.0.0.1:{found['gateway'].port}", "key": key}
         report = call(
-            "benchmarks.export_sides:frames_by_client", settings, repeats=bench.repeats, **asked
+            "benchmarks.export_sides:frames_by_client", settings, repeats=bench.repeats, **requested
         )
     if report["rows"] != count:
         raise RuntimeError(f"a frame has {report['rows']} rows of {count}")

@@ -9,7 +9,7 @@ from benchmarks.gateway import SOURCES, Answered, deliver, served, ui
 from benchmarks.gateway_memory import SAMPLES, growth, measure_memory
 from benchmarks.report import Line, at_least, at_most, line
 from benchmarks.rig import Place
-from benchmarks.ui_requests import QUERIES, Asked, asked, both
+from benchmarks.ui_requests import QUERIES, Asked, both, requested
 from orchestration_project.tables.spine import inbox
 
 CONNECTIONS = 32
@@ -41,7 +41,7 @@ def _asked(place: Place, bench: Bench, **more: str) -> list[list[Asked]]:
     prepared = call("benchmarks.ui_requests:prepared", settings, runs=sizes.ui_runs)
     with both(settings, prepared["key"]) as (ours, bare):
         return [
-            asked(ours, bare, prepared["run_id"], sizes.ui_rounds) for _ in range(bench.repeats)
+            requested(ours, bare, prepared["run_id"], sizes.ui_rounds) for _ in range(bench.repeats)
         ]
 
 

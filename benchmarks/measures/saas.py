@@ -43,7 +43,7 @@ def _looks(name: str, place: Place, url: str, count: int, bench: Bench) -> list[
         **database,
     }
     found = call("benchmarks.saas:looks", environment, url=url, repeats=bench.repeats)
-    asked, pages = found["asked"], found["asked"].get("tasks", 0) // bench.repeats
+    requested, pages = found["asked"], found["asked"].get("tasks", 0) // bench.repeats
     of_it = f"{count:,} unchanged tasks, {name}"
     return [
         line(
@@ -58,7 +58,7 @@ def _looks(name: str, place: Place, url: str, count: int, bench: Bench) -> list[
         line(
             f"poll of {of_it}: requests to Jira, against the issues",
             "requests",
-            [asked.get("jira", 0)],
+            [requested.get("jira", 0)],
             [found["issues"]],
             at_most(0),
         ),

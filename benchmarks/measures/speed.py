@@ -214,7 +214,7 @@ def pages(bench: Bench) -> list[Line]:
         found = bench.in_turns(sides)
         limited = fetch(IN_FLIGHT, str(FINRA_LIMIT))["source"]
     spent = found["one"][-1]["source"]["cpu_seconds"] - before
-    asked = sum(each["source"]["pages"] for side in found.values() for each in side)
+    requested = sum(each["source"]["pages"] for side in found.values() for each in side)
     many, one = (
         [each["source"]["pages"] / each["seconds"] for each in found[side]] for side in sides
     )
@@ -226,7 +226,7 @@ def pages(bench: Bench) -> list[Line]:
             many,
             one,
             at_least(3),
-            note=f"kept on disk; the source spent {1000 * spent / asked:.1f} ms of CPU a page",
+            note=f"kept on disk; the source spent {1000 * spent / requested:.1f} ms of CPU a page",
         ),
         line(
             "most pages in a second, against FINRA's limit",

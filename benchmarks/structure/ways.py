@@ -126,7 +126,7 @@ def load_document() -> dict[str, list[str]]:
 
 
 def load_webhook() -> dict[str, list[str]]:
-    """Take a delivery, load it, and write the row that a routing rule asks for."""
+    """Take a delivery, load it, and write the row that a routing rule requests."""
     from orchestration_project.catalog import REGISTRY
     from orchestration_project.domains.events.routing import FORM
     from orchestration_project.engine.connections.clock import Clock

@@ -31,7 +31,7 @@ class Memory:
         self._save()
 
     def serve_once(self, fault: str) -> bool:
-        """Return True the first time that ``fault`` is asked for, in the life of the folder."""
+        """Return True the first time that ``fault`` is requested, in the life of the folder."""
         if fault in self._served:
             return False
         self._served.append(fault)

@@ -93,30 +93,33 @@ class Query:
 
 
 def parse_query(dataset: Dataset, body: bytes) -> Query:
-    """Return the request ``body`` as a query to ``dataset``; an empty body asks for everything."""
-    asked = _object(body)
-    if unknown := sorted(asked.keys() - _KEYS):
+    """Return the request ``body`` as a query to ``dataset``; an empty body requests everything."""
+    requested = _object(body)
+    if unknown := sorted(requested.keys() - _KEYS):
         raise BadRequestError(f"Unknown parameter: {', '.join(unknown)}")
-    fields = tuple(dict.fromkeys(_field(dataset, name) for name in _list(asked, "fields")))
-    delimiter = asked.get("delimiter", ",")
+    fields = tuple(dict.fromkeys(_field(dataset, name) for name in _list(requested, "fields")))
+    delimiter = requested.get("delimiter", ",")
     if delimiter not in DELIMITERS:
         raise BadRequestError(f"Invalid delimiter: {delimiter!r}")
-    is_quoted = asked.get("quoteValues", True)
+    is_quoted = requested.get("quoteValues", True)
     if not isinstance(is_quoted, bool):
         raise BadRequestError(f"quoteValues must be true or false, not {is_quoted!r}")
-    conditions = _conditions(dataset, asked)
+    conditions = _conditions(dataset, requested)
     selection = Selection(
-        fields or tuple(dataset.fields), conditions, _order(dataset, asked, conditions)
+        fields or tuple(dataset.fields), conditions, _order(dataset, requested, conditions)
     )
-    return page_of(selection, asked, delimiter, is_quoted)
+    return page_of(selection, requested, delimiter, is_quoted)
 
 
 def page_of(
-    selection: Selection, asked: Mapping[str, object], delimiter: str = ",", is_quoted: bool = True
+    selection: Selection,
+    requested: Mapping[str, object],
+    delimiter: str = ",",
+    is_quoted: bool = True,
 ) -> Query:
-    """Return the query for the page of ``selection`` that limit and offset in ``asked`` name."""
-    limit = _count(asked, "limit", DEFAULT_LIMIT)
-    offset = _count(asked, "offset", 0)
+    """Return the query for the page of ``selection`` by limit and offset in ``requested``."""
+    limit = _count(requested, "limit", DEFAULT_LIMIT)
+    offset = _count(requested, "offset", 0)
     if limit < 1:
         raise BadRequestError("limit must be at least 1")
     if offset > MAX_OFFSET:
@@ -126,24 +129,24 @@ def page_of(
 
 def _object(body: bytes) -> dict[str, object]:
     try:
-        asked = json.loads(body) if body.strip() else {}
+        requested = json.loads(body) if body.strip() else {}
     except (ValueError, RecursionError) as error:
         raise BadRequestError(f"Malformed JSON: {error}") from error
-    if not isinstance(asked, dict):
+    if not isinstance(requested, dict):
         raise BadRequestError("The request body must be a JSON object")
-    return asked
+    return requested
 
 
-def _list(asked: Mapping[str, object], key: str) -> list[object]:
-    items = asked.get(key) or []
+def _list(requested: Mapping[str, object], key: str) -> list[object]:
+    items = requested.get(key) or []
     if not isinstance(items, list):
         raise BadRequestError(f"{key} must be a list")
     return items
 
 
-def _filters(asked: Mapping[str, object], key: str) -> list[dict[str, object]]:
+def _filters(requested: Mapping[str, object], key: str) -> list[dict[str, object]]:
     filters = []
-    for item in _list(asked, key):
+    for item in _list(requested, key):
         if not isinstance(item, dict):
             raise BadRequestError(f"{key} must hold objects")
         filters.append(item)
@@ -157,8 +160,8 @@ def _field(dataset: Dataset, name: object) -> str:
     return found
 
 
-def _count(asked: Mapping[str, object], key: str, default: int) -> int:
-    value = asked.get(key, default)
+def _count(requested: Mapping[str, object], key: str, default: int) -> int:
+    value = requested.get(key, default)
     if isinstance(value, str) and value.isdecimal() and len(value) <= MAX_DIGITS:
         value = int(value)  # GET sends digits
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
@@ -166,14 +169,14 @@ def _count(asked: Mapping[str, object], key: str, default: int) -> int:
     return value
 
 
-def _conditions(dataset: Dataset, asked: Mapping[str, object]) -> tuple[Condition, ...]:
+def _conditions(dataset: Dataset, requested: Mapping[str, object]) -> tuple[Condition, ...]:
     found: list[Condition] = []
-    for item in _filters(asked, "compareFilters"):
+    for item in _filters(requested, "compareFilters"):
         comparison = str(item.get("compareType", "")).upper()
         if comparison not in _COMPARISONS:
             raise BadRequestError(f"Invalid compareType: {item.get('compareType')}")
         found.append(_condition(dataset, item, comparison, [item.get("fieldValue")]))
-    for item in _filters(asked, "dateRangeFilters"):
+    for item in _filters(requested, "dateRangeFilters"):
         field = _field(dataset, item.get("fieldName"))
         if dataset.fields[field] != "Date":
             raise BadRequestError(f"dateRangeFilters need a date field, not {field}")
@@ -181,7 +184,7 @@ def _conditions(dataset: Dataset, asked: Mapping[str, object]) -> tuple[Conditio
         found.append(_condition(dataset, item, "LTE", [item.get("endDate")]))
     found += [
         _condition(dataset, item, "IN", _list(item, "values"))
-        for item in _filters(asked, "domainFilters")
+        for item in _filters(requested, "domainFilters")
     ]
     return tuple(found)
 
@@ -220,9 +223,9 @@ _READERS: Mapping[str, Callable[[str], Value]] = {
 
 
 def _order(
-    dataset: Dataset, asked: Mapping[str, object], conditions: tuple[Condition, ...]
+    dataset: Dataset, requested: Mapping[str, object], conditions: tuple[Condition, ...]
 ) -> tuple[tuple[str, bool], ...]:
-    names = [str(name) for name in _list(asked, "sortFields")]
+    names = [str(name) for name in _list(requested, "sortFields")]
     fixed = {each.field for each in conditions if each.comparison == "EQUAL"}
     if names and not dataset.is_sortable:
         raise BadRequestError(f"{dataset.name} cannot be sorted")

@@ -92,15 +92,15 @@ class QueryApi:
         return JSONResponse({"status": "ok", "source": "demo"})
 
     async def _partitions(self, request: Request) -> Response:
-        asked = await self._admitted(request)
-        available = self._of(asked).available(asked, new_york_day(self._clock.now()))
+        requested = await self._admitted(request)
+        available = self._of(requested).available(requested, new_york_day(self._clock.now()))
         return JSONResponse({"availablePartitions": [{"partitions": each} for each in available]})
 
     async def _metadata(self, request: Request) -> Response:
-        asked = await self._admitted(request)
+        requested = await self._admitted(request)
         today = new_york_day(self._clock.now())
-        listed = faults.fields_on(today, self._memory.anchor, asked.fields)
-        return JSONResponse(metadata(asked, listed))
+        listed = faults.fields_on(today, self._memory.anchor, requested.fields)
+        return JSONResponse(metadata(requested, listed))
 
     async def _token(self, request: Request) -> Response:
         form = parse_qs((await request.body()).decode("latin-1"))
@@ -111,26 +111,26 @@ class QueryApi:
 
     async def _data(self, request: Request) -> Response:
         self._rate.check()
-        asked = await self._admitted(request)
-        query = await _query(asked, request)
+        requested = await self._admitted(request)
+        query = await _query(requested, request)
         today = new_york_day(self._clock.now())
-        editions = self._of(asked).editions(asked, query.selection, today)
+        editions = self._of(requested).editions(requested, query.selection, today)
         where = self._place(query, editions)
         if fault := self._fault(where):
             return fault
         is_json = "application/json" in request.headers.get("Accept", "")
-        return await run_in_threadpool(self._answer, asked, query, editions, where, is_json)
+        return await run_in_threadpool(self._answer, requested, query, editions, where, is_json)
 
     def _answer(
         self,
-        asked: Dataset,
+        requested: Dataset,
         query: Query,
         editions: tuple[Any, ...],
         where: faults.Place | None,
         is_json: bool,
     ) -> Response:
-        """Return the page of ``query`` that is asked for."""
-        found = self._of(asked).select(asked, query.selection, editions)
+        """Return the page of ``query`` that is requested."""
+        found = self._of(requested).select(requested, query.selection, editions)
         rows = found.slice(query.offset, query.limit)
         if where:
             rows = rows.head(faults.page_length(where, query.offset, rows.height))
@@ -155,8 +155,8 @@ class QueryApi:
         await asyncio.sleep(self._latency_seconds)
         return found
 
-    def _of(self, asked: Dataset) -> Source | FixedIncome:
-        is_weekly = asked.partition_fields == PARTITION_FIELDS
+    def _of(self, requested: Dataset) -> Source | FixedIncome:
+        is_weekly = requested.partition_fields == PARTITION_FIELDS
         return self._weekly if is_weekly else self._fixed_income
 
     def _place(self, query: Query, editions: tuple[Any, ...]) -> faults.Place | None:
@@ -179,11 +179,11 @@ class QueryApi:
         return None
 
 
-async def _query(asked: Dataset, request: Request) -> Query:
-    """Return what is asked for; a GET's filters are ignored, as FINRA ignores them."""
+async def _query(requested: Dataset, request: Request) -> Query:
+    """Return what is requested; a GET's filters are ignored, as FINRA ignores them."""
     if request.method == "POST":
-        return parse_query(asked, await request.body())
-    return page_of(Selection(tuple(asked.fields)), request.query_params)
+        return parse_query(requested, await request.body())
+    return page_of(Selection(tuple(requested.fields)), request.query_params)
 
 
 def _page(rows: pl.DataFrame, query: Query, is_json: bool) -> Page:

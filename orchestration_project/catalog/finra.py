@@ -56,7 +56,7 @@ PROBED_WEEKS = 8
 
 
 def _list_partitions(source: "FinraSource", environment: Environment) -> str:
-    """Ask for what every load asks for first: one request, with credentials one more."""
+    """Send the first request of every load: one, with credentials one more."""
     since = environment.clock.today_in_new_york() - PROBED_WEEKS * WEEK
     listed = source.published(since=since)
     return f"it lists {len(listed)} partitions of the last {PROBED_WEEKS} weeks"

@@ -1,6 +1,6 @@
 """Dagster's resources: what all domains share, and one of each connection.
 
-Each is made from the settings when a run or a tick asks for it. The settings are not config of
+Each is made from the settings when a run or a tick requests it. The settings are not config of
 Dagster's, but for the gate's `force`: so no secret can show up in a config view. What reaches
 outside is opened at first use, within the step or tick, after the preflight.
 """

@@ -83,7 +83,7 @@ def _connections() -> Mapping[str, Connection[Any]]:
         "peopleforce": Connection(
             description="Source system of tasks.",
             open=lambda given: opened_peopleforce(
-                given.settings, given.captures, given.clock, asks_anyway=given.asks_anyway
+                given.settings, given.captures, given.clock, ignores_breaker=given.ignores_breaker
             ),
             preflight="peopleforce",
             probe=lambda source, _: f"it has {source.count()} tasks",
@@ -93,7 +93,7 @@ def _connections() -> Mapping[str, Connection[Any]]:
         ),
         "jira": Connection(
             description="Target system of issues.",
-            open=lambda given: opened_jira(given.settings, asks_anyway=given.asks_anyway),
+            open=lambda given: opened_jira(given.settings, ignores_breaker=given.ignores_breaker),
             preflight="jira",
             probe=lambda target, _: f"it knows us as {target.myself()}",
             tried=_describe_jira_trial,

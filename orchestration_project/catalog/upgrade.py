@@ -83,8 +83,8 @@ def follow_new_names(
 def _find_filled_tables(connection: Connection) -> Sequence[str]:
     """Return the names of tables of domains that have a row."""
     tables = [table for name, table in METADATA.tables.items() if domain_of_name(name)]
-    looks = [select(literal(table.name)).where(_has_a_row(table)) for table in tables]
-    return list(connection.scalars(union_all(*looks)))
+    statements = [select(literal(table.name)).where(_has_a_row(table)) for table in tables]
+    return list(connection.scalars(union_all(*statements)))
 
 
 def _has_a_row(table: Table) -> Exists:

@@ -107,7 +107,7 @@ def _wait_for_version(warehouse: "Warehouse", expected: str, seconds: float) -> 
                 found=f"version {version} after {seconds:.0f} s",
                 remedy="run `orchestrate migrate`, or read why the process that runs it failed",
             )
-        time.sleep(min(SECONDS_BETWEEN_LOOKS, max(0.0, until - time.monotonic())))
+        time.sleep(min(SECONDS_BETWEEN_POLLS, max(0.0, until - time.monotonic())))
     echo(f"the tables in {warehouse.shown_url} are up to date")
 
 
@@ -129,7 +129,7 @@ def _keep_what_is_on(settings: "Settings", warehouse: "Warehouse") -> None:
 
 
 SECONDS_BETWEEN_COUNTS = 1.0
-SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_POLLS = 1.0
 
 
 @click.command(cls=Command)

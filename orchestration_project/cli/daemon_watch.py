@@ -8,7 +8,7 @@ from collections.abc import Callable
 START_SECONDS = 150
 """Time in which a daemon that was just started may have sent no heartbeat: that after which one is
 called silent (`services.dagster_instance`, which imports Dagster)."""
-SECONDS_BETWEEN_LOOKS = 30
+SECONDS_BETWEEN_POLLS = 30
 ANSWER_SECONDS = 20.0
 SECONDS_BETWEEN_REPORTS = 600
 """Sent alerts are stored: none is sent twice, and failed ones are retried."""
@@ -34,16 +34,16 @@ class DaemonWatch:
         self._is_silent = is_silent
         self._report = report
         self._seconds = seconds
-        self._next_look = seconds() + START_SECONDS
+        self._next_poll = seconds() + START_SECONDS
         self._next_report = 0.0
         self._was_silent = False
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Look, if the time has come."""
         now = self._seconds()
-        if now < self._next_look:
+        if now < self._next_poll:
             return
-        self._next_look = now + SECONDS_BETWEEN_LOOKS
+        self._next_poll = now + SECONDS_BETWEEN_POLLS
         was_silent, self._was_silent = self._was_silent, self._is_silent()
         if not self._was_silent:
             self._next_report = 0.0

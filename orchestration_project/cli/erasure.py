@@ -105,7 +105,7 @@ def _erase(
         )
         return 0
     progress("\n".join([f"found: {_list_figures(values)}", *_list_places(values)]))
-    if not is_confirmed and not _ask_consent():
+    if not is_confirmed and not _request_consent():
         requests.withdraw(request_id)
         echo("nothing was erased")
         return 1
@@ -176,7 +176,7 @@ def _read(source: str) -> list[str]:
     return [line for line in text.split("\n") if line.strip()]
 
 
-def _ask_consent() -> bool:
+def _request_consent() -> bool:
     try:
         answer = input("Erase all of it? [y/N] ")
     except EOFError:  # standard input is closed, or was read for the identifiers

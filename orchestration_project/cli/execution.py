@@ -20,7 +20,7 @@ from orchestration_project.engine.contracts.partition_tags import PARTITION, RAN
 from orchestration_project.engine.contracts.partitioning import LoadOutcome, load_outcome
 from orchestration_project.engine.dagster_private.definitions import load_repository
 from orchestration_project.engine.dagster_private.storage import SerializableErrorInfo
-from orchestration_project.engine.dataset import NOT_ASKED
+from orchestration_project.engine.dataset import NOT_REQUESTED
 from orchestration_project.engine.replay_plans import RunSummary
 from orchestration_project.engine.runner import DID_NOT_LOAD, PROGRESS
 from orchestration_project.engine.warehouse import Warehouse
@@ -405,7 +405,7 @@ def unloaded_partitions(result: dg.JobExecutionResult, name: str) -> dict[str, s
             metadata[label] for label in ("outcome", "what_to_do") if label in metadata
         )
         for (asset, partition), metadata in materializations_of([result]).items()
-        if asset == name and partition and metadata.get("outcome") in (UNCHANGED, NOT_ASKED)
+        if asset == name and partition and metadata.get("outcome") in (UNCHANGED, NOT_REQUESTED)
     }
 
 

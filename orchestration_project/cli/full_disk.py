@@ -89,7 +89,7 @@ class DiskWatch:
         self._report = report
         self._is_full = False
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Ask how much is free."""
         self.saw(shutil.disk_usage(self._folder).free)
 

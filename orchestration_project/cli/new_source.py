@@ -14,7 +14,7 @@ from orchestration_project.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from orchestration_project.engine.own.proposing import Proposal
-    from orchestration_project.engine.own.writing import Asking
+    from orchestration_project.engine.own.writing import RequestOptions
 
 HEADINGS = {
     "name": "column",
@@ -67,7 +67,7 @@ def new_source(
     from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.engine.own.fields import NAME
     from orchestration_project.engine.own.proposing import propose
-    from orchestration_project.engine.own.writing import Asking, render_source, render_yaml
+    from orchestration_project.engine.own.writing import RequestOptions, render_source, render_yaml
     from orchestration_project.settings import require_project_folder
 
     if (url is None) == (file is None):
@@ -83,16 +83,16 @@ def new_source(
             found=str(folder),
             remedy="choose another name, or edit the file",
         )
-    asking = Asking(
+    options = RequestOptions(
         secret_headers=dict(map(_parse_pair, secret_headers)),
         bearer=bearer or "",
         cursor=_parse_pair(cursor) if cursor else None,
         page_size=page_size or 0,
     )
-    body = _answer(url, asking) if url else _read_content(file)
+    body = _answer(url, options) if url else _read_content(file)
     proposal = propose(body, url or str(file), today=Clock().today("UTC"))
     write = render_yaml if is_yaml else render_source
-    text = write(name, proposal, asking, is_file=url is None)
+    text = write(name, proposal, options, is_file=url is None)
     if OUTPUT.is_dry_run:
         preview(f"would write {path}:\n\n{text}", file=str(path), content=text)
         return 0
@@ -123,7 +123,7 @@ def _read_content(file: Path | None) -> bytes:
     return file.read_bytes()
 
 
-def _answer(url: str, asking: "Asking") -> bytes:
+def _answer(url: str, options: "RequestOptions") -> bytes:
     """Return an answer of the source; nothing is stored.
 
     Raises:
@@ -136,14 +136,14 @@ def _answer(url: str, asking: "Asking") -> bytes:
     from orchestration_project.resources.own import secret
     from orchestration_project.settings import load_settings
 
-    headers = {header: secret(variable) for header, variable in asking.secret_headers.items()}
-    if asking.bearer:
-        headers["Authorization"] = f"Bearer {secret(asking.bearer)}"
+    headers = {header: secret(variable) for header, variable in options.secret_headers.items()}
+    if options.bearer:
+        headers["Authorization"] = f"Bearer {secret(options.bearer)}"
     with open_client(
         load_settings(),
         "new_source",
         requests_per_second=2,
-        breaker=BreakerPolicy(asks_anyway=True),
+        breaker=BreakerPolicy(ignores_breaker=True),
         limits=AnswerLimits(accepts_encodings=True),
     ) as http:
         response = http.request("GET", url, headers=headers)

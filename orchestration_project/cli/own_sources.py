@@ -53,13 +53,13 @@ def check() -> int:
 
 
 def _build_hint(declaration: "Declaration") -> str:
-    looks = [
+    names = [
         field.name
         for field in declaration.dataset.fields
         if not field.subject and not field.personal and any(part in field.name for part in PERSONAL)
     ]
     remedy = "subject= makes erasure find it, personal=True masks it"
-    return f"personal? {', '.join(looks)}: {remedy}" if looks else ""
+    return f"personal? {', '.join(names)}: {remedy}" if names else ""
 
 
 @click.command(cls=Command, has_json=True)
@@ -86,7 +86,7 @@ def preview(source: str, partition: str | None) -> int:
         preview_derived(derived, partition)
         return 0
     settings, declaration = load_settings(), _find_declaration(source)
-    environment = Environment(settings=settings, asks_anyway=True)
+    environment = Environment(settings=settings, ignores_breaker=True)
     with (
         tempfile.TemporaryDirectory(prefix="preview-") as folder,
         open_source(

@@ -51,7 +51,7 @@ def reset(*, is_confirmed: bool) -> int:
     if OUTPUT.is_dry_run:
         preview(f"of {folder} would be deleted: {_list_names(folder)}")
         return 0
-    if not is_confirmed and not _ask_consent(folder):
+    if not is_confirmed and not _request_consent(folder):
         echo("nothing was deleted")
         return 1
     with _lock_out_ui(folder / "dagster"):
@@ -204,7 +204,7 @@ def _list_names(folder: Path) -> str:
     )
 
 
-def _ask_consent(folder: Path) -> bool:
+def _request_consent(folder: Path) -> bool:
     try:
         answer = input(f"Delete all data in {folder}: {_list_names(folder)}? [y/N] ")
     except EOFError:  # standard input is closed

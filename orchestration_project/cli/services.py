@@ -108,14 +108,14 @@ class SupervisedServices:
         self._children: dict[str, list[psutil.Process]] = {}
         self._ended_at: dict[str, list[float]] = {}
         self._restart_at: dict[str, float] = {}
-        self._is_asked_to_stop = False
+        self._is_stop_requested = False
 
     def __enter__(self) -> Self:
         """Start the watcher, and take the signals that ask to stop."""
-        signal.signal(signal.SIGINT, self._ask_to_stop)
-        signal.signal(signal.SIGTERM, self._ask_to_stop)
+        signal.signal(signal.SIGINT, self._request_stop)
+        signal.signal(signal.SIGTERM, self._request_stop)
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to outlive the terminal
-            signal.signal(signal.SIGHUP, self._ask_to_stop)
+            signal.signal(signal.SIGHUP, self._request_stop)
         self._watcher = Watcher(self._environment, self._lock.fileno())
         return self
 
@@ -307,7 +307,7 @@ class SupervisedServices:
                 raise _explain_death(service, how)
 
     def _require_watcher(self) -> None:
-        if self._is_asked_to_stop:
+        if self._is_stop_requested:
             raise StopRequest
         if not self._watcher.is_alive:
             raise TransientError("the watcher process was killed", remedy="start again")
@@ -330,8 +330,8 @@ class SupervisedServices:
         self._children[service.name] = [child for child in children if _is_alive(child)]
         return bool(known_processes) and not self._children[service.name]
 
-    def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._is_asked_to_stop = True
+    def _request_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_stop_requested = True
 
     def _reap(self) -> None:
         """Collect ended programs, which would keep their groups in existence."""

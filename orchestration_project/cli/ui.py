@@ -252,7 +252,7 @@ def watch(
     disk = DiskWatch(home, report_disk)
     daemon = DaemonWatch(lambda: is_silent(*gateway), start_alerts)
     services.watch(
-        lambda: (disk.look(), daemon.look(), chosen.look(), alert_of_ends()), report_program
+        lambda: (disk.poll(), daemon.poll(), chosen.poll(), alert_of_ends()), report_program
     )
 
 
@@ -278,7 +278,7 @@ class ChoiceWatch:
         self._declared = declared
         self._chosen: bytes | None = None
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Look for a change, and follow it."""
         try:
             chosen = stored_file(self._settings).read_bytes()

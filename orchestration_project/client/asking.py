@@ -49,7 +49,7 @@ class PageOfAnswer(Protocol):
 Paged = TypeVar("Paged", bound=PageOfAnswer)
 
 
-class Asking:
+class Requests:
     """Asks a gateway at ``url`` as whoever ``key`` is; closed at the end of a `with`."""
 
     def __init__(
@@ -76,7 +76,7 @@ class Asking:
         return model.model_validate_json(answer.content)
 
     def _pages(self, path: str, model: type[Paged], **query: Any) -> Iterator[Paged]:
-        """Yield as many pages as are asked for."""
+        """Yield as many pages as are requested."""
         cursor: str | None = None
         while True:
             answer = self._transport.ask("GET", path, query={**query, "cursor": cursor})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import httpx
 
 from orchestration_project.client.asking import (
-    Asking,
+    Requests,
     frame_of_parquet,
     metadata_of_parquet,
     new_key,
@@ -62,7 +62,7 @@ UPLOAD_ATTEMPTS = 8
 OCTETS = "application/octet-stream"
 
 
-class DataMethods(Asking):
+class DataMethods(Requests):
     """The part of the client that is about loaded and synced data."""
 
     def tables(self) -> list[Described]:
@@ -78,7 +78,7 @@ class DataMethods(Asking):
         as_of: datetime | str | None = None,
         published_by: date | str | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Yield rows of a table or view in the order of its key, as many pages as are asked for.
+        """Yield rows of a table or view in the order of its key, as many pages as are requested.
 
         ``as_of``: as they were known at a time; ``published_by``: as their source had published
         them by a day. Both may be ISO texts.
@@ -164,7 +164,7 @@ class DataMethods(Asking):
     def items(
         self, *, topic: str | None = None, state: str | None = None
     ) -> Iterator[dict[str, Any]]:
-        """Yield work items in the order of topic and key, as many pages as are asked for."""
+        """Yield work items in the order of topic and key, as many pages as are requested."""
         for page in self._pages("/items", Page, topic=topic, state=state, limit=PAGE_ROWS):
             yield from page.rows
 
@@ -181,7 +181,7 @@ class DataMethods(Asking):
     ) -> "pd.DataFrame":
         """Return rows of a table or view with the types of its columns, in the order of its key.
 
-        `frame_of_parquet` has the types. More than 1,000,000 rows are asked for in several files,
+        `frame_of_parquet` has the types. More than 1,000,000 rows are requested in several files,
         and the log says so; loads in between may show in the later ones.
 
         Args:

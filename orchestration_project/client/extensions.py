@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
-from orchestration_project.client.asking import Asking, quoted
+from orchestration_project.client.asking import Requests, quoted
 from orchestration_project.engine.contracts.api.extensions import (
     PluginAdded,
     PluginDetails,
@@ -13,7 +13,7 @@ from orchestration_project.engine.contracts.api.extensions import (
 )
 
 
-class PluginMethods(Asking):
+class PluginMethods(Requests):
     """The part of the client that is about plugins; only admins edit them."""
 
     def plugins(self) -> PluginList:
@@ -21,7 +21,7 @@ class PluginMethods(Asking):
         return self._get("/plugins", PluginList)
 
     def plugin(self, plugin: str) -> PluginDetails:
-        """Return a plugin, what it asks for beside its grant, and each change of it."""
+        """Return a plugin, what it requests beside its grant, and each change of it."""
         return self._get(f"/plugins/{quoted(plugin)}", PluginDetails)
 
     def add_plugin(
@@ -38,7 +38,7 @@ class PluginMethods(Asking):
             archive: Its bytes.
             sha256: Expected hash of them.
             allow_unsigned: Accept a plugin without a trusted signature.
-            dry_run: Only return what it asks for.
+            dry_run: Only return what it requests.
         """
         query = {"allow_unsigned": str(allow_unsigned).lower(), "dry_run": str(dry_run).lower()}
         query |= {"sha256": sha256} if sha256 else {}
@@ -55,7 +55,7 @@ class PluginMethods(Asking):
         expected_version: int | None = None,
         reason: str = "",
     ) -> PluginShown:
-        """Grant all that a plugin asks for, or the named permissions by kind."""
+        """Grant all that a plugin requests, or the named permissions by kind."""
         body = {
             "permissions": permissions or {},
             "folders": folders or {},

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from orchestration_project.client.asking import Asking, new_key, quoted
+from orchestration_project.client.asking import Requests, new_key, quoted
 from orchestration_project.engine.contracts.api.attention import (
     AttentionEntries,
     AttentionEntry,
@@ -48,7 +48,7 @@ from orchestration_project.engine.contracts.api.traces import Trace
 Kind = Literal["schedule", "sensor"]
 
 
-class InstallationMethods(Asking):
+class InstallationMethods(Requests):
     """The part of the client that is about the installation itself."""
 
     def presets(self) -> list[Preset]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
-from orchestration_project.client.asking import Asking, frame_of_models, new_key, quoted
+from orchestration_project.client.asking import Requests, frame_of_models, new_key, quoted
 from orchestration_project.engine.contracts.api.messages import (
     MqttBridges,
     MqttComponent,
@@ -35,7 +35,7 @@ Kind = Literal["projects", "components", "tasks"]
 Row = TypeVar("Row", bound=BaseModel)
 
 
-class MqttMethods(Asking):
+class MqttMethods(Requests):
     """The part of the client that is about MQTT events and what they say of projects."""
 
     def mqtt_events(

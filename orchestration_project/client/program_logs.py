@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
-from orchestration_project.client.asking import Asking, frame_of_models
+from orchestration_project.client.asking import Requests, frame_of_models
 from orchestration_project.engine.contracts.api.program_logs import LogLine, LogLines
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ PAGE_LINES = 1000
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
-class LogMethods(Asking):
+class LogMethods(Requests):
     """The part of the client that is about log lines of programs."""
 
     def log_lines(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from orchestration_project.client.asking import Asking, frame_of_models, new_key, quoted
+from orchestration_project.client.asking import Requests, frame_of_models, new_key, quoted
 from orchestration_project.client.transport import RunFailedError
 from orchestration_project.engine.contracts.api.models import Asked, Backfill
 from orchestration_project.engine.contracts.api.pipelines import (
@@ -81,7 +81,7 @@ def line_of(event: Event, seconds: float) -> str:
     return f"{seconds:8.1f} s  {text}"[:MAX_LINE_LENGTH] if text else ""
 
 
-class RunMethods(Asking):
+class RunMethods(Requests):
     """The part of the client that is about what runs."""
 
     def launch(
@@ -133,7 +133,7 @@ class RunMethods(Asking):
         """Wait until a run has ended.
 
         Raises:
-            RunFailedError: It did not succeed, where ``check`` asks for that.
+            RunFailedError: It did not succeed, where ``check`` requests that.
         """
         display = Progress() if progress else None
         for event in self.logs(run_id):
@@ -158,7 +158,7 @@ class RunMethods(Asking):
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> Iterator[Run]:
-        """Yield runs, the latest first, as many pages as are asked for."""
+        """Yield runs, the latest first, as many pages as are requested."""
         query = {
             "job": job,
             "status": status,
@@ -285,7 +285,7 @@ class RunMethods(Asking):
         dry_run: bool = False,
         idempotency_key: str | None = None,
     ) -> Asked:
-        """Ask for the partitions of a job from a day to another.
+        """Request the partitions of a job from a day to another.
 
         Args:
             job: The job.

@@ -139,7 +139,7 @@ class Transport:
     def put(
         self, path: str, content: bytes | BinaryIO, headers: Mapping[str, str]
     ) -> httpx.Response:
-        """Send bytes once, and return the answer, also one that asks for the rest of them.
+        """Send bytes once, and return the answer, also one that requests the rest of them.
 
         Raises:
             ApiError: The gateway did not take them.

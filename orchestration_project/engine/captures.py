@@ -145,7 +145,7 @@ class Capture:
     Attributes:
         body: The bytes; empty once they are released, as the artifact store has them.
         url: Where they came from.
-        request: What was asked for, without secrets.
+        request: What was requested, without secrets.
         response_headers: Headers of the answer that are kept.
         http_status: Its status; None: it did not come over HTTP.
         row_count: The number of data lines; None: the bytes have none.

@@ -67,10 +67,10 @@ from orchestration_project.tables.schema import asset_of_table
 if TYPE_CHECKING:  # commands read when datasets are due, and import no Dagster
     import dagster as dg
 
-NOT_ASKED = "not asked"
+NOT_REQUESTED = "not asked"
 """Outcome of a partition of which a source deliberately got no request."""
 
-TO_ASK = "to ask the source: --full, or full: true in the run's config"
+REQUEST_HINT = "to ask the source: --full, or full: true in the run's config"
 
 AfterLoad = Callable[[Connection, WriteTarget, Delivery, datetime], None]
 """Writes what belongs to a delivery that was just loaded, at a time of UTC; its error undoes it."""
@@ -102,7 +102,7 @@ class LoadedPartition(Generic[SummaryT, PreviewT]):
         row_counts: Rows of the partition by table: the dataset's first, then derived ones.
         preview: What people see of it, if its load was written.
         is_holiday: Whether it has no data by its calendar.
-        is_asked: Whether the source was asked for it.
+        is_requested: Whether the source was asked for it.
         unpublished_until: Of one that its source does not have yet: the day of its publication.
         changes: What its load changed, if it wrote rows; before that, what earlier loads changed
             and Dagster has no event of.
@@ -118,14 +118,14 @@ class LoadedPartition(Generic[SummaryT, PreviewT]):
     staged_name: str = ""
     preview: PreviewT | None = None
     is_holiday: bool = False
-    is_asked: bool = True
+    is_requested: bool = True
     unpublished_until: date | None = None
     changes: Sequence[Announcement[SummaryT]] = ()
     known_from: datetime | None = None
 
     def __str__(self) -> str:
         if self.is_holiday:
-            remark = "" if self.is_asked else f"; {NOT_ASKED}; {TO_ASK}"
+            remark = "" if self.is_requested else f"; {NOT_REQUESTED}; {REQUEST_HINT}"
             return f"no data: a holiday of the source{remark}"
         if self.unpublished_until is not None:
             return f"not published until {self.unpublished_until}"

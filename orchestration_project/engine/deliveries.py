@@ -216,7 +216,7 @@ class SourceDeliveries:
 def _extract_version(
     source: Source, partition: Partition, versions: Iterator[SourceVersion], kept: list[Capture]
 ) -> Delivery:
-    """Read the next of ``versions``: the first is the one that was asked for already."""
+    """Read the next of ``versions``: the first is the one that was requested already."""
     version = next(versions)
     return _build_delivery(source, version, source.extract_version(partition, version, kept))
 

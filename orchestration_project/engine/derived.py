@@ -57,8 +57,10 @@ class Reach(Protocol):
         """Return all partitions that ``key`` is made of, loaded or not."""
         return [key]
 
-    def reached(self, key: str, *, asked: Collection[str], loaded: LoadedVersions) -> Sequence[str]:
-        """Return the keys to derive for ``key``, one of ``asked``: itself and its dependents."""
+    def reached(
+        self, key: str, *, requested: Collection[str], loaded: LoadedVersions
+    ) -> Sequence[str]:
+        """Return the keys to derive for ``key`` of ``requested``: itself and its dependents."""
         return [key]
 
     def candidates(self, loaded: LoadedVersions) -> Sequence[str]:
@@ -168,7 +170,7 @@ class DerivedRows:
     """Derived partitions of one table.
 
     Attributes:
-        versions: What each is made of, the partition that was asked for included.
+        versions: What each is made of, the partition that was requested included.
         row_count: How many rows that one has, or the part of it that was made.
         recomputed: How many rows were written of each.
         summaries: What was made besides, also where no rows were written.
@@ -208,12 +210,12 @@ def _name_recomputed(result: DerivedResult) -> str:
 class DerivedLoad:
     """Derives partitions of tables, each with the dependents that its change reaches.
 
-    Between two partitions that are ``asked`` for, a dependent belongs to the earlier one.
+    Between two partitions that are ``requested`` for, a dependent belongs to the earlier one.
 
     Attributes:
         tables: Tables that share their inputs and are partitioned alike.
         warehouse: The database.
-        asked: All partitions that the run was asked for.
+        requested: All partitions that the run was asked for.
         where: What an error names besides partition and run.
         run_id: Dagster run, recorded with its equations; empty: none.
         describe: Returns the line that is logged of a result.
@@ -221,7 +223,7 @@ class DerivedLoad:
 
     tables: Sequence[DerivedTable[Any]]
     warehouse: Warehouse
-    asked: Collection[str] = ()
+    requested: Collection[str] = ()
     where: Mapping[str, str] = field(default_factory=dict)
     run_id: str = ""
     describe: Callable[[DerivedResult], str] = _name_recomputed
@@ -264,7 +266,7 @@ class DerivedLoad:
         due = []
         for derived in self.tables:
             reach = derived.reach
-            reached = reach.reached(key, asked=self.asked, loaded=loaded)
+            reached = reach.reached(key, requested=self.requested, loaded=loaded)
             fences = read_fences(connection, derived.table, reached)
             for name, (token, before) in fences.items():
                 version = reach.version(name, loaded)

@@ -213,7 +213,7 @@ def record_parts(dataset: Dataset, parts: Sequence[Part], partition: Partition) 
     A record belongs to the answer that was read last before it came.
 
     Raises:
-        SourceError: The resource asks for another answer, or fails.
+        SourceError: The resource requests another answer, or fails.
     """
     source = dataset.source
     if not isinstance(source, DltSource) or not source.captures_answers:

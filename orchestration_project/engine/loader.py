@@ -76,7 +76,7 @@ class Unchanged(Generic[ChangeT]):
 class Holiday:
     """A partition of a day on which its source publishes nothing, by its calendar."""
 
-    is_asked: bool = False
+    is_requested: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
             if self._is_expected(partition):
                 raise
             if is_holiday:
-                return Holiday(is_asked=True)
+                return Holiday(is_requested=True)
             return Unpublished(self.dataset.partitioning.published_on(partition))
 
     def _is_expected(self, partition: Partition) -> bool:
@@ -284,7 +284,7 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
             return self._unchanged(taken)
         if isinstance(taken, Unpublished):
             return LoadedPartition("", "", {}, unpublished_until=taken.until)
-        return LoadedPartition("", "", {}, is_holiday=True, is_asked=taken.is_asked)
+        return LoadedPartition("", "", {}, is_holiday=True, is_requested=taken.is_requested)
 
     def _write(self, batch: ValidatedBatch[ChangeT]) -> LoadedPartition[ChangeT, PreviewT]:
         announcements, target, delivery = self.announcements, batch.target, batch.delivery

@@ -46,7 +46,7 @@ from orchestration_project.tables.spine import balances
 def read_partition_keys(
     tags: Mapping[str, str], definition: dg.PartitionsDefinition | None
 ) -> list[str]:
-    """Return the partitions that a run with these tags was asked for, of assets that have some.
+    """Return the partitions that a run with these tags requests, of assets that have some.
 
     Raises:
         ConfigurationError: The tags disagree or name no partition.

@@ -221,7 +221,7 @@ def fail(
         entry: The entry.
         reason: Why the attempt failed.
         may_pass: Whether another attempt may succeed.
-        retry_in_seconds: Wait that the receiver asks for; a longer one of ours has precedence.
+        retry_in_seconds: Wait that the receiver requests; a longer one of ours has precedence.
         max_attempts: Attempts after which the entry is dead; None: it never is.
         first_wait: Wait before the second attempt, doubled for each further one.
     """

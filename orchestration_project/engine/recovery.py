@@ -23,7 +23,7 @@ class RecordedCapture:
         partition_key: Partition of the delivery.
         group_id: The delivery.
         url: Where the bytes came from, without secrets.
-        request: What was asked for, without secrets.
+        request: What was requested, without secrets.
         http_status: Status of the answer; None: it did not come over HTTP.
         fetched_at: UTC time of the last byte.
     """

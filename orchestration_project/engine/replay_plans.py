@@ -105,7 +105,7 @@ class Replay:
     def plan_runs(
         self, request: ReplayRequest, settings: Settings, warehouse: Warehouse
     ) -> ReplayRuns:
-        """Return the runs that replay what is asked for.
+        """Return the runs that replay what is requested.
 
         Raises:
             ConfigurationError: That is nothing, or a partition that cannot be run.

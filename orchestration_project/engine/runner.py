@@ -53,10 +53,10 @@ PROGRESS = logging.getLogger("orchestration_project.progress")
 """One line for each piece done: Dagster keeps them in the run's event log (dagster.yaml)."""
 
 SECONDS_TO_NEXT_ATTEMPT = 5
-"""Before a step's second and last attempt, after the wait that an error asks for."""
+"""Before a step's second and last attempt, after the wait that an error requests."""
 
 MAX_WAIT_SECONDS = 600
-"""A run that waits keeps its place among those that may run: a source may ask for a day."""
+"""A run that waits keeps its place among those that may run: a source may request a day."""
 
 DID_NOT_LOAD = "partitions did not load"
 """How the failure of a step begins that held partitions back, each with its reason."""
@@ -104,7 +104,7 @@ class Report(Generic[Reported]):
         """Whether the load of a partition wrote nothing."""
         return False
 
-    def is_not_asked(self, loaded: Reported) -> bool:
+    def is_not_requested(self, loaded: Reported) -> bool:
         """Whether it wrote nothing because the source was deliberately not asked."""
         return False
 
@@ -125,7 +125,7 @@ class Report(Generic[Reported]):
             return classify_error(outcome.error) if outcome.error else "failed"
         if not self.has_data(loaded):
             return "no_data" if self.is_published(loaded) else "not_published"
-        if self.is_not_asked(loaded):
+        if self.is_not_requested(loaded):
             return "not_asked"
         return "unchanged" if self.is_unchanged(loaded) else "loaded"
 
@@ -224,7 +224,7 @@ def load_pieces(
     )
     refused: dict[str, OrchestrationError] = {}
     item_results: list[ItemResult[Any]] = []
-    asked_pieces: list[str] = []
+    requested_pieces: list[str] = []
 
     def ended() -> list[ItemResult[Loaded]]:
         before = [
@@ -237,7 +237,7 @@ def load_pieces(
         made_balances = [build_partition_balance(keys, places, is_early=is_early)]
         if pieces is not EACH_PARTITION:
             made_balances.append(
-                build_piece_balance(pieces.name, asked_pieces, item_results, is_early=is_early)
+                build_piece_balance(pieces.name, requested_pieces, item_results, is_early=is_early)
             )
         return made_balances
 
@@ -245,8 +245,8 @@ def load_pieces(
         load = loading()
         load.ready()
         refused |= _find_refused(context)
-        asked_pieces += load.pieces([key for key in keys if key not in refused])
-        _load_all(context, load, pieces, asked_pieces, item_results)
+        requested_pieces += load.pieces([key for key in keys if key not in refused])
+        _load_all(context, load, pieces, requested_pieces, item_results)
         results = report.checks()
     except OrchestrationError as error:
         _record(context, report, balances(is_early=True))
@@ -451,7 +451,7 @@ def _settle(
     outcomes: Sequence[ItemResult[Loaded]],
     report: Report[Loaded],
 ) -> None:
-    """Settle the reported partitions: Dagster stores one event before it asks for the next.
+    """Settle the reported partitions: Dagster stores one event before it requests the next.
 
     What fails here fails no load: the next run that reads a partition settles it.
     """

@@ -273,13 +273,13 @@ def build_moved_error(before: str, after: str) -> MovedError:
 class RecordPages:
     """Fetches the pages of queries in JSON whose answers say how many records there are.
 
-    A page may be shorter than was asked for, so paging goes by the records received.
+    A page may be shorter than was requested, so paging goes by the records received.
 
     Attributes:
         send: Sends a query.
         captures: The store of answers.
         clock: The present.
-        paging: How pages are asked for.
+        paging: How pages are requested.
         accept: Media type of pages.
         concurrent_requests: Pages that are requested at once.
         count_rows: Returns the number of records of a page; None: it is another answer.
@@ -349,14 +349,14 @@ class RecordPages:
                 )
             offset += rows
 
-    def _keep(self, response: "Response", asked: Mapping[str, object]) -> Capture:
+    def _keep(self, response: "Response", requested: Mapping[str, object]) -> Capture:
         headers = response.headers
         if self.kept_headers:
             headers = {name: text for name, text in headers.items() if name in self.kept_headers}
         return self.captures.keep(
             response.body,
             url=response.url,
-            request=asked,
+            request=requested,
             response_headers=headers,
             http_status=response.status,
             row_count=self.count_rows(response),

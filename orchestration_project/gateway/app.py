@@ -1,4 +1,4 @@
-"""The gateway's parts put together: routes anybody may ask for, those of who is known, Dagster."""
+"""The gateway's parts put together: routes anybody may request, those of who is known, Dagster."""
 
 from collections.abc import Sequence
 from http import HTTPStatus

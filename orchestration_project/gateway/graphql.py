@@ -43,11 +43,11 @@ UNSHOWN_ARGUMENTS = frozenset(
 
 
 @dataclass(frozen=True)
-class Asked:
+class GraphqlDocument:
     """Requests of all operations of a document together.
 
     Attributes:
-        untyped: Those mutations of which the type of what they return is not asked for.
+        untyped: Those mutations of which the type of what they return is not requested.
     """
 
     kinds: frozenset[str]
@@ -62,7 +62,7 @@ class _Size:
     aliases: int = 0
 
 
-def read_document(text: str) -> Asked:
+def read_document(text: str) -> GraphqlDocument:
     """Return the requests of a document.
 
     Raises:
@@ -73,7 +73,7 @@ def read_document(text: str) -> Asked:
     return _cached(text)
 
 
-def _read(text: str) -> Asked:
+def _read(text: str) -> GraphqlDocument:
     document = _parse_document(text)
     operations = [
         definition
@@ -91,7 +91,7 @@ def _read(text: str) -> Asked:
         for definition_node in mutating
         for field in _find_top_fields(definition_node, fragments)
     ]
-    return Asked(
+    return GraphqlDocument(
         frozenset(operation.operation.value for operation in operations),
         tuple(sorted({field_node.name.value for field_node in fields})),
         tuple(

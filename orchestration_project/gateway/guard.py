@@ -45,7 +45,7 @@ LOG = logging.getLogger(__name__)
 PUBLIC_PATHS = frozenset(
     {"/login", "/auth/oidc/login", "/auth/oidc/callback", "/healthz", "/readyz"}
 )
-"""All that anybody may ask for; of these, what no route answers is not found, and no more."""
+"""All that anybody may request; of these, what no route answers is not found, and no more."""
 
 PUBLIC_PREFIXES = ("/hooks/",)
 """Whatever lies below verifies by itself who sent it."""
@@ -57,7 +57,7 @@ UNAVAILABLE_MESSAGE = "The database of keys and sessions does not respond. Try a
 UNAVAILABLE_RETRY_SECONDS = 5
 
 EXPIRED_KEY_AUDIT_INTERVAL = timedelta(minutes=1)
-"""A machine whose key has ended may ask for ever: so often it is in the audit."""
+"""A machine whose key has ended may send requests for ever: so often it is in the audit."""
 
 THREADS = 8
 """Threads of the guard alone, so that slow GraphQL queries do not delay logins and logouts."""
@@ -289,7 +289,7 @@ class Guard:
 
 
 def is_public(path: str) -> bool:
-    """Whether anybody may ask for ``path``, which is compared letter by letter."""
+    """Whether anybody may request ``path``, which is compared letter by letter."""
     return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES)
 
 

@@ -45,18 +45,18 @@ class Readiness:
         self._probes = probes
         self._monotonic = monotonic
         self._lock = Lock()
-        self._looked_at = float("-inf")
+        self._polled_at = float("-inf")
         self._found: Mapping[str, str] = {}
 
     def found(self) -> Mapping[str, str]:
         """Return of each dependency whether it passed, failed or is not applicable."""
         with self._lock:
-            if self._monotonic() - self._looked_at >= MAX_AGE_SECONDS:
-                self._found = self._look()
-                self._looked_at = self._monotonic()
+            if self._monotonic() - self._polled_at >= MAX_AGE_SECONDS:
+                self._found = self._poll()
+                self._polled_at = self._monotonic()
             return self._found
 
-    def _look(self) -> dict[str, str]:
+    def _poll(self) -> dict[str, str]:
         with ThreadPoolExecutor(len(self._probes)) as pool:
             examined = list(pool.map(_examine_probe, self._probes))
         for probe_result in examined:

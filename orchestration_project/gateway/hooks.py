@@ -91,7 +91,7 @@ class Hooks:
         self._monotonic = monotonic
         self._body_seconds = body_seconds
         self._budget = BodyBudget(MAX_UNFINISHED_BYTES, max_body_bytes)
-        self._look: asyncio.Task[None] | None = None
+        self._poll: asyncio.Task[None] | None = None
         self._buckets = {
             name: TokenBucket(sender.declared.requests_per_second)
             for name, sender in senders.items()
@@ -157,10 +157,10 @@ class Hooks:
 
         One delivery in a second begins the next look, and neither it nor any other waits for that.
         """
-        if not self._room.is_new and (self._look is None or self._look.done()):
-            self._look = asyncio.create_task(run_in_threadpool(self._room.look))
-        if not self._room.is_recent and self._look:
-            await asyncio.shield(self._look)
+        if not self._room.is_new and (self._poll is None or self._poll.done()):
+            self._poll = asyncio.create_task(run_in_threadpool(self._room.poll))
+        if not self._room.is_recent and self._poll:
+            await asyncio.shield(self._poll)
         return self._room.problem
 
     async def _body(self, sender: Sender, request: Request) -> bytes:

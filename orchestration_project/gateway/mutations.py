@@ -1,8 +1,8 @@
 """Access rules for requests to Dagster's web server: reads pass, mutations need a permission.
 
 A mutation is an `application/json` POST to exactly `/graphql` that names mutations which we know,
-all of which the role may ask for. It is in the audit before Dagster sees it, and again with what
-came of it before that is answered: what cannot be written down is not asked for.
+all of which the role may request. It is in the audit before Dagster sees it, and again with what
+came of it before that is answered: what cannot be written down is not requested.
 """
 
 import json
@@ -16,8 +16,13 @@ from anyio.to_thread import run_sync
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestration_project.engine.contracts.addresses import is_log_key
-from orchestration_project.engine.contracts.roles import Role, may_ask
-from orchestration_project.gateway.graphql import Asked, outcome_of, read_document, target_of
+from orchestration_project.engine.contracts.roles import Role, may_call
+from orchestration_project.gateway.graphql import (
+    GraphqlDocument,
+    outcome_of,
+    read_document,
+    target_of,
+)
 from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.limits import BODY_BYTES, read_body, replayed
 from orchestration_project.gateway.request import Refusal, current_user, header_of, is_storable
@@ -95,7 +100,7 @@ class Mutations:
     def _subscriptions_alone(
         self, scope: Scope, receive: Receive, send: Send
     ) -> tuple[Receive, Send]:
-        """Return a receive that ends a websocket on which anything but a subscription is asked for.
+        """Return a receive that ends a websocket on which anything but a subscription is requested.
 
         And a send that removes the subscriptions that ended.
 
@@ -187,8 +192,8 @@ def _read_outcome(answer: Sequence[Message]) -> tuple[str, str | None]:
 
 
 def _may(role: Role, operation: str) -> bool:
-    """Whether a role may ask for a mutation; what is named by method and path is an admin's."""
-    return role.covers(Role.ADMIN) if " " in operation else may_ask(role, operation)
+    """Whether a role may request a mutation; what is named by method and path is an admin's."""
+    return role.covers(Role.ADMIN) if " " in operation else may_call(role, operation)
 
 
 def _join_names(operations: list[str]) -> str:
@@ -285,6 +290,6 @@ def _require_subscription(sent: str, begun: set[str]) -> None:
     payload = data.get("payload")
     if not isinstance(payload, dict):
         raise Refusal(400, "The message has no payload.")
-    document: Asked = read_document(_extract_query(payload)[0])
+    document: GraphqlDocument = read_document(_extract_query(payload)[0])
     if document.kinds != {"subscription"}:
         raise Refusal(400, "Only subscriptions may use a websocket.")

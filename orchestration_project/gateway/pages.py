@@ -157,7 +157,7 @@ def login_page(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
-    """Return the form that asks for a key; ``wanted`` is where it leads to."""
+    """Return the form that requests a key; ``wanted`` is where it leads to."""
     content = LOGIN.format(
         name=escape(installation.name),
         data=escape(installation.data),

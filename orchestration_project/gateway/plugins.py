@@ -1,4 +1,4 @@
-"""`GET /plugins`: the plugins, and for each what it asks for, was granted, called and violated."""
+"""`GET /plugins`: the plugins, and for each what it requests, was granted, called and violated."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ DIFFERENCES = {
 
 @dataclass(frozen=True)
 class PluginDetails:
-    """A plugin, what it asks for, and its latest calls, violations and changes.
+    """A plugin, what it requests, and its latest calls, violations and changes.
 
     Attributes:
         permissions: Its permissions beside the granted ones; a text: why they cannot be read.

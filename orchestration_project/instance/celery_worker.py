@@ -26,7 +26,7 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.dagster_instance import list_storage_errors
 from orchestration_project.services.hosts import HostReport
 
-SECONDS_BETWEEN_LOOKS = 2.0
+SECONDS_BETWEEN_POLLS = 2.0
 SECONDS_BETWEEN_FORKS = 0.2
 SECONDS_BETWEEN_LOST_RUNS = 10.0
 SECONDS_TO_END = 20.0
@@ -154,7 +154,7 @@ class RunWatch:
     """
 
     def __init__(
-        self, instance: DagsterInstance, run: DagsterRun, seconds: float = SECONDS_BETWEEN_LOOKS
+        self, instance: DagsterInstance, run: DagsterRun, seconds: float = SECONDS_BETWEEN_POLLS
     ) -> None:
         self._seconds = seconds
         self._instance = instance

@@ -25,7 +25,7 @@ from orchestration_project.instance.run_claims import Claim, RunClaims
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.dagster_instance import list_storage_errors
 
-SECONDS_BETWEEN_LOOKS = 5.0
+SECONDS_BETWEEN_POLLS = 5.0
 
 SILENT_BEATS = 4
 """Heartbeats that a process of another host may miss before the run starts."""
@@ -150,7 +150,7 @@ def monitored_claims() -> Iterator[None]:
         yield
     finally:
         end.set()
-        thread.join(timeout=SECONDS_BETWEEN_LOOKS)
+        thread.join(timeout=SECONDS_BETWEEN_POLLS)
 
 
 def monitor_runs_of_this_host() -> None:
@@ -170,7 +170,7 @@ def end_runs_of_this_host() -> None:
 
 def _monitor(end: Event, end_runs: Callable[[DagsterInstance], Sequence[str]]) -> None:
     with open_instance() as instance:
-        while not end.wait(SECONDS_BETWEEN_LOOKS):
+        while not end.wait(SECONDS_BETWEEN_POLLS):
             with _log_storage_errors():
                 end_runs(instance)
 

@@ -66,7 +66,7 @@ def missing_extra(extra: str, error: ModuleNotFoundError) -> ConfigurationError:
 
 
 DEQUEUE_SECONDS = 1
-"""Time between two looks at the queue: a webhook's run starts soon after it was asked for."""
+"""Time between two looks at the queue: a webhook's run starts soon after it was requested."""
 
 BACKFILL_PRIORITY = "-1"
 """Of a backfill's runs, so that no other run waits behind thousands of them; others have 0."""

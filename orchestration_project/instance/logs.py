@@ -444,13 +444,13 @@ def write_in_log_format() -> None:
 
 
 def in_log_format(handler: logging.Handler) -> logging.Handler:
-    """Return ``handler``, writing JSON where LOG_FORMAT asks for it."""
+    """Return ``handler``, writing JSON where LOG_FORMAT requests it."""
     if load_shared_settings().log_format == "json":
         handler.setFormatter(JsonLines())
     return handler
 
 
-SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_BETWEEN_POLLS = 0.1
 CHUNK_BYTES = 2**16
 
 
@@ -510,7 +510,7 @@ def _show(path: Path, start: int, console: int, ended: Event) -> None:
             file.seek(start)
             is_last = False
             while not is_last:
-                is_last = ended.wait(SECONDS_BETWEEN_LOOKS)
+                is_last = ended.wait(SECONDS_BETWEEN_POLLS)
                 while some := file.read(CHUNK_BYTES):
                     fdopen.write(some)
                 fdopen.flush()

@@ -277,10 +277,10 @@ class OwnHttpSource(OwnSource):
             )
 
     def _following(
-        self, paging: Paging, page: Capture, asked: tuple[str, Query]
+        self, paging: Paging, page: Capture, question: tuple[str, Query]
     ) -> tuple[str, Query] | None:
         """Return the address and query of the next page; None: this is the last one."""
-        url, query = asked
+        url, query = question
         match paging.kind:
             case "cursor":
                 text = self._next_text(page, paging)

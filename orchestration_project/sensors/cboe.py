@@ -21,12 +21,12 @@ from orchestration_project.sensors.definitions import (
 )
 
 PROFILE = "cboe"
-SECONDS_BETWEEN_LOOKS = 60
+SECONDS_BETWEEN_POLLS = 60
 
 
 @sensor(
     job=off_exchange_weeks_job,
-    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    minimum_interval_seconds=SECONDS_BETWEEN_POLLS,
     profile=PROFILE,
     needs="loaded market volume",
 )

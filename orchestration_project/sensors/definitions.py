@@ -212,7 +212,7 @@ def _pause_of_all(
 
 
 def _hold_time(decide: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``decide`` with one present for all partitions that it asks for.
+    """Return ``decide`` with one present for all partitions that it requests.
 
     For each further present, Dagster walks through all days from then to the last partition, which
     are many where a demo's clock is set.

@@ -21,7 +21,7 @@ from orchestration_project.sensors.definitions import (
 )
 from orchestration_project.settings import Settings
 
-SECONDS_BETWEEN_LOOKS = 4
+SECONDS_BETWEEN_POLLS = 4
 """As `events_on_webhook`; a poll is a read of an index."""
 
 
@@ -46,7 +46,7 @@ def routing_sensor(registry: Registry) -> dg.SensorDefinition | None:
 
     @sensor(
         jobs=[*applying, *runnable],
-        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        minimum_interval_seconds=SECONDS_BETWEEN_POLLS,
         profile="webhooks",
         needs="routing rules in effect",
     )
@@ -56,7 +56,7 @@ def routing_sensor(registry: Registry) -> dg.SensorDefinition | None:
         settings: dg.ResourceParam[Settings],
         warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.SensorResult | dg.SkipReason:
-        """Request a run that takes due routed actions, and each run that a rule asks for."""
+        """Request a run that takes due routed actions, and each run that a rule requests."""
         actions, apply_job = registry.actions.values(), apply_routing_job.name
         names = [action.name for action in actions]
         own_names = [action.name for action in actions if applying and not action.run]

@@ -27,7 +27,7 @@ from orchestration_project.sensors.definitions import (
     sensor,
 )
 
-SECONDS_BETWEEN_LOOKS = 4
+SECONDS_BETWEEN_POLLS = 4
 """A tick is a few reads of indexes."""
 
 PROFILE, NEEDS = "mqtt", "MQTT_SOURCE"
@@ -35,7 +35,7 @@ PROFILE, NEEDS = "mqtt", "MQTT_SOURCE"
 
 @sensor(
     jobs=[mirror_job, replay_job],
-    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    minimum_interval_seconds=SECONDS_BETWEEN_POLLS,
     profile=PROFILE,
     needs=NEEDS,
 )

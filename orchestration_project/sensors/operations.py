@@ -35,7 +35,7 @@ from orchestration_project.sensors.plans import (
 )
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.alerts.rules.decisions import Progress
-from orchestration_project.services.alerts.watching import WatchResult, look, start_polling
+from orchestration_project.services.alerts.watching import WatchResult, poll_runs, start_polling
 from orchestration_project.services.balance.backfills import record_ended_backfills
 from orchestration_project.services.exports import find_scheduled, read_all_exports
 from orchestration_project.services.exports.work import find_due_exports
@@ -46,7 +46,7 @@ from orchestration_project.services.ledger.rules.standings import DAYS
 from orchestration_project.services.objectives.evaluating import evaluate_declared
 from orchestration_project.settings import Settings
 
-SECONDS_BETWEEN_LOOKS = 30
+SECONDS_BETWEEN_POLLS = 30
 
 SECONDS_BETWEEN_SNAPSHOTS = 60
 """So many events at most: they are kept with those of runs."""
@@ -62,7 +62,7 @@ PROFILE = "operations"
 
 @sensor(
     profile=PROFILE,
-    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    minimum_interval_seconds=SECONDS_BETWEEN_POLLS,
     default_status=dg.DefaultSensorStatus.RUNNING,  # it starts nothing
 )
 def operations_on_run_end(
@@ -93,7 +93,7 @@ def _watch(context: dg.SensorEvaluationContext, alerts: Alerts) -> WatchResult:
     if context.cursor is None:
         return start_polling(context.instance)
     progress = Progress.model_validate_json(context.cursor)
-    return look(context.instance, alerts, progress, context.repository_def)
+    return poll_runs(context.instance, alerts, progress, context.repository_def)
 
 
 def _deliver(alerts: Alerts) -> str:
@@ -196,7 +196,7 @@ def operations_on_objective_due(
     profile="exports",
     needs="exports in EXPORTS_FILE",
     job=export_job,
-    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    minimum_interval_seconds=SECONDS_BETWEEN_POLLS,
 )
 def operations_on_due_export(
     context: dg.SensorEvaluationContext,

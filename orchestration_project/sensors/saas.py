@@ -11,7 +11,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
 from orchestration_project.sensors.definitions import build_run, cron_schedule, sensor
 
-SECONDS_BETWEEN_LOOKS = 14
+SECONDS_BETWEEN_POLLS = 14
 """A look reads one row; Dagster's daemon comes round every 5 seconds."""
 
 PROFILE, NEEDS = "sync", "SAAS_SOURCE, and rules in effect"
@@ -22,7 +22,7 @@ BY_TICK = {"dagster/sensor_name": "saas_on_tick"}
 
 @sensor(
     job=reconcile_job,
-    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    minimum_interval_seconds=SECONDS_BETWEEN_POLLS,
     profile=PROFILE,
     needs=NEEDS,
 )

@@ -15,13 +15,13 @@ from orchestration_project.services.inbox.senders import read_declared_sources
 from orchestration_project.services.inbox.work import InboxQueue, plan_delivery
 from orchestration_project.settings import Settings, off_domain
 
-SECONDS_BETWEEN_LOOKS = 4
+SECONDS_BETWEEN_POLLS = 4
 """A poll is a few reads of an index. Dagster's daemon runs every 5 seconds, and would leave out a
 sensor whose seconds are not quite over."""
 
 
 def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
-    """Return the sensor that asks for runs of this code location's jobs that work on deliveries.
+    """Return the sensor that requests runs of this code location's jobs that work on deliveries.
 
     None if it has no such job.
     """
@@ -31,7 +31,7 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
 
     @sensor(
         jobs=list(definitions.values()),
-        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        minimum_interval_seconds=SECONDS_BETWEEN_POLLS,
         profile="webhooks",
         needs="a source with a job in WEBHOOKS_FILE",
     )

@@ -383,7 +383,7 @@ def open_atomic_file(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
     What a killed export left in the folder is removed.
 
     Raises:
-        ConfigurationError: There is a file already and ``replace`` is not asked for, there is
+        ConfigurationError: There is a file already and ``replace`` is not requested, there is
             something else than a file, or it cannot be written.
     """
     try:

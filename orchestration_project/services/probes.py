@@ -31,7 +31,7 @@ from orchestration_project.errors import ConfigurationError, OrchestrationError,
 from orchestration_project.registry import AlertCondition, Answer, Probe, Registry
 from orchestration_project.services.alerts import Alerts, build_alerts
 from orchestration_project.services.alerts.rules.messages import build_test_message
-from orchestration_project.services.alerts.sending import SENT_TEST, look_at
+from orchestration_project.services.alerts.sending import SENT_TEST, check_channel
 from orchestration_project.services.backup_state import build_age_probe, restore_probe
 from orchestration_project.services.dagster_instance import (
     NO_HEARTBEAT,
@@ -150,7 +150,7 @@ def build_alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
         wrong = [format_error(policy.problem)] if policy.problem else []
         for channel in channels:
             try:
-                names[channel.name] = look_at(channel)
+                names[channel.name] = check_channel(channel)
             except OrchestrationError as error:
                 wrong.append(f"{error.what}: {error.found}")
         if wrong:

@@ -44,7 +44,7 @@ MAX_ROWS = 2000
 """Rows of one kind that are read of a trace, such as runs or deliveries."""
 
 MAX_BATCH_KEYS = 500
-"""Runs or deliveries that one statement asks for."""
+"""Runs or deliveries that one statement requests."""
 
 UNREAD = frozenset({"body", "headers", "request", "response_headers", "payload", "params"})
 """Columns that may be large, and of which a trace shows nothing."""

@@ -1,4 +1,4 @@
-"""Weeks that are asked for again: by a backfill from a job, and by a run that is re-executed."""
+"""Weeks that are requested again: by a backfill from a job, and by a run that is re-executed."""
 
 import dagster as dg
 import pytest
@@ -57,14 +57,14 @@ def test_a_re_execution_fetches_nothing_that_was_loaded(url, instance):
 
 @pytest.mark.slow
 def test_a_full_run_that_succeeded_reads_again_if_re_executed(url, instance):
-    asked = {
+    requested = {
         "tags": {"dagster/partition": FIRST},
         "ops": {"finra_otc_weekly_load": {"config": {"full": True}}},
     }
-    done = executed(instance, "finra_otc_weekly", **asked)
+    done = executed(instance, "finra_otc_weekly", **requested)
     before = fetched(url)
     again = dg.ReexecutionOptions(done.run_id)
-    assert executed(instance, "finra_otc_weekly", again=again, **asked).success
+    assert executed(instance, "finra_otc_weekly", again=again, **requested).success
     assert fetched(url) == {FIRST: 2 * before[FIRST]}
 
 

@@ -81,7 +81,7 @@ def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvalu
 
 
 def tick(instance: dg.DagsterInstance, noun: str) -> tuple[list[str], str]:
-    """Return the partitions that a look asks for, and what it says where it asks for none."""
+    """Return the partitions that a look requests, and what it says where it requests none."""
     with dg.build_resources(RESOURCES, instance) as made:
         sensor = SENSORS[noun]
         resources = {
@@ -93,8 +93,8 @@ def tick(instance: dg.DagsterInstance, noun: str) -> tuple[list[str], str]:
             instance=instance, resources=resources, repository_def=defs.get_repository_def()
         )
         found = sensor.evaluate_tick(context)
-    asked = [str(run_request.partition_key) for run_request in found.run_requests or ()]
-    return asked, found.skip_message or ""
+    requested = [str(run_request.partition_key) for run_request in found.run_requests or ()]
+    return requested, found.skip_message or ""
 
 
 def numbers_of(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -174,8 +174,8 @@ def test_days_and_months_of_treasuries_are_asked_for_and_a_month_is_named_by_its
     assert tick(instance, "treasury_daily")[0] == days[::-1]
     result = load(instance, "treasury_daily", days[0], days[-1])
     assert [name for name, value in checks_of(result).items() if not value.passed] == []
-    asked, said = tick(instance, "treasury_daily")
-    assert asked == []
+    requested, said = tick(instance, "treasury_daily")
+    assert requested == []
     assert (
         "of those in the horizon 0 were never taken; of the latest 4 that were, 0 changed." in said
     )
@@ -240,8 +240,8 @@ def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_reject
 ):
     url = databases.sqlite_url(settings.state_path)
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "2")
-    asked, _ = tick(instance, "bond_trade_activity")
-    assert asked == ["T2|2026-02-20", NEWEST_BONDS, "OTCE|2026-02-20"]
+    requested, _ = tick(instance, "bond_trade_activity")
+    assert requested == ["T2|2026-02-20", NEWEST_BONDS, "OTCE|2026-02-20"]
     first = metadata_by_partition(load(instance, "bond_trade_activity", NEWEST_BONDS))[
         "bond_trade_activity"
     ]
@@ -261,8 +261,8 @@ def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_reject
     assert tick(instance, "bond_trade_activity")[0] == ["T2|2026-02-20", "OTCE|2026-02-20"]
     monkeypatch.setenv("DEMO_CLOCK_NOW", TWO_WEEKS_LATER)
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "4")
-    asked, _ = tick(instance, "bond_trade_activity")
-    assert NEWEST_BONDS in asked
+    requested, _ = tick(instance, "bond_trade_activity")
+    assert NEWEST_BONDS in requested
     result = load(instance, "bond_trade_activity", NEWEST_BONDS)
     metadata = metadata_by_partition(result)["bond_trade_activity"][NEWEST_BONDS]
     assert (metadata["outcome"], metadata["rows_removed"]) == ("source", 1)

@@ -241,7 +241,7 @@ def test_a_holiday_is_reported_as_not_asked_and_a_full_load_asks(settings, insta
         "no data: a holiday of the source; not asked; to ask the source: --full, or full: true in "
         "the run's config",
     )
-    asked = run(instance, "2026-01-01", "2026-01-01", full=True)
-    assert asked.success
-    found = observed_by(asked)["rates_daily"]["2026-01-01"]
+    requested = run(instance, "2026-01-01", "2026-01-01", full=True)
+    assert requested.success
+    found = observed_by(requested)["rates_daily"]["2026-01-01"]
     assert (found["outcome"], found["reason"]) == ("no data", "no data: a holiday of the source")

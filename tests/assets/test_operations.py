@@ -193,12 +193,12 @@ def test_a_load_is_refused_before_the_source_is_asked_and_the_next_go_by_what_wa
         ("disk", "passed"),
     ]
     (demo_settings.state_path / "artifacts").unlink()
-    asked = select(operations_readiness.c.dependency, operations_readiness.c.checked_at)
+    requested = select(operations_readiness.c.dependency, operations_readiness.c.checked_at)
     assert run(instance, "finra_otc_weekly", tags=PARTITION).success
-    found = databases.rows(file, asked)
+    found = databases.rows(file, requested)
     assert {name for name, _ in found} == {"database", "disk", "artifacts", "finra", "clock"}
     assert run(instance, "finra_otc_weekly", tags=PARTITION).success
-    assert databases.rows(file, asked) == found
+    assert databases.rows(file, requested) == found
 
 
 @pytest.mark.slow

@@ -330,7 +330,7 @@ def test_a_permanent_failure_is_listed_and_retried_only_on_request(instance, set
     assert (reported["due_count"], instance.get_backfills()) == (
         0,
         [],
-    )  # items alone were asked for
+    )  # items alone were requested
     states = {key: state for key, (state, *_) in deliveries(settings).items()}
     assert states == {"busy": "dead", "wrong": "received", "other": "dead"}
     reported = retried(instance, topics=["webhooks/hub"], include_permanent=True)

@@ -85,18 +85,18 @@ def test_a_backfill_says_where_there_is_no_month(url, instance, monkeypatch: pyt
 def test_more_months_than_are_known_are_refused_unless_that_is_meant(url, kept_instance):
     instance = kept_instance
 
-    def asked(**config: Any) -> Any:
+    def requested(**config: Any) -> Any:
         ops = {"launch_prices_backfill": {"config": config}}
         return executed(instance, "prices_backfill", ops=ops)
 
-    refused = asked(months=500, dry_run=False).failure_data_for_node("launch_prices_backfill")
+    refused = requested(months=500, dry_run=False).failure_data_for_node("launch_prices_backfill")
     assert refused
     assert refused.error
     text = refused.error.to_string()
     assert "invalid months 500: expected at most " in text
     assert "set PRICES_FIRST_MONTH to an earlier day, or clip: true" in text
     assert instance.get_backfills() == []
-    assert asked(months=500, clip=True, dry_run=False).success
+    assert requested(months=500, clip=True, dry_run=False).success
     [backfill] = instance.get_backfills()
     assert backfill.tags["requested_range"] == "the latest 500 months"
     assert backfill.tags["loaded_range"].endswith(f" to {MARCH}")

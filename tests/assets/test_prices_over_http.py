@@ -55,12 +55,12 @@ class Vendor:
     def __init__(self, usual: Answer) -> None:
         self.usual = usual
         self.answers: dict[str, Answer] = {}
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
     def __call__(self, request: Request) -> Reply:
         address = urlsplit(request.target)
         symbol = parse_qs(address.query).get("symbol", [address.path.rsplit("/", 1)[-1]])[0]
-        self.asked.append(symbol)
+        self.requested.append(symbol)
         return Reply(body=self.answers.get(symbol, self.usual)(symbol))
 
 
@@ -175,7 +175,7 @@ def test_symbols_with_bad_responses_fail_and_others_are_loaded(
     assert (observed["category"], observed["is_retryable"]) == ("source", False)
     assert [symbol for _, symbol, state in states(url) if state == "refused"] == sorted(broken)
     yahoo.answers = {}
-    again = run(instance, FEBRUARY)  # on the same day: the next run asks for them
+    again = run(instance, FEBRUARY)  # on the same day: the next run requests them
     assert again.success
     assert [symbol for _, symbol, state in states(url) if state == "landed"] == [
         "AAA",
@@ -201,8 +201,8 @@ def test_a_symbol_that_is_always_throttled_is_asked_for_three_times_across_both_
     assert not result.success
     assert "1 of 2 symbols failed: AAA" in expect_failure(result, "prices_daily_load")
     assert len([event for event in result.all_events if event.is_step_up_for_retry]) == 1
-    assert alpha_vantage.asked.count("AAA") == 3
-    assert alpha_vantage.asked.count("BBB") == 1
+    assert alpha_vantage.requested.count("AAA") == 3
+    assert alpha_vantage.requested.count("BBB") == 1
     assert observed_by(result)["daily"][FEBRUARY]["category"] == "transient"
     assert metadata_by_partition(result)["daily_capture"][FEBRUARY]["quota_left"] == 25 - 4
 
@@ -235,7 +235,7 @@ def test_a_month_for_which_the_vendor_was_not_asked_is_reported_so_with_how_to_a
     how = "to ask the source: --full, or full: true in the run's config, or the preset prices_full"
     assert run(instance, FEBRUARY).success
     again = metadata_by_partition(run(instance, FEBRUARY))["daily"][FEBRUARY]
-    assert alpha_vantage.asked == ["AAA", "BBB"]
+    assert alpha_vantage.requested == ["AAA", "BBB"]
     assert {name: again[name] for name in ("outcome", "symbols_unchanged", "what_to_do")} == {
         "outcome": "not asked",
         "symbols_unchanged": 0,

@@ -78,10 +78,10 @@ class SyncRuns:
         assert metadata["dry_run"]
         return {**metadata, **checks(result)}
 
-    def ask(self, job: str, asked: dg.RunRequest) -> dg.ExecuteInProcessResult:
-        """Run a job with the config that a sensor or schedule asks for."""
+    def ask(self, job: str, requested: dg.RunRequest) -> dg.ExecuteInProcessResult:
+        """Run a job with the config that a sensor or schedule requests."""
         return defs.resolve_job_def(job).execute_in_process(
-            instance=self.instance, resources=self.resources, run_config=asked.run_config
+            instance=self.instance, resources=self.resources, run_config=requested.run_config
         )
 
     def deliver(self, source: str, body: object) -> dict[str, Any]:
@@ -134,15 +134,15 @@ def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well
         "are_matched_by_rules"
     ]  # no rule was ever in effect
     assert sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana").success
-    looked = sync_runs.run("saas_reconcile")
-    assert looked.success
-    metadata = metadata_by_partition(looked)
+    poll_result = sync_runs.run("saas_reconcile")
+    assert poll_result.success
+    metadata = metadata_by_partition(poll_result)
     assert (metadata["source_states"][None]["tasks"], metadata["outbox"][None]["dead_letters"]) == (
         3,
         1,
     )
     assert "SYNTHETIC DATA" in texts_of(metadata["outbox"][None]["flow"])
-    assert checks(looked) == {
+    assert checks(poll_result) == {
         "are_matched_by_rules": True,
         "have_known_assignees": False,
         "is_done_in_time": True,
@@ -325,9 +325,9 @@ def test_a_run_s_own_limits_go_before_an_applied_preset_and_that_before_the_usua
     strict, _ = resolve_preset("saas_strict", [RECONCILING])
     presets = Presets(sync_runs.warehouse, sync_runs.clock)
     assert presets.apply(strict, user="ada", reason="a test", run_id="1")
-    looked = sync_runs.run("saas_reconcile")
-    assert not checks(looked)["are_matched_by_rules"]
-    assert sync_runs.instance.get_run_by_id(looked.run_id).tags["preset"] == "saas_strict#1"
+    poll_result = sync_runs.run("saas_reconcile")
+    assert not checks(poll_result)["are_matched_by_rules"]
+    assert sync_runs.instance.get_run_by_id(poll_result.run_id).tags["preset"] == "saas_strict#1"
     own = sync_runs.run("saas_reconcile", "reconcile_saas", max_unmatched_share=0.5)
     assert checks(own)["are_matched_by_rules"]
 

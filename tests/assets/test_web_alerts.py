@@ -156,9 +156,9 @@ def test_a_schedule_crawls_the_present_utc_day(instance, monkeypatch, url):
             scheduled_execution_time=datetime(2026, 2, 1, 23, 30, tzinfo=UTC),
             resources=resources._asdict(),
         )
-        asked = made(context)
-    assert isinstance(asked, dg.RunRequest)
-    assert asked.partition_key == "2026-02-01"
+        requested = made(context)
+    assert isinstance(requested, dg.RunRequest)
+    assert requested.partition_key == "2026-02-01"
 
 
 @pytest.mark.parametrize(

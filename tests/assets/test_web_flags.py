@@ -47,7 +47,7 @@ def test_a_schedule_starts_only_the_days_of_the_flag(flagged, instance, monkeypa
     update = {"schedule": "0 6 * * *", "flag": "some"}
     site = web.SITE_FILES.sites["shop"].model_copy(update=update)
 
-    def asked(day: str) -> Any:
+    def requested(day: str) -> Any:
         monkeypatch.setenv("DEMO_CLOCK_NOW", f"{day}T06:00:00+00:00")
         given = {name: RESOURCES[name] for name in ("clock", "warehouse")}
         with dg.build_resources(given, instance) as resources:
@@ -55,8 +55,8 @@ def test_a_schedule_starts_only_the_days_of_the_flag(flagged, instance, monkeypa
                 dg.build_schedule_context(instance, resources=resources._asdict())
             )
 
-    assert asked(ON).partition_key == ON
-    assert asked(OFF).skip_message == f"Nothing to do: the flag some is off for {OFF}."
+    assert requested(ON).partition_key == ON
+    assert requested(OFF).skip_message == f"Nothing to do: the flag some is off for {OFF}."
 
 
 @pytest.mark.slow_on_postgresql

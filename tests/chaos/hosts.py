@@ -136,7 +136,7 @@ class OwnProgram:
         self._process = self._begin()
         self._lock.release()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Start it again if it ended by itself."""
         if not self._lock.acquire(blocking=False):
             return

@@ -178,10 +178,10 @@ class Site:
     def _ask(self, query: str) -> Any:
         return self._alpha.call(lambda: graphql(UI_PORT, query, self._key))
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Start programs again that ended by themselves."""
         for program in self._own:
-            program.look()
+            program.poll()
 
     @property
     def ends_of_ui(self) -> list[str]:

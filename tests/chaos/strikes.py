@@ -120,11 +120,11 @@ class Campaign:
     def _work(self, seconds: float, number: int) -> None:
         """Let the backfill go on for so long; ``number`` faults have struck by then."""
         until = time.monotonic() + seconds
-        wait_for(lambda: self._look(number) >= until, PATIENCE_SECONDS, poll_seconds=0.5)
+        wait_for(lambda: self._poll(number) >= until, PATIENCE_SECONDS, poll_seconds=0.5)
 
-    def _look(self, number: int) -> float:
+    def _poll(self, number: int) -> float:
         """Let the source answer slowly while the backfill is ahead; return the time."""
-        self.site.look()
+        self.site.poll()
         with suppress(psycopg.OperationalError):
             self._loaded = loaded_partitions(self.site.warehouse_url)
         done = self._loaded / len(self.site.partitions)
@@ -166,7 +166,7 @@ class Campaign:
             self.problems.append(f"runs or backfill not ended after {MAX_DRAIN_SECONDS} s")
 
     def _has_ended(self) -> bool:
-        self.site.look()
+        self.site.poll()
         status = self.site.backfill_status(self.backfills[-1])
         counts = self._run_counts()
         active = [name for name in counts if name in ACTIVE]

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 
 from orchestration_project.cli.daemon_watch import (
-    SECONDS_BETWEEN_LOOKS,
+    SECONDS_BETWEEN_POLLS,
     SECONDS_BETWEEN_REPORTS,
     START_SECONDS,
     DaemonWatch,
@@ -47,11 +47,11 @@ def test_a_silent_daemon_is_reported_after_a_while_and_again():
     watch = DaemonWatch(silent, lambda: reports.append(now[0]), lambda: now[0])
     for step in range(4000):
         now[0] = float(step)
-        watch.look()
+        watch.poll()
     first = min(time for time in range(1000, 1100) if not (time - PATIENCE_SECONDS) % 30)
-    first += SECONDS_BETWEEN_LOOKS  # sure in the second look
+    first += SECONDS_BETWEEN_POLLS  # sure in the second look
     assert reports == [first + number * SECONDS_BETWEEN_REPORTS for number in range(4)]
-    assert looks[0] == 1 + (3999 - PATIENCE_SECONDS) // SECONDS_BETWEEN_LOOKS
+    assert looks[0] == 1 + (3999 - PATIENCE_SECONDS) // SECONDS_BETWEEN_POLLS
 
 
 def test_a_machine_that_slept_has_not_lost_its_daemon():
@@ -59,7 +59,7 @@ def test_a_machine_that_slept_has_not_lost_its_daemon():
     watch = DaemonWatch(lambda: 999 < now[0] < 1020, lambda: reports.append(now[0]), lambda: now[0])
     for step in range(2000):
         now[0] = float(step)
-        watch.look()
+        watch.poll()
     assert reports == []
 
 
@@ -68,7 +68,7 @@ def test_a_daemon_that_was_just_started_is_not_missed():
     now = [0.0]
     watch = DaemonWatch(lambda: now[0] < 60, lambda: reports.append("silent"), lambda: now[0])
     for now[0] in range(PATIENCE_SECONDS * 2):
-        watch.look()
+        watch.poll()
     assert reports == []
 
 

@@ -140,8 +140,8 @@ def test_internal_tables_are_exported_where_that_is_asked_for_and_hashes_of_secr
         assert "hash" not in lines[0]
         assert "5ec4e7" not in "".join(lines)
         [hidden] = [column.name for column in known_tables()[name].columns if column.name in HASHES]
-        for asked in (["--columns", hidden], ["--where", f"{hidden}>=5"]):
-            message = expect_refusal(capfd, name, "--internal", *asked)
+        for requested in (["--columns", hidden], ["--where", f"{hidden}>=5"]):
+            message = expect_refusal(capfd, name, "--internal", *requested)
             assert "hashes of secrets, which are never written" in message
 
 

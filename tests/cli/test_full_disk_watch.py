@@ -38,5 +38,5 @@ def test_reports_that_a_full_disk_refuses_are_sent_later():
 
 def test_the_free_space_is_that_of_the_folders_disk(tmp_path):
     messages: list[str] = []
-    DiskWatch(tmp_path, messages.append).look()
+    DiskWatch(tmp_path, messages.append).poll()
     assert messages == []

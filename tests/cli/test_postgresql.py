@@ -18,7 +18,7 @@ MADE = """SELECT relname FROM pg_class
 WHERE relkind IN ('r', 'v') AND relnamespace = 'public'::regnamespace"""
 
 
-def asked(url: str, statement: str) -> list[tuple]:
+def requested(url: str, statement: str) -> list[tuple]:
     with psycopg.connect(url) as connection:
         return connection.execute(statement.encode()).fetchall()
 
@@ -41,10 +41,10 @@ def test_a_run_through_tls_leaves_only_our_tables(state_dir, tmp_path, postgres_
         }
         status, _, error = programs.run(state_dir, *RUN, **urls)
     assert status == 0, error
-    made = {name for (name,) in asked(data, MADE)}
+    made = {name for (name,) in requested(data, MADE)}
     assert made == {*(table.name for table in tables()), *VIEWS, VERSION_TABLE}
-    assert asked(data, "SELECT count(DISTINCT tier) FROM finra_otc_weekly") == [(3,)]
-    assert asked(own, "SELECT status, count(*) > 2 FROM runs GROUP BY 1") == [("SUCCESS", True)]
+    assert requested(data, "SELECT count(DISTINCT tier) FROM finra_otc_weekly") == [(3,)]
+    assert requested(own, "SELECT status, count(*) > 2 FROM runs GROUP BY 1") == [("SUCCESS", True)]
     assert not [*state_dir.glob("*.sqlite"), *state_dir.rglob("*.db")]
 
 

@@ -36,7 +36,7 @@ def of_a_job(key: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("tags", "asked"),
+    ("tags", "requested"),
     [
         (one("T1|2026-01-12"), ["T1|2026-01-12"]),
         (one("T1|2026-01-12") | dimensions("T1|2026-01-12"), ["T1|2026-01-12"]),
@@ -67,12 +67,12 @@ def of_a_job(key: str) -> dict[str, str]:
         ),
     ],
 )
-def test_tags_of_two_dimensions_ask_for_one_partition_or_the_product_of_two_ranges(tags, asked):
-    assert list_partitions({"domain": "finra", **tags}, TWO) == asked
+def test_tags_of_two_dimensions_ask_for_one_partition_or_the_product_of_two_ranges(tags, requested):
+    assert list_partitions({"domain": "finra", **tags}, TWO) == requested
 
 
 @pytest.mark.parametrize(
-    ("tags", "asked"),
+    ("tags", "requested"),
     [
         (one("2026-02-01"), ["2026-02-01"]),
         (between("2026-01-01", "2026-02-01"), ["2026-01-01", "2026-02-01"]),
@@ -83,8 +83,8 @@ def test_tags_of_two_dimensions_ask_for_one_partition_or_the_product_of_two_rang
         ),
     ],
 )
-def test_tags_of_one_dimension_ask_for_one_partition_or_a_range(tags, asked):
-    assert list_partitions(tags, ONE) == asked
+def test_tags_of_one_dimension_ask_for_one_partition_or_a_range(tags, requested):
+    assert list_partitions(tags, ONE) == requested
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_range_that_runs_backwards_in_a_dimension_is_refused(ends):
 
 
 @pytest.mark.parametrize(
-    ("tags", "asked"),
+    ("tags", "requested"),
     [
         (one("T1|2026-01-13"), ["T1|2026-01-13"]),
         (one("T9"), ["T9"]),
@@ -154,8 +154,8 @@ def test_a_range_that_runs_backwards_in_a_dimension_is_refused(ends):
         (between("T4|2026-01-12", "T4|2026-01-12"), ["T4|2026-01-12"]),
     ],
 )
-def test_an_end_that_is_no_partition_is_asked_for_alone_for_the_load_to_refuse(tags, asked):
-    assert list_partitions(tags, TWO) == asked
+def test_an_end_that_is_no_partition_is_asked_for_alone_for_the_load_to_refuse(tags, requested):
+    assert list_partitions(tags, TWO) == requested
 
 
 def test_a_key_of_one_dimension_may_have_the_separator_of_several():

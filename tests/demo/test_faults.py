@@ -26,33 +26,33 @@ def differences(records: list[dict]) -> dict[tuple[str, str], int]:
 @pytest.mark.slow
 def test_the_first_page_of_the_newest_t1_week_is_throttled_once(start_demo: StartDemo):
     demo = start_demo()
-    asked = place(demo, "T1", 1)
-    assert demo.data(compareFilters=asked, limit=1).status_code == 200  # a probe meets no fault
-    refused = demo.data(compareFilters=asked, limit=5000)
+    requested = place(demo, "T1", 1)
+    assert demo.data(compareFilters=requested, limit=1).status_code == 200  # a probe meets no fault
+    refused = demo.data(compareFilters=requested, limit=5000)
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
-    assert demo.data(compareFilters=asked, limit=5000).status_code == 200
+    assert demo.data(compareFilters=requested, limit=5000).status_code == 200
 
 
 @pytest.mark.slow
 def test_a_page_of_the_second_t2_week_is_a_gateway_timeout_in_html_once(start_demo: StartDemo):
     demo = start_demo()
-    asked = place(demo, "T2", 2)
-    failed = demo.data(json=True, compareFilters=asked)
+    requested = place(demo, "T2", 2)
+    failed = demo.data(json=True, compareFilters=requested)
     assert failed.status_code == 504
     assert failed.headers["Content-Type"].startswith("text/html")
     assert "<html>" in failed.text
-    assert demo.data(json=True, compareFilters=asked).status_code == 200
+    assert demo.data(json=True, compareFilters=requested).status_code == 200
 
 
 @pytest.mark.slow
 def test_a_restart_neither_repeats_nor_moves_a_fault(start_demo: StartDemo):
     demo = start_demo()
-    asked = place(demo, "T1", 1)
+    requested = place(demo, "T1", 1)
     timed_out = place(demo, "T2", 2)
-    assert demo.data(compareFilters=asked).status_code == 429
+    assert demo.data(compareFilters=requested).status_code == 429
     demo.stop()
     again = start_demo(clock_now="2026-03-30T15:00:00+00:00")  # two newer weeks are out
-    assert again.data(compareFilters=asked).status_code == 200
+    assert again.data(compareFilters=requested).status_code == 200
     assert again.data(compareFilters=place(again, "T1", 1)).status_code == 200
     assert again.data(compareFilters=timed_out).status_code == 504
 
@@ -60,23 +60,23 @@ def test_a_restart_neither_repeats_nor_moves_a_fault(start_demo: StartDemo):
 @pytest.mark.slow
 def test_an_emptied_folder_starts_over(start_demo: StartDemo):
     demo = start_demo()
-    asked = place(demo, "T1", 1)
-    assert demo.data(compareFilters=asked).status_code == 429
+    requested = place(demo, "T1", 1)
+    assert demo.data(compareFilters=requested).status_code == 429
     demo.stop()
     for path in (demo.state_dir / "demo").iterdir():
         path.unlink()
-    assert start_demo().data(compareFilters=asked).status_code == 429
+    assert start_demo().data(compareFilters=requested).status_code == 429
 
 
 @pytest.mark.slow
 def test_the_first_page_of_the_third_otc_week_is_always_short(demo: Demo):
-    asked = place(demo, "OTCE", 3)
-    first, again = (demo.data(compareFilters=asked, limit=100).headers for _ in range(2))
+    requested = place(demo, "OTCE", 3)
+    first, again = (demo.data(compareFilters=requested, limit=100).headers for _ in range(2))
     assert first["Total-Records-On-Page"] == again["Total-Records-On-Page"] == "64"
     assert int(first["Record-Total"]) > 100
-    second = demo.data(compareFilters=asked, limit=100, offset=64).headers
+    second = demo.data(compareFilters=requested, limit=100, offset=64).headers
     assert second["Total-Records-On-Page"] == "100"
-    assert len(demo.records(asked)) == int(first["Record-Total"])
+    assert len(demo.records(requested)) == int(first["Record-Total"])
 
 
 @pytest.mark.parametrize(("tier", "number"), [("T1", 2), ("OTCE", 4)])
@@ -115,11 +115,11 @@ def test_the_other_weeks_of_the_default_window_reconcile_and_hold_no_bad_row(dem
     calm = {(tier, n) for tier in ("T1", "T2", "OTCE") for n in range(1, 9)} - faulty
     assert len(calm) == 22
     for tier, number in calm:
-        asked = place(demo, tier, number)
-        records = demo.records(asked)
+        requested = place(demo, tier, number)
+        records = demo.records(requested)
         assert differences(records) == {}
         assert all(record["lastReportedDate"] != "2025-02-30" for record in records)
-        week = str(asked[0]["fieldValue"])
+        week = str(requested[0]["fieldValue"])
         blank = equal("issueSymbolIdentifier", "")
         assert demo.data(compareFilters=[*partition(week, tier), blank]).status_code == 204
 

@@ -25,18 +25,22 @@ def test_the_same_seed_gives_the_same_bytes_in_any_order_process_and_clock(
     demo: Demo, start_demo: StartDemo
 ):
     other = start_demo(clock_now="2026-03-18T09:00:00+00:00")
-    asked = [partition(week, tier) for tier, week in CALM.items()]
-    first = [demo.data(compareFilters=request, limit=5000).content for request in asked]
-    second = [other.data(compareFilters=request, limit=5000).content for request in reversed(asked)]
+    requested = [partition(week, tier) for tier, week in CALM.items()]
+    first = [demo.data(compareFilters=request, limit=5000).content for request in requested]
+    second = [
+        other.data(compareFilters=request, limit=5000).content for request in reversed(requested)
+    ]
     assert first == second[::-1]
     assert all(len(body) > 10_000 for body in first)
 
 
 @pytest.mark.slow
 def test_another_seed_gives_other_figures(demo: Demo, start_demo: StartDemo):
-    asked = partition(CALM["T1"], "T1")
+    requested = partition(CALM["T1"], "T1")
     other = start_demo(seed=7)
-    assert other.data(compareFilters=asked).content != demo.data(compareFilters=asked).content
+    assert (
+        other.data(compareFilters=requested).content != demo.data(compareFilters=requested).content
+    )
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -90,8 +90,8 @@ def test_faults_come_once_in_the_folder_s_life(tmp_path: Path):
     for _ in range(2):  # a restart
         with price_vendors(tmp_path) as vendors:
             url = f"{vendors.url}/v8/finance/chart/{yahoo(vendors.symbol_with('throttled'))}"
-            asked = {"period1": "1771000000", "period2": "1772700000"}
-            statuses += [httpx.get(url, params=asked).status_code for _ in range(2)]
+            requested = {"period1": "1771000000", "period2": "1772700000"}
+            statuses += [httpx.get(url, params=requested).status_code for _ in range(2)]
     assert statuses == [429, 200, 200, 200]
 
 

@@ -191,12 +191,12 @@ def test_sorting_needs_both_partition_fields(demo: Demo):
 def test_a_comparison_keeps_what_it_says(demo: Demo, comparison: str, keeps):
     every = [record["totalWeeklyShareQuantity"] for record in demo.records(CALM)]
     pivot = sorted(every)[len(every) // 2]
-    asked = {
+    requested = {
         "fieldName": "TOTALWEEKLYSHAREQUANTITY",
         "fieldValue": str(pivot),
         "compareType": comparison,
     }
-    found = [record["totalWeeklyShareQuantity"] for record in demo.records([*CALM, asked])]
+    found = [record["totalWeeklyShareQuantity"] for record in demo.records([*CALM, requested])]
     assert found == [shares for shares in every if keeps(shares, pivot)]
 
 
@@ -350,10 +350,10 @@ def test_requests_above_the_rate_are_429_with_the_time_to_wait(start_demo: Start
 @pytest.mark.slow
 def test_a_page_ends_at_3_mb_and_paging_by_what_came_still_finds_all(start_demo: StartDemo):
     demo = start_demo(rows_per_week=20_000)
-    asked = partition("2024-02-05", "T1")
-    first = demo.data("weeklySummaryHistoric", json=True, compareFilters=asked, limit=5000)
+    requested = partition("2024-02-05", "T1")
+    first = demo.data("weeklySummaryHistoric", json=True, compareFilters=requested, limit=5000)
     assert len(first.content) <= 3_000_000
     assert len(first.json()) == int(first.headers["Total-Records-On-Page"]) < 5000
-    records = demo.records(asked, "weeklySummaryHistoric")
+    records = demo.records(requested, "weeklySummaryHistoric")
     assert len(records) == int(first.headers["Record-Total"]) > 9_000
     assert len({tuple(record.values()) for record in records}) == len(records)

@@ -18,9 +18,9 @@ QUANTITIES = ("totalWeeklyShareQuantity", "totalWeeklyTradeCount", "totalNotiona
 Rows = dict[tuple, dict]
 
 
-def expect_distinct_rows(demo: Demo, asked: list[dict[str, object]]) -> Rows:
+def expect_distinct_rows(demo: Demo, requested: list[dict[str, object]]) -> Rows:
     """Return the records of a partition by what they speak of."""
-    records = demo.records(asked)
+    records = demo.records(requested)
     found = {tuple(record[name] for name in IDENTITY): record for record in records}
     assert len(found) == len(records)
     return found

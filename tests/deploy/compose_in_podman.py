@@ -180,8 +180,8 @@ def start_all(podman: Podman) -> None:
         report(f"{name}: healthy")
     command = ("orchestrate", "keys", "create", "--role=operator", "--owner=compose")
     key = re.findall(r"\bop_[0-9a-f]+_[\w-]+", podman.start("migrate", command, is_detached=False))
-    asked = ask("/api/v1/runs", key[-1], {"job": JOB})
-    path = f"/api/v1/runs/{asked['run_id']}"
+    requested = ask("/api/v1/runs", key[-1], {"job": JOB})
+    path = f"/api/v1/runs/{requested['run_id']}"
     wait_for(lambda: ask(path, key[-1])["status"] == "SUCCESS", RUN_SECONDS, poll_seconds=2)
     report(f"{JOB}: executed by the worker")
 

@@ -70,9 +70,9 @@ def test_prometheus_and_alertmanager_have_keys_and_targets_of_compose():
     ]
     assert job["authorization"]["credentials_file"] == "/run/secrets/metrics_key"
     assert "metrics_key" in services()["prometheus"]["secrets"]
-    asked = [*found["scrape_configs"], *found["alerting"]["alertmanagers"]]
+    requested = [*found["scrape_configs"], *found["alerting"]["alertmanagers"]]
     addresses = [
-        address for request in asked for address in request["static_configs"][0]["targets"]
+        address for request in requested for address in request["static_configs"][0]["targets"]
     ]
     sends = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())
     [receiver] = sends["receivers"]

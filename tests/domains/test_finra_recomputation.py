@@ -51,13 +51,13 @@ def test_a_changed_week_reaches_itself_and_those_that_look_back_at_it(rule, reac
     assert find_outdated_keys(rule, state, before) == []
     state[key(2)] = 2
     assert weeks_of(find_outdated_keys(rule, state, before)) == reached
-    assert weeks_of(rule.reached(key(2), asked={key(2)}, loaded=state)) == reached
+    assert weeks_of(rule.reached(key(2), requested={key(2)}, loaded=state)) == reached
 
 
 def test_weeks_not_loaded_are_not_reached_nor_replaced():
     state = loaded(0, 1, 4, 9)
-    assert weeks_of(ROLLING.reached(key(0), asked={key(0)}, loaded=state)) == [0, 1, 4]
-    assert weeks_of(CONCENTRATION.reached(key(1), asked={key(1)}, loaded=state)) == [1]
+    assert weeks_of(ROLLING.reached(key(0), requested={key(0)}, loaded=state)) == [0, 1, 4]
+    assert weeks_of(CONCENTRATION.reached(key(1), requested={key(1)}, loaded=state)) == [1]
 
 
 def test_an_old_week_loaded_late_makes_its_followers_stale():
@@ -76,9 +76,16 @@ def test_another_tiers_change_reaches_no_week_of_a_tier():
 
 
 def test_of_several_that_are_asked_for_each_dependent_belongs_to_one():
-    state, asked = loaded(*range(10)), {key(1), key(3)}
-    assert weeks_of(ROLLING.reached(key(1), asked=asked, loaded=state)) == [1, 2]
-    assert weeks_of(ROLLING.reached(key(3), asked=asked, loaded=state)) == [3, 4, 5, 6, 7, 8]
+    state, requested = loaded(*range(10)), {key(1), key(3)}
+    assert weeks_of(ROLLING.reached(key(1), requested=requested, loaded=state)) == [1, 2]
+    assert weeks_of(ROLLING.reached(key(3), requested=requested, loaded=state)) == [
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+    ]
 
 
 @bounded
@@ -90,12 +97,12 @@ def test_of_several_that_are_asked_for_each_dependent_belongs_to_one():
 def test_asking_for_what_changed_derives_exactly_what_is_out_of_date(weeks, changed, rule):
     state = loaded(*weeks)
     before = derived(rule, state)
-    asked = {key(week) for week in changed}  # a run is asked for ranges, which may have holes
-    state |= dict.fromkeys(asked & state.keys(), 2)
+    requested = {key(week) for week in changed}  # a run is asked for ranges, which may have holes
+    state |= dict.fromkeys(requested & state.keys(), 2)
     reached = [
         reached_key
-        for one in sorted(asked & state.keys())
-        for reached_key in rule.reached(one, asked=asked, loaded=state)
+        for one in sorted(requested & state.keys())
+        for reached_key in rule.reached(one, requested=requested, loaded=state)
     ]
     assert len(reached) == len(set(reached))
     assert set(reached) == set(find_outdated_keys(rule, state, before))

@@ -209,7 +209,7 @@ KEYS = ["T2|2025-11-03", "T1|2025-11-10", "T1|2025-11-03"]
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"),
+    ("requested", "found"),
     [
         ({}, ["T1|2025-11-03", "T1|2025-11-10", "T2|2025-11-03"]),
         ({"tier": "T1"}, ["T1|2025-11-03", "T1|2025-11-10"]),
@@ -218,6 +218,6 @@ KEYS = ["T2|2025-11-03", "T1|2025-11-10", "T1|2025-11-03"]
         ({"tier": "OTCE"}, []),
     ],
 )
-def test_a_choice_of_partitions_is_by_tier_and_weeks(asked, found):
-    chosen = selection.chosen(KEYS, **{"tier": None, "first": None, "last": None} | asked)
+def test_a_choice_of_partitions_is_by_tier_and_weeks(requested, found):
+    chosen = selection.chosen(KEYS, **{"tier": None, "first": None, "last": None} | requested)
     assert [partition.key for partition in chosen] == found

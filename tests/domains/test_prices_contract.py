@@ -144,9 +144,9 @@ def test_only_days_of_the_range_count_and_the_newest_day_of_all_is_known():
 def test_the_newest_day_is_one_with_a_price_that_had_come():
     tuesday, wednesday = week()[1:3]
     answer = read_prices("files", [part(*map(line, week()[:2]), line(wednesday, close=""))])
-    asked = RequestedRange(answer, "AAA", "AAA", "files", MONDAY, LAST)
-    assert check_prices([asked]).newest == [tuesday]
-    assert check_prices([replace(asked, said_on=MONDAY), asked]).newest == [MONDAY, tuesday]
+    requested = RequestedRange(answer, "AAA", "AAA", "files", MONDAY, LAST)
+    assert check_prices([requested]).newest == [tuesday]
+    assert check_prices([replace(requested, said_on=MONDAY), requested]).newest == [MONDAY, tuesday]
     nothing = read_prices("files", [part(line(MONDAY, close=""))])
     assert sorted_out(nothing).newest == [None]
 

@@ -38,8 +38,8 @@ def later_splits(
 ) -> list[str | None]:
     """Return them by day, of an answer that was asked for the days up to ``last``."""
     answer = read_prices(source, [Part(1, body)])
-    asked = RequestedRange(answer, "AAA", "AAA", source, FIRST, last, is_until_now=is_until_now)
-    return check_prices([asked]).rows["later_splits"].to_list()
+    requested = RequestedRange(answer, "AAA", "AAA", source, FIRST, last, is_until_now=is_until_now)
+    return check_prices([requested]).rows["later_splits"].to_list()
 
 
 @pytest.mark.slow_after_first

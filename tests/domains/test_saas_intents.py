@@ -299,8 +299,8 @@ def test_a_look_begins_once_the_interval_is_over():
 def test_a_paused_pair_is_looked_through_only_when_somebody_asks():
     paused = {"is_paused": True, "started_at": NOW - 60 * MINUTES}
     assert turn(tick(**paused), NOW) is None
-    asked = tick(**paused, triggered_at=NOW - MINUTES)
-    assert turn(asked, NOW) == "a>b#2026-03-02T11:59:00+00:00#0"
+    requested = tick(**paused, triggered_at=NOW - MINUTES)
+    assert turn(requested, NOW) == "a>b#2026-03-02T11:59:00+00:00#0"
     assert turn(tick(is_paused=True, triggered_at=NOW, started_at=NOW), NOW) is None
 
 
@@ -312,5 +312,5 @@ def test_a_look_is_due_though_the_clock_was_set_back_since_the_latest():
 
 
 def test_a_look_that_was_asked_for_and_never_began_is_asked_for_again_by_another_name():
-    asked = tick(triggered_at=NOW)
-    assert turn(asked, NOW) != turn(asked, NOW + 5 * MINUTES)
+    requested = tick(triggered_at=NOW)
+    assert turn(requested, NOW) != turn(requested, NOW + 5 * MINUTES)

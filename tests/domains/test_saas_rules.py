@@ -19,7 +19,7 @@ def condition(field: str, operator: str = "is", value: str | None = None) -> dic
 
 
 @pytest.mark.parametrize(
-    ("asked", "holds"),
+    ("requested", "holds"),
     [
         (condition("title", "contains", "LAPTOP"), True),
         (condition("title", "starts_with", "laptop"), False),
@@ -37,19 +37,21 @@ def condition(field: str, operator: str = "is", value: str | None = None) -> dic
         (condition("fields.team", "contains", "Payroll"), True),
     ],
 )
-def test_a_condition_holds_of_any_part_of_a_task_whatever_its_case(asked, holds):
-    assert rule(conditions=[asked]).matches(task()) is holds
+def test_a_condition_holds_of_any_part_of_a_task_whatever_its_case(requested, holds):
+    assert rule(conditions=[requested]).matches(task()) is holds
 
 
 def test_letters_that_look_the_same_are_the_same():
-    asked = condition("title", "is", "cafe\u0301 שלום 🙂")
-    assert rule(conditions=[asked]).matches(task(title="CAFÉ שלום 🙂"))
+    requested = condition("title", "is", "cafe\u0301 שלום 🙂")
+    assert rule(conditions=[requested]).matches(task(title="CAFÉ שלום 🙂"))
 
 
 def test_a_task_without_title_or_assignee_matches_what_asks_for_none():
     nothing = task(title=None, assignee_email=None, associated_name=None)
-    asked = [condition(name, "is_empty") for name in ("title", "assignee_email", "associated_name")]
-    assert rule(conditions=asked).matches(nothing)
+    requested = [
+        condition(name, "is_empty") for name in ("title", "assignee_email", "associated_name")
+    ]
+    assert rule(conditions=requested).matches(nothing)
     assert not rule(conditions=[condition("title", "contains", "x")]).matches(nothing)
 
 

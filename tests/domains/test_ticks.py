@@ -166,9 +166,9 @@ def test_chosen_runs_keep_their_order_and_their_limit(names, known_keys, limit):
     runs = [PlannedRun(run_key=name, partition_key=name) for name in names]
     chosen = choose_runs(runs, known_keys, limit)
     assert len(chosen.requested) <= limit
-    assert sorted(map(str, [*chosen.requested, *chosen.waiting, *chosen.asked_today])) == sorted(
-        map(str, runs)
-    )
+    assert sorted(
+        map(str, [*chosen.requested, *chosen.waiting, *chosen.requested_today])
+    ) == sorted(map(str, runs))
     assert [*chosen.requested, *chosen.waiting] == [
         run for run in runs if run.run_key not in known_keys
     ]
@@ -252,7 +252,7 @@ def test_missing_weeks_are_requested_with_what_waits_and_what_is_refused():
 def test_the_cursor_moves_once_all_missing_weeks_were_requested_in_vain():
     weeks = published(WEEKS[:2])
     assert weeks.find_unread(frozenset(), None) == WEEKS[:2]
-    read = ReadWeeks(asked_today=plan_runs(WEEKS[:2], dict.fromkeys(KEYS, "v1"), TODAY))
+    read = ReadWeeks(requested_today=plan_runs(WEEKS[:2], dict.fromkeys(KEYS, "v1"), TODAY))
     plan = plan_publication(weeks, frozenset(), read, None)
     assert plan.cursor == weeks.digest(WEEKS[:2])
     assert weeks.find_unread(frozenset(), plan.cursor) == []

@@ -22,7 +22,7 @@ TEXTS = {"A": "as it came", "B": "another text", "C": "a text", "D": "a part of"
 CHUNK_BYTES = 65536
 
 Strike = Callable[[str, int], None]
-"""Faults of the process that asks for a document, by key and number, before it is answered."""
+"""Faults of the process that requests a document, by key and number, before it is answered."""
 
 
 def document_of(number: int) -> str:
@@ -36,9 +36,9 @@ def number_of(key: str) -> int:
 
 
 def asked_for(request: Request) -> tuple[str, int]:
-    """Return which document is asked for, and by which process; "" and 0: the list of all."""
-    asked = urlsplit(request.target)
-    return asked.path[1:], int(parse_qs(asked.query).get("process", ["0"])[0])
+    """Return which document is requested, and by which process; "" and 0: the list of all."""
+    requested = urlsplit(request.target)
+    return requested.path[1:], int(parse_qs(requested.query).get("process", ["0"])[0])
 
 
 def no_strike(_key: str, _process: int) -> None:

@@ -299,9 +299,9 @@ class WatchedPrices:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
 
-    def fetch(self, asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
-        self._points.passed(f"{asked.symbol} is asked for", "capture begun", failure=None)
-        captures = self._source.fetch(asked, kept)
+    def fetch(self, requested: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
+        self._points.passed(f"{requested.symbol} is asked for", "capture begun", failure=None)
+        captures = self._source.fetch(requested, kept)
         self._points.passed("its answer is kept", "captured", failure=None)
         return captures
 

@@ -279,7 +279,7 @@ CASES: Mapping[str, Case] = {
 
 def assert_is_reported(found: Case, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """The broken dependency is probed, its work refused, and an alert raised."""
-    asked = place.source.page_count
+    requested = place.source.page_count
     for _ in range(2):  # the first time does not count
         assert not place.verify()
     assert main(["verify"]) == 1
@@ -290,7 +290,7 @@ def assert_is_reported(found: Case, place: Place, capsys: pytest.CaptureFixture[
     failure = place.load(1)
     assert [words for words in found.refused if words not in failure] == []
     assert bool(failure) == bool(found.refused)
-    assert (place.source.page_count == asked) == bool(failure)
+    assert (place.source.page_count == requested) == bool(failure)
     assert place.alerted(is_lost=LOST in found.alerts) == found.alerts
 
 

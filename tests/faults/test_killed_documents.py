@@ -120,7 +120,7 @@ def test_documents_of_killed_loads_are_loaded_once_and_all_end_as_expected(
     }
     assert not wrong
     assert load_and_check(is_killed=False)
-    # One load that nobody kills leaves the same rows.
+    # One load without a kill leaves the same rows.
     unbroken = replace(job_of(alone, inbox.folder, dagster_url, runs), items=LARGE_BATCHES)
     assert Process(load_day, unbroken).wait_and_check_answer() == ["success"]
     assert set(given_to_workers(place)) == set(given_to_workers(alone))

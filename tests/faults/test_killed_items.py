@@ -44,14 +44,14 @@ CAUSES = {
 
 @dataclass
 class StrikingSource:
-    """A source whose answers for some documents strike the worker that asks for them.
+    """A source whose answers for some documents strike the worker that requests them.
 
     Attributes:
         source: What answers for the others.
         fault: What the answers do, by its name in the matrix.
         keys: The documents.
         is_once: Whether only the first answer does.
-        asked: How often each was asked for.
+        requested: How often each was requested.
         is_over: Lets go of the workers that hang.
     """
 
@@ -59,14 +59,14 @@ class StrikingSource:
     fault: str
     keys: Iterable[str]
     is_once: bool
-    asked: Counter[str] = field(default_factory=Counter)
+    requested: Counter[str] = field(default_factory=Counter)
     is_over: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self, request: Request) -> Reply | Iterable[bytes]:
         """Answer a request."""
         key, process = asked_for(request)
-        self.asked[key] += 1
-        if key in self.keys and not (self.is_once and self.asked[key] > 1):
+        self.requested[key] += 1
+        if key in self.keys and not (self.is_once and self.requested[key] > 1):
             if self.fault == "a worker needs too much memory":
                 return endless()
             if self.fault == "a worker hangs":
@@ -102,7 +102,7 @@ def test_a_run_killed_with_its_worker_at_work_takes_it_along_and_the_next_one_lo
     left = campaign.share
 
     def kill_and_check(struck: Series, number: int) -> None:
-        """Kill the run once its worker asks for the document."""
+        """Kill the run once its worker requests the document."""
         nonlocal left
         left -= 1
         workers: list[int] = []
@@ -147,7 +147,7 @@ def test_an_item_that_its_worker_does_not_survive_fails_alone(
         ), outcomes
         assert published(place).keys() == set(keys) - failed
         attempts = 1 if fault.name == "a worker hangs" else 2
-        assert {source.asked[key] for key in struck} == {attempts}
+        assert {source.requested[key] for key in struck} == {attempts}
         for _ in struck:
             kill_seen(f"items, {database}, worker", "capture begun")
         source.is_over.set()

@@ -269,7 +269,7 @@ def test_a_backfill_comes_to_its_end_once_a_full_disk_has_space_again(
 def check_until_completed(stack: Stack, url: str, expected: Expected) -> Collection[str]:
     """Wait for the backfill and its last run, and return how each run ended.
 
-    `ui` is started again where it has ended; what is read is whole weeks. Dagster asks for a
+    `ui` is started again where it has ended; what is read is whole weeks. Dagster requests a
     backfill's runs under way, then for those to be retried: if it retries the last one in between,
     neither answer has it, and the backfill is complete while that run goes on to its own end.
     """

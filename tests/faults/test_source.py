@@ -88,13 +88,13 @@ class Spoiler:
         self._headers = headers
         self.sent_bytes = 0
 
-    def __call__(self, asked: Request, reply: Reply) -> Reply | Iterable[bytes]:
-        if not is_page(asked):
+    def __call__(self, requested: Request, reply: Reply) -> Reply | Iterable[bytes]:
+        if not is_page(requested):
             return Reply(200, reply.headers | {"Record-Total": str(5000 * PAGES)}, reply.body)
         return self._sent(reply)
 
     def _sent(self, reply: Reply) -> Iterator[bytes]:
-        """Count a piece when the next is asked for: then it is on its way."""
+        """Count a piece when the next is requested: then it is on its way."""
         yield Reply(200, reply.headers | self._headers).raw()
         for piece in self._body():
             yield piece
@@ -161,19 +161,19 @@ def test_a_bomb_is_kept_as_it_came_and_never_unpacked(load_from):
 
 @pytest.mark.slow
 def test_pages_without_end_are_given_up_after_two_attempts_of_three_readings(load_from):
-    """Each attempt of the step asks for the state of the week once and reads it three times."""
+    """Each attempt of the step requests the state of the week once and reads it three times."""
     assert strikes("pages without end")
     total = count(5000)
-    asked = []
+    requested = []
 
     def grow(request: Request, reply: Reply) -> Reply:
         if request.method != "POST":
             return reply
-        asked.append(request)
+        requested.append(request)
         return Reply(200, reply.headers | {"Record-Total": str(next(total))}, reply.body)
 
     assert_it_failed(load_from(grow), "the source changed while it was read")
-    assert len([each for each in asked if is_page(each)]) <= 2 * 3 * 2
+    assert len([each for each in requested if is_page(each)]) <= 2 * 3 * 2
 
 
 @pytest.mark.parametrize(

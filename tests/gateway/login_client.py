@@ -272,7 +272,7 @@ def running(app: Any, limits: ConnectionLimits | None = None) -> Iterator[int]:
         thread.join()
 
 
-def asked(app: ASGIApp, method: str, path: str, **how: Any) -> httpx.Response:
+def requested(app: ASGIApp, method: str, path: str, **how: Any) -> httpx.Response:
     """Ask a gateway without a server, and return the answer."""
 
     async def ask() -> httpx.Response:

@@ -1,4 +1,4 @@
-"""However much a document asks for, it is ended in time, and others are answered beside it."""
+"""However much a document requests, it is ended in time, and others are answered beside it."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from tests.programs import wait_for
 
 
 def jobs(levels: int) -> str:
-    """Return a selection that asks for all jobs of a location again, for each job."""
+    """Return a selection that requests all jobs of a location again, for each job."""
     return "jobs {repository {" * levels + "jobs {name}" + "}}" * levels
 
 

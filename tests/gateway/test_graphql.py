@@ -11,7 +11,7 @@ from orchestration_project.gateway.graphql import (
     MAX_DEPTH,
     MAX_FIELDS,
     MAX_TOKENS,
-    Asked,
+    GraphqlDocument,
     outcome_of,
     read_document,
     target_of,
@@ -25,7 +25,7 @@ def nested(levels: int) -> str:
 
 
 def fragments(count: int) -> str:
-    """Each fragment holds the next twice: a short text that asks for 2 ** count fields."""
+    """Each fragment holds the next twice: a short text that requests 2 ** count fields."""
     spread = [f"fragment F{n} on T {{...F{n + 1} x {{...F{n + 1}}}}}" for n in range(count)]
     return "{...F0} " + " ".join(spread) + f" fragment F{count} on T {{a}}"
 
@@ -56,7 +56,7 @@ def chain(count: int) -> str:
     ],
 )
 def test_all_that_a_document_asks_for_is_seen(text: str, kinds: set[str], mutations: tuple[str]):
-    assert read_document(text) == Asked(frozenset(kinds), mutations)
+    assert read_document(text) == GraphqlDocument(frozenset(kinds), mutations)
 
 
 @pytest.mark.slow_after_first
@@ -118,7 +118,7 @@ def test_what_a_variable_is_where_the_request_does_not_give_it_counts_too():
 
 def test_a_fragment_of_mutations_that_is_spread_many_times_is_read_once():
     text = "mutation {" + "...F " * 50 + "} fragment F on M {a {__typename} b {c}}"
-    assert read_document(text) == Asked(frozenset({"mutation"}), ("a", "b"), ("b",))
+    assert read_document(text) == GraphqlDocument(frozenset({"mutation"}), ("a", "b"), ("b",))
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_a_document_has_so_many_levels_fields_and_aliases_at_most():
 @pytest.mark.slow
 def test_all_that_the_pages_of_dagster_ask_for_is_taken():
     schema = create_schema().graphql_schema
-    asked = documents()
-    assert len(asked) > 150
-    for name, text in asked.items():
+    requested = documents()
+    assert len(requested) > 150
+    for name, text in requested.items():
         assert read_document(text).kinds, name
         assert validate(schema, parse(text)) == [], name
     assert read_document(get_introspection_query()).kinds == {"query"}

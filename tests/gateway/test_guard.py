@@ -226,7 +226,7 @@ def test_a_session_that_lies_unused_ends_and_one_that_is_used_goes_on(login_clie
 
 def use_without_failure(login_client: LoginClient, cookie: str) -> None:
     """Ask with ``cookie``, and wait until that is written down, which it is after the answer."""
-    asked_at = login_client.clock.now()
+    requested_at = login_client.clock.now()
     assert login_client.ask("GET", "/session", cookie=cookie).status == 200
     token = login_client.auth_services.token_of({"headers": [(b"cookie", cookie.encode())]})
     wanted = select(access_sessions.c.seen_at).where(
@@ -235,7 +235,7 @@ def use_without_failure(login_client: LoginClient, cookie: str) -> None:
 
     def is_written() -> bool:
         with login_client.warehouse.reading() as connection:
-            return connection.execute(wanted).scalar_one() >= asked_at
+            return connection.execute(wanted).scalar_one() >= requested_at
 
     wait_for(is_written)
 

@@ -14,7 +14,7 @@ from orchestration_project.gateway.guard import UNAVAILABLE_MESSAGE, AuthService
 from orchestration_project.gateway.request import Place
 from orchestration_project.services.access import Access, AccessLog
 from orchestration_project.services.access.rules.credentials import Key
-from tests.gateway.login_client import INSTALLATION, LIMITS, SECRET, asked
+from tests.gateway.login_client import INSTALLATION, LIMITS, SECRET, requested
 
 KEY = str(Key("0" * 12, "A" * 43))
 
@@ -34,7 +34,7 @@ def login_client() -> Iterator[tuple[ASGIApp, str]]:
 def test_a_client_with_a_session_or_a_key_gets_a_retry_after(login_client, caplog):
     app, cookie = login_client
     for headers in ({"cookie": cookie}, {"x-api-key": KEY}):
-        answer = asked(app, "GET", "/session", headers=headers)
+        answer = requested(app, "GET", "/session", headers=headers)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         assert answer.json() == {"errors": [{"message": UNAVAILABLE_MESSAGE}]}
     problems = [record for record in caplog.records if record.levelno == logging.ERROR]
@@ -45,15 +45,15 @@ def test_a_client_with_a_session_or_a_key_gets_a_retry_after(login_client, caplo
 
 def test_a_browser_is_shown_a_page_that_says_so(login_client):
     app, cookie = login_client
-    page = asked(app, "GET", "/runs", headers={"cookie": cookie, "accept": "text/html"})
+    page = requested(app, "GET", "/runs", headers={"cookie": cookie, "accept": "text/html"})
     assert (page.status_code, page.headers["retry-after"]) == (503, "5")
     assert f'<p role="alert" id="problem">{UNAVAILABLE_MESSAGE}</p>' in page.text
 
 
 def test_the_login_page_is_there_and_says_so_when_a_key_is_sent(login_client):
     app, _ = login_client
-    assert asked(app, "GET", "/login").status_code == 200
-    page = asked(app, "POST", "/login", data={"key": KEY, "next": "/runs"})
+    assert requested(app, "GET", "/login").status_code == 200
+    page = requested(app, "POST", "/login", data={"key": KEY, "next": "/runs"})
     assert (page.status_code, "set-cookie" in page.headers) == (503, False)
     assert f'<p role="alert" id="problem">{UNAVAILABLE_MESSAGE}</p>' in page.text
     assert '<input type="hidden" name="next" value="/runs">' in page.text
@@ -62,5 +62,5 @@ def test_the_login_page_is_there_and_says_so_when_a_key_is_sent(login_client):
 
 def test_who_brings_nothing_is_led_to_the_login_all_the_same(login_client):
     app, _ = login_client
-    assert asked(app, "GET", "/runs").status_code == 401
-    assert asked(app, "GET", "/runs", headers={"accept": "text/html"}).status_code == 303
+    assert requested(app, "GET", "/runs").status_code == 401
+    assert requested(app, "GET", "/runs", headers={"accept": "text/html"}).status_code == 303

@@ -299,7 +299,7 @@ def test_no_delivery_waits_for_a_look_while_the_last_one_is_recent(settings, war
 
 
 async def _asked(hooks: Hooks, pieces: list[dict], headers: dict[str, str]) -> list[dict]:
-    """Speak ASGI to the route: each message that it asks for is one of ``pieces``, then none."""
+    """Speak ASGI to the route: each message that it requests is one of ``pieces``, then none."""
     scope = {
         "type": "http",
         "method": "POST",

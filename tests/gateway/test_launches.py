@@ -26,7 +26,7 @@ ADMINS, ANYBODYS = True, False
 
 @dataclass(frozen=True)
 class Asked:
-    """A run that is asked for."""
+    """A run that is requested."""
 
     job: str
     needs_admin: bool

@@ -123,8 +123,8 @@ def test_of_several_runs_that_are_launched_at_once_each_bears_the_name(login_cli
     several = answer.json["data"]["launchMultipleRuns"]["launchMultipleRunsResult"]
     runs = [login_client.instance.get_run_by_id(launch["run"]["runId"]) for launch in several]
     assert [run and run.tags["user"] for run in runs] == ["the operator"] * 2
-    [asked, answered] = login_client.audit(answer.headers["x-request-id"])
-    assert (asked["operation"], answered["outcome"]) == ("launchMultipleRuns", "done")
+    [requested, answered] = login_client.audit(answer.headers["x-request-id"])
+    assert (requested["operation"], answered["outcome"]) == ("launchMultipleRuns", "done")
 
 
 @pytest.mark.slow
@@ -216,11 +216,11 @@ def test_the_audit_has_a_mutation_before_and_after_it_with_what_it_was_about(
 ):
     cookie = login_client.log_in_without_failure(login_client.keys[Role.OPERATOR])
     answer = login_client.graphql(LAUNCH, params(), cookie=cookie, address="203.0.113.4")
-    asked, answered = login_client.audit(answer.headers["x-request-id"])
-    assert asked == answered | {
+    requested, answered = login_client.audit(answer.headers["x-request-id"])
+    assert requested == answered | {
         "step_number": 1,
         "outcome": "asked",
-        "happened_at": asked["happened_at"],
+        "happened_at": requested["happened_at"],
     }
     assert answered == {
         "request_id": answer.headers["x-request-id"],
@@ -256,7 +256,7 @@ def test_the_audit_has_refusals_and_failures_and_why(login_client: LoginClient):
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "requested",
     [
         "{... on RunNotFoundError {message}}",
         "{t: __typename}",
@@ -265,9 +265,9 @@ def test_the_audit_has_refusals_and_failures_and_why(login_client: LoginClient):
     ],
 )
 def test_a_mutation_whose_answer_would_not_say_what_came_of_it_is_refused(
-    login_client: LoginClient, asked: str
+    login_client: LoginClient, requested: str
 ):
-    query = f'mutation {{terminateRun(runId: "none") {asked}}}'
+    query = f'mutation {{terminateRun(runId: "none") {requested}}}'
     answer = login_client.graphql(query, key=login_client.keys[Role.OPERATOR])
     assert answer.status == 400
     assert "Ask for __typename" in answer.json["errors"][0]["message"]
@@ -425,14 +425,14 @@ def test_a_report_without_a_run_is_an_admins_and_in_the_audit(login_client: Logi
 
 def test_a_file_of_the_machine_is_named_by_an_admin_alone(login_client: LoginClient):
     for path in ("/notebook", "/dagit/notebook"):
-        asked = f"{path}?repoLocName=here&path=/etc/passwd.ipynb"
+        requested = f"{path}?repoLocName=here&path=/etc/passwd.ipynb"
         for role in (Role.VIEWER, Role.OPERATOR):
-            refused = login_client.ask("GET", asked, key=login_client.keys[role])
+            refused = login_client.ask("GET", requested, key=login_client.keys[role])
             assert refused.status == 403
             [row] = login_client.audit(refused.headers["x-request-id"])
             assert (row["operation"], row["outcome"]) == (f"GET {path}", "refused")
-        assert login_client.ask("HEAD", asked, key=login_client.keys[Role.VIEWER]).status == 403
-        assert login_client.ask("GET", asked, key=login_client.keys[Role.ADMIN]).status == 200
+        assert login_client.ask("HEAD", requested, key=login_client.keys[Role.VIEWER]).status == 403
+        assert login_client.ask("GET", requested, key=login_client.keys[Role.ADMIN]).status == 200
 
 
 LOGS = """query L($key: [String!]!) {

@@ -123,13 +123,13 @@ def test_what_is_asked_has_state_nonce_and_a_challenge_whose_answer_stays_here(
     login_client: LoginClient,
 ):
     location, cookie = begin_and_expect_redirect(login_client)
-    asked = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
-    assert asked["code_challenge_method"] == "S256"
-    assert min(len(asked[name]) for name in ("state", "nonce", "code_challenge")) >= 20
-    assert asked["redirect_uri"] == f"{login_client.origin}/auth/oidc/callback"
-    assert asked["scope"] == "openid email profile"
+    requested = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
+    assert requested["code_challenge_method"] == "S256"
+    assert min(len(requested[name]) for name in ("state", "nonce", "code_challenge")) >= 20
+    assert requested["redirect_uri"] == f"{login_client.origin}/auth/oidc/callback"
+    assert requested["scope"] == "openid email profile"
     other, _ = begin_and_expect_redirect(login_client)
-    assert asked["state"] not in other
+    assert requested["state"] not in other
     assert "its-secret" not in location + cookie
 
 
@@ -232,7 +232,7 @@ class Liar:
         self.key: Any = KEY
         self.header: dict[str, Any] = {"alg": "RS256", "kid": "1"}
         self.has_token = True
-        self.asked: dict[str, str] = {}
+        self.requested: dict[str, str] = {}
 
     def get(self, path: str) -> Any:
         if path == "/jwks":
@@ -247,7 +247,7 @@ class Liar:
 
     def token(self, form: dict[str, list[str]]) -> Any:
         challenge = urlsafe_b64encode(sha256(form["code_verifier"][0].encode()).digest())
-        if challenge.rstrip(b"=").decode() != self.asked["code_challenge"]:
+        if challenge.rstrip(b"=").decode() != self.requested["code_challenge"]:
             raise ValueError("the verifier is not of the challenge")
         now = int(time.time())
         claims = {
@@ -256,7 +256,7 @@ class Liar:
             "sub": "1",
             "exp": now + 600,
             "iat": now,
-            "nonce": self.asked["nonce"],
+            "nonce": self.requested["nonce"],
             "groups": ["team"],
         }
         claims = {
@@ -344,12 +344,12 @@ def test_only_a_whole_new_token_for_us_by_the_provider_counts(lying_provider, li
     liar, login_client = lying_provider
     values, status = LIES[lie]
     location, cookie = begin_and_expect_redirect(login_client)
-    asked = {name: value[0] for name, value in parse_qs(urlsplit(location).query).items()}
+    requested = {name: value[0] for name, value in parse_qs(urlsplit(location).query).items()}
     fresh = Liar()
     fresh.url = liar.url
-    vars(liar).update(vars(fresh) | values | {"asked": asked})
+    vars(liar).update(vars(fresh) | values | {"requested": requested})
     answer = login_client.ask(
-        "GET", f"/auth/oidc/callback?code=c&state={asked['state']}", cookie=cookie
+        "GET", f"/auth/oidc/callback?code=c&state={requested['state']}", cookie=cookie
     )
     assert (answer.status, "session=" in cookies_of(answer)) == (status, status == 303), lie
 
@@ -357,11 +357,11 @@ def test_only_a_whole_new_token_for_us_by_the_provider_counts(lying_provider, li
 def callback(liar: Liar, login_client: LoginClient, **values: Any) -> Answer:
     """Log in with a token that has these claims, key or header."""
     location, cookie = begin_and_expect_redirect(login_client)
-    asked = {name: value[0] for name, value in parse_qs(urlsplit(location).query).items()}
+    requested = {name: value[0] for name, value in parse_qs(urlsplit(location).query).items()}
     fresh = Liar()
     fresh.url = liar.url
-    vars(liar).update(vars(fresh) | values | {"asked": asked})
-    path = f"/auth/oidc/callback?code=c&state={asked['state']}"
+    vars(liar).update(vars(fresh) | values | {"requested": requested})
+    path = f"/auth/oidc/callback?code=c&state={requested['state']}"
     return login_client.ask("GET", path, cookie=cookie)
 
 

@@ -19,7 +19,7 @@ from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.plugins import PATH, routes
 from orchestration_project.gateway.request import CURRENT
-from tests.gateway.login_client import INSTALLATION, asked
+from tests.gateway.login_client import INSTALLATION, requested
 from tests.prepared import write_sqlite
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -37,11 +37,11 @@ def warehouse(tmp_path):
 def shown(warehouse, path=PATH):
     CURRENT.set(Principal("ada", Role.VIEWER, "session"))
     found = routes(warehouse, INSTALLATION, lambda: "process: files and hosts are not enforced")
-    return asked(Starlette(routes=found), "GET", path)
+    return requested(Starlette(routes=found), "GET", path)
 
 
 def added(warehouse, name="rss", **fields):
-    """Store a plugin that asks for two hosts, of which one was granted."""
+    """Store a plugin that requests two hosts, of which one was granted."""
     manifest = {
         "id": name,
         "version": "1.2.0",

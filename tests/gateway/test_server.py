@@ -23,7 +23,7 @@ from orchestration_project.gateway.server import QuietServer, opened
 from orchestration_project.services.access import Keys
 from orchestration_project.settings import PROJECT_ROOT, Settings
 from tests.gateway.conftest import signed
-from tests.gateway.login_client import asked
+from tests.gateway.login_client import requested
 from tests.programs import wait_for
 
 DELIVERY = {"X_GitHub_Delivery": "1", "X_GitHub_Event": "push"}
@@ -48,31 +48,31 @@ def key(warehouse: Warehouse) -> str:
 
 def test_a_delivery_needs_no_key_but_its_signature(app: ASGIApp):
     body = b'{"a": 1}'
-    good = asked(app, "POST", "/hooks/git", content=body, headers=signed(body, **DELIVERY))
+    good = requested(app, "POST", "/hooks/git", content=body, headers=signed(body, **DELIVERY))
     assert (good.status_code, good.json()) == (202, {"outcome": "stored"})
     bad = signed(b"another", **DELIVERY)
-    refused = asked(app, "POST", "/hooks/git", content=body, headers=bad)
+    refused = requested(app, "POST", "/hooks/git", content=body, headers=bad)
     assert (refused.status_code, "signature" in refused.text) == (403, True)
-    assert asked(app, "POST", "/hooks/unknown", content=body).status_code == 404
+    assert requested(app, "POST", "/hooks/unknown", content=body).status_code == 404
 
 
 @pytest.mark.slow
 def test_metrics_need_a_key_and_the_liveness_probe_does_not(app: ASGIApp, key: str):
-    assert asked(app, "GET", "/healthz").text == "ok"
-    assert "is_ready" in asked(app, "GET", "/readyz").json()
-    assert asked(app, "GET", "/metrics").status_code == 401
-    answer = asked(app, "GET", "/metrics", headers={"X-API-Key": key})
+    assert requested(app, "GET", "/healthz").text == "ok"
+    assert "is_ready" in requested(app, "GET", "/readyz").json()
+    assert requested(app, "GET", "/metrics").status_code == 401
+    answer = requested(app, "GET", "/metrics", headers={"X-API-Key": key})
     assert answer.status_code == 200
     assert 'orchestration_gateway_requests_total{method="GET",route="metrics"' in answer.text
 
 
 def test_the_api_and_dagster_are_for_who_is_known(app: ASGIApp, key: str):
     for path in ("/api/v1/openapi.json", "/runs"):
-        assert asked(app, "GET", path).status_code == 401
+        assert requested(app, "GET", path).status_code == 401
     known = {"X-API-Key": key}
-    document = asked(app, "GET", "/api/v1/openapi.json", headers=known)
+    document = requested(app, "GET", "/api/v1/openapi.json", headers=known)
     assert document.json()["openapi"].startswith("3.")
-    assert asked(app, "GET", "/runs", headers=known).text == "Dagster"
+    assert requested(app, "GET", "/runs", headers=known).text == "Dagster"
 
 
 THREADS_THAT_ALLOCATE = """

@@ -1,4 +1,4 @@
-"""A job whose partitions a test asks for with gaps between them; its runs are never launched."""
+"""A job whose partitions a test requests with gaps between them; its runs are never launched."""
 
 import dagster as dg
 

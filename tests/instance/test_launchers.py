@@ -73,9 +73,9 @@ def test_a_run_that_is_asked_for_later_is_started_before_those_of_a_backfill(sta
     monkeypatch.setenv("MAX_CONCURRENT_RUNS", "4")
     own = {"dagster/backfill": "b", "dagster/priority": "2"}
     nowhere: Any = None  # no launch asks a workspace
-    asked = [*([{"dagster/backfill": "b"}] * 12), {}, own, {"dagster/priority": "3"}]
+    requested = [*([{"dagster/backfill": "b"}] * 12), {}, own, {"dagster/priority": "3"}]
     with open_instance() as instance:
-        for number, tags in enumerate(asked):
+        for number, tags in enumerate(requested):
             run = launched(
                 instance, dg.DagsterRunStatus.NOT_STARTED, {**tags, "number": str(number)}
             )

@@ -106,15 +106,15 @@ def test_the_daemon_makes_a_run_for_each_of_many_ranges_in_whatever_order_they_w
     instance,
 ):
     target = ModuleTarget("tests.instance.every_other", None, str(PROJECT_ROOT), "here")
-    asked = LETTERS[::2][::-1]
+    requested = LETTERS[::2][::-1]
     with create_test_daemon_workspace_context(target, instance) as workspace:
         [repository] = (
             workspace.create_request_context().code_locations[0].get_repositories().values()
         )
         origin = repository.get_partition_set("printing_partition_set").get_remote_origin()
-        backfill = a_backfill("pages", *asked, origin=origin)
+        backfill = a_backfill("pages", *requested, origin=origin)
         instance.add_backfill(backfill)
         log = logging.getLogger("daemon")
         assert not execute_job_backfill_iteration(backfill, log, workspace, None, instance)
     runs = instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": "pages"}))
-    assert sorted(run.tags[START] for run in runs) == sorted(asked)
+    assert sorted(run.tags[START] for run in runs) == sorted(requested)

@@ -20,7 +20,7 @@ from dagster._scheduler.scheduler import launch_scheduled_runs
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.alerts.watching import look, start_polling
+from orchestration_project.services.alerts.watching import poll_runs, start_polling
 from tests.alerts import alerts_of, stored_alerts
 from tests.expecting import expect_type
 from tests.prepared import Prepared
@@ -136,7 +136,7 @@ def test_a_schedule_whose_jobs_configuration_became_invalid_raises_an_alert_unti
             file.write_text(TYPED.replace("VALUE_TYPE", value_type.__name__))
             with workspace(instance, file) as context:
                 tick(context, at, {})
-            progress = look(instance, alerts, progress).progress
+            progress = poll_runs(instance, alerts, progress).progress
             stood.append({alert["title"]: alert["state"] for alert in stored_alerts(warehouse)})
             counts.append(instance.get_runs_count())
         raised, _ = stored_alerts(warehouse)

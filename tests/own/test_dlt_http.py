@@ -120,12 +120,12 @@ def test_pages_are_captured_before_they_are_parsed_and_a_replay_needs_no_network
     shop.prices["B"] = "9.90"
     loading.load(declared)
     assert loading.rows(declared, "name", "price")[1] == ("B", Decimal("9.90"))
-    asked = len(shop.server.requests)
+    requested = len(shop.server.requests)
     with loading.warehouse.reading() as connection:
         group = connection.exec_driver_sql("SELECT min(group_id) FROM deliveries").scalar()
     loading.replay(declared, group_id=group, allow_older=True)
     assert loading.rows(declared, "name", "price") == first
-    assert len(shop.server.requests) == asked
+    assert len(shop.server.requests) == requested
 
 
 @pytest.mark.slow_after_first
@@ -219,9 +219,9 @@ def test_a_token_is_fetched_again_for_each_read_and_captured_never(loading):
             Field("of", date, "day"), source=dlt_source(make, secrets={"secret": "SHOP_KEY"})
         )
         loading.load(declared)
-        asked = len(server.requests)
+        requested = len(server.requests)
         loading.replay(declared)
-        assert len(server.requests) == asked == 2
+        assert len(server.requests) == requested == 2
     assert loading.rows(declared, "name", "of") == [("A", date(2026, 1, 5))]
     rows, bodies = loading.captured()
     assert b"t0ken" not in bodies
@@ -260,11 +260,11 @@ def test_rows_of_child_requests_are_replayed_from_their_answers(loading, shop):
     loading.load(declared)
     loaded = loading.rows(declared, "name", "sku")
     assert loaded == [(name, f"{name}{n}") for name in "ABCDE" for n in "12"]
-    asked = len(shop.server.requests)
-    assert asked == 3 + 5
+    requested = len(shop.server.requests)
+    assert requested == 3 + 5
     loading.replay(declared)
     assert loading.rows(declared, "name", "sku") == loaded
-    assert len(shop.server.requests) == asked
+    assert len(shop.server.requests) == requested
 
 
 @pytest.mark.slow_after_first

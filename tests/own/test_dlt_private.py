@@ -22,10 +22,10 @@ class Recorded:
     """Sessions that record the requests they received."""
 
     def __init__(self):
-        self.asked = []
+        self.requested = []
 
     def session(self, *, raise_for_status):
-        self.asked.append(raise_for_status)
+        self.requested.append(raise_for_status)
         return self
 
 
@@ -72,14 +72,14 @@ def test_clients_of_dlt_use_our_sessions_while_a_resource_is_read_and_their_own_
     seen = []
 
     @dlt.resource(parallelized=True)
-    def asked():
+    def requested():
         seen.append(requests.client.session)
         seen.append(RESTClient("http://127.0.0.1").session)
         yield {"a": 1}
 
-    read(lambda: asked(), sessions=ours)
+    read(lambda: requested(), sessions=ours)
     assert seen == [ours, ours]
-    assert ours.asked == [True, False]
+    assert ours.requested == [True, False]
     assert not isinstance(requests.client.session, Recorded)
     assert not isinstance(RESTClient("http://127.0.0.1").session, Recorded)
 

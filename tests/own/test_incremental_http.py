@@ -36,7 +36,7 @@ class Api:
 
     def __init__(self):
         self.rows = []
-        self.asked = []
+        self.requested = []
         self.is_ordered = True
 
     def add(self, name, hour):
@@ -45,7 +45,7 @@ class Api:
     def answer(self, request):
         query = dict(part.split("=") for part in request.target.partition("?")[2].split("&"))
         since = query["since"].replace("%3A", ":")
-        self.asked.append(since)
+        self.requested.append(since)
         found = [row for row in self.rows if not self.is_ordered or row["at"] >= since]
         first = int(query.get("after", 0))
         following = first + 2 if first + 2 < len(found) else None
@@ -114,7 +114,7 @@ def test_a_partition_has_what_was_new_and_a_repeated_record_is_not_loaded_twice(
         *((DAY, name) for name in "ABC"),
         *((NEXT_DAY, name) for name in "DE"),
     ]
-    assert api.asked == [SINCE.initial] * 2 + ["2026-01-05T02:00:00Z"] * 2
+    assert api.requested == [SINCE.initial] * 2 + ["2026-01-05T02:00:00Z"] * 2
     assert [json.loads(state.state)["value"][11:13] for state in shop.states(declared)] == [
         "02",
         "03",
@@ -145,10 +145,10 @@ def test_a_replay_makes_the_same_rows_without_the_source(shop, api):
     shop.load(declared)
     api.add("D", 3)
     shop.load(declared, NEXT_DAY)
-    before, count = shop.rows(declared), len(api.asked)
+    before, count = shop.rows(declared), len(api.requested)
     for day in (DAY, NEXT_DAY):
         shop.replay(declared, day)
-    assert (shop.rows(declared), len(api.asked)) == (before, count)
+    assert (shop.rows(declared), len(api.requested)) == (before, count)
     assert len(shop.states(declared)) == 2
 
 

@@ -65,7 +65,7 @@ class Shop:
         self.listed = [{"of": ["2026-01-09", "north"]}, {"of": ["2026-01-09", "moon"]}]
         kinds = {"name": "string", "week": "day", "region": "string", "sold": "number"}
         self.fields = [{"field": name, "kind": kind} for name, kind in kinds.items()]
-        self.spoil = lambda asked, reply: reply
+        self.spoil = lambda requested, reply: reply
         self.requests = []
 
     def __call__(self, request):
@@ -73,13 +73,13 @@ class Shop:
         if request.method == "GET":
             found = self.listed if request.target == "/weeks" else self.fields
             return Reply(body=json.dumps({"data": {"all": found}}).encode())
-        asked = json.loads(request.body)
-        where = asked["where"]
+        requested = json.loads(request.body)
+        where = requested["where"]
         found = [record for record in self.records if where.items() <= record.items()]
-        page = found[asked["skip"] :][: min(asked["take"], 2)]
+        page = found[requested["skip"] :][: min(requested["take"], 2)]
         headers = {TOTAL: str(len(found))}
         reply = Reply(200, headers, json.dumps({"items": page}).encode()) if page else Reply(204)
-        return self.spoil(asked, reply)
+        return self.spoil(requested, reply)
 
     @property
     def queries(self):
@@ -148,8 +148,8 @@ def test_short_pages_are_followed_until_the_total_and_read_twice(opened, shop):
         "take": 1,
         "skip": 0,
     }
-    asked = sorted((page["skip"], page["take"]) for page in pages)
-    assert asked == sorted([(0, 3), (2, 1), (3, 2)] * 2)
+    requested = sorted((page["skip"], page["take"]) for page in pages)
+    assert requested == sorted([(0, 3), (2, 1), (3, 2)] * 2)
     contract = build_contract(made, *declare_table(made, "sample"), b"")
     validated = validate_documents(made, contract, [capture.body for capture in kept], NORTH)
     rows = validated.rows.select("week", "region", "name", "sold").rows()
@@ -179,12 +179,14 @@ def test_without_a_list_the_calendar_names_each_value(opened):
 
 FAULTS: dict[str, tuple[Any, type[OrchestrationError], str]] = {
     "another total": (
-        lambda asked, reply: Reply(200, {TOTAL: "6"}, reply.body) if asked["take"] > 1 else reply,
+        lambda requested, reply: (
+            Reply(200, {TOTAL: "6"}, reply.body) if requested["take"] > 1 else reply
+        ),
         MovedError,
         "the source changed while it was read",
     ),
     "no record where some are missing": (
-        lambda asked, reply: Reply(204) if asked["skip"] == 2 else reply,
+        lambda requested, reply: Reply(204) if requested["skip"] == 2 else reply,
         TransientError,
         "the pages ended before all records came",
     ),
@@ -194,7 +196,9 @@ FAULTS: dict[str, tuple[Any, type[OrchestrationError], str]] = {
         "a response has no count of records",
     ),
     "a page of another kind": (
-        lambda asked, reply: Reply(200, reply.headers, b"<html>") if asked["take"] > 1 else reply,
+        lambda requested, reply: (
+            Reply(200, reply.headers, b"<html>") if requested["take"] > 1 else reply
+        ),
         SourceError,
         "the answer cannot be used",
     ),

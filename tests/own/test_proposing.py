@@ -9,12 +9,12 @@ import pytest
 from orchestration_project import Dataset, file_source
 from orchestration_project.engine.own.attributes import parse_dataset
 from orchestration_project.engine.own.proposing import propose
-from orchestration_project.engine.own.writing import Asking, render_source, render_yaml
+from orchestration_project.engine.own.writing import RequestOptions, render_source, render_yaml
 from orchestration_project.errors import ConfigurationError
 from tests.own.test_formats import parquet_of, workbook, zipped
 
 TODAY = date(2026, 1, 9)
-NOTHING = Asking(secret_headers={})
+NOTHING = RequestOptions(secret_headers={})
 
 
 def proposed(body, address="https://a.example/x/2026-01-05"):
@@ -156,8 +156,8 @@ def test_what_gives_no_declaration_is_refused(body, address, expected):
 
 def test_the_file_declares_what_was_proposed(monkeypatch):
     body = b'{"rows": [{"Id": "A", "at": "2026-01-05", "price": 6.82}]}'
-    asking = Asking(secret_headers={"X-Key": "MY_KEY"}, cursor=("after", "next"))
-    text = render_source("quotes", proposed(body), asking, is_file=False)
+    options = RequestOptions(secret_headers={"X-Key": "MY_KEY"}, cursor=("after", "next"))
+    text = render_source("quotes", proposed(body), options, is_file=False)
     names: dict = {}
     exec(compile(text, "source.py", "exec"), names)  # noqa: S102 - what a user's file would do
     declared = names["quotes"]
@@ -182,21 +182,21 @@ def test_a_file_of_a_folder_becomes_a_source_of_files():
 
 
 @pytest.mark.parametrize(
-    "asking",
+    "options",
     [
-        Asking(secret_headers={"X-Key": "MY_KEY"}, cursor=("after", "next")),
-        Asking(secret_headers={}, bearer="MY_TOKEN", page_size=2),
+        RequestOptions(secret_headers={"X-Key": "MY_KEY"}, cursor=("after", "next")),
+        RequestOptions(secret_headers={}, bearer="MY_TOKEN", page_size=2),
     ],
 )
-def test_the_yaml_declares_what_the_python_does(asking):
+def test_the_yaml_declares_what_the_python_does(options):
     body = (
         b'{"rows": [{"Id": "A", "on": "2026-01-05", "price": 6.82, "is": true, "n": 1, "1": {}},'
         b' {"Id": "B", "on": null, "price": 7, "is": false, "n": 2, "1": {"a \\" b: #": [1]}}]}'
     )
     found = proposed(body)
     names: dict = {}
-    exec(compile(render_source("quotes", found, asking, is_file=False), "source.py", "exec"), names)  # noqa: S102 - what a user's file would do
-    text = render_yaml("quotes", found, asking, is_file=False)
+    exec(compile(render_source("quotes", found, options, is_file=False), "source.py", "exec"), names)  # noqa: S102 - what a user's file would do
+    text = render_yaml("quotes", found, options, is_file=False)
     made, other = parse_dataset(text), names["quotes"]
     assert isinstance(made, Dataset)
     for fields in zip(made.fields, other.fields, strict=True):

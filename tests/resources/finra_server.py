@@ -55,7 +55,7 @@ def body_of(request: Request) -> dict[str, Any]:
 
 
 def is_page(request: Request) -> bool:
-    """Whether a request asks for a page of rows, and not for a probe or something else."""
+    """Whether a request is for a page of rows, and not for a probe or something else."""
     return request.method == "POST" and request.headers.get("accept") == "text/plain"
 
 

@@ -37,7 +37,7 @@ LIMITS = PriceLimits(
 )
 
 
-NOT_ASKED = (
+NOT_REQUESTED = (
     "not asked: its months are loaded; to ask the source: --full, or full: true in the run's "
     "config, or the preset prices_full"
 )
@@ -55,7 +55,7 @@ class Metered(PriceFiles):
     def __init__(self, folder: Path, captures: Captures, clock: StoppedClock) -> None:
         self.overrides = {"UNKNOWN": ""}
         super().__init__(folder, captures, clock, overrides=self.overrides)
-        self.asked: list[PriceRange] = []
+        self.requested: list[PriceRange] = []
         self.errors: Mapping[str, OrchestrationError] = {}
 
     def close(self) -> None:
@@ -63,14 +63,14 @@ class Metered(PriceFiles):
         if self.quota is not None:
             self.quota.close()
 
-    def fetch(self, asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
+    def fetch(self, requested: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
         """Answer as long as the quota lasts."""
         if self.quota is not None:
             self.quota.take()
-        self.asked.append(asked)
-        captures = super().fetch(asked, kept)
-        if asked.symbol in self.errors:
-            raise self.errors[asked.symbol]
+        self.requested.append(requested)
+        captures = super().fetch(requested, kept)
+        if requested.symbol in self.errors:
+            raise self.errors[requested.symbol]
         return captures
 
 

@@ -170,9 +170,9 @@ class History:
     def program(self, what: str, numbers: Sequence[int]) -> None:
         reconciler, systems = self.reconciler(), self.systems
         if what == "look":
-            reconciler.look()
+            reconciler.poll()
         elif what == "task webhooks":
-            reconciler.look_at(str(1000 + number) for number in numbers)
+            reconciler.poll_tasks(str(1000 + number) for number in numbers)
         elif what == "issue webhooks":
             keys = list(systems.issues.rows)
             reconciler.compare(keys[number % len(keys)] for number in numbers if keys)
@@ -199,8 +199,8 @@ class History:
         """Have a whole look and a sweep, hours after the one before; return what was done."""
         self.clock.at += timedelta(hours=2)
         reconciler = self.reconciler()
-        looked = reconciler.look()
-        assert looked.problem is None
+        poll_result = reconciler.poll()
+        assert poll_result.problem is None
         reconciler.sweep()
         applied = reconciler.apply()
         assert applied.problem is None

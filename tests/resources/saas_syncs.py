@@ -50,8 +50,8 @@ class SaasSync:
         """Look and apply as a run does, an hour after the one before."""
         self.clock.at += timedelta(hours=1)
         reconciler = self.reconciler()
-        looked = reconciler.look()
-        return looked, reconciler.apply()
+        poll_result = reconciler.poll()
+        return poll_result, reconciler.apply()
 
     def rows(self, table, *names, **where):
         wanted = select(*(table.c[name] for name in names)).order_by(*table.primary_key.columns)

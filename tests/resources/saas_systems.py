@@ -407,7 +407,7 @@ class SaasSystems:
 
     @property
     def writes(self) -> int:
-        """Writes that were asked for, had they an effect or not."""
+        """Writes that were requested, had they an effect or not."""
         return self.faults.writes
 
 

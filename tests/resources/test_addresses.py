@@ -36,10 +36,10 @@ class Names:
 
     def __init__(self, *answers: Sequence[str]) -> None:
         self.answers = list(answers)
-        self.asked: list[tuple[str, int]] = []
+        self.requested: list[tuple[str, int]] = []
 
     def __call__(self, host: str, port: int) -> Sequence[str]:
-        self.asked.append((host, port))
+        self.requested.append((host, port))
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
@@ -266,10 +266,10 @@ def test_it_connects_to_the_checked_address_in_the_name_of_the_host(
     client = client_of(AddressGuard(allow=["127.0.0.1"], resolve=names))
     url = f"http://{NAME}:{port_of(server)}/hook?a=b"
     assert client.request("POST", url, json={"x": 1}).body == b"whole"
-    [asked] = server.requests
-    assert (asked.method, asked.target, asked.body) == ("POST", "/hook?a=b", b'{"x":1}')
-    assert asked.headers["host"] == f"{NAME}:{port_of(server)}"
-    assert names.asked == [(NAME, int(port_of(server)))]
+    [requested] = server.requests
+    assert (requested.method, requested.target, requested.body) == ("POST", "/hook?a=b", b'{"x":1}')
+    assert requested.headers["host"] == f"{NAME}:{port_of(server)}"
+    assert names.requested == [(NAME, int(port_of(server)))]
 
 
 def test_a_name_that_resolves_to_another_address_later_gains_nothing(
@@ -281,7 +281,7 @@ def test_a_name_that_resolves_to_another_address_later_gains_nothing(
     assert client.request("GET", url).status == 200
     with pytest.raises(ConfigurationError, match="not global"):
         client.request("GET", url)
-    assert (len(names.asked), len(server.requests)) == (2, 1)
+    assert (len(names.requested), len(server.requests)) == (2, 1)
 
 
 def test_a_redirect_to_a_private_address_is_refused(client_of: Client):
@@ -362,8 +362,8 @@ def test_a_proxy_that_is_not_declared_is_refused(
     assert client.request("GET", f"http://{NAME}/x").status == 200
     with pytest.raises(ConfigurationError, match="not global"):
         client.request("GET", "http://10.0.0.1/x")
-    assert [asked.target for asked in server.requests] == [f"http://{NAME}/x"]
-    assert names.asked == []
+    assert [requested.target for requested in server.requests] == [f"http://{NAME}/x"]
+    assert names.requested == []
 
 
 @bounded

@@ -44,7 +44,9 @@ def rows(*more: dict[str, object], **first: object) -> Change:
 
 def answers(answer: Answer, *, on_pages: bool = True) -> Change:
     def change(finra: Finra) -> None:
-        finra.spoil = lambda asked, reply: answer(reply) if is_page(asked) is on_pages else reply
+        finra.spoil = lambda requested, reply: (
+            answer(reply) if is_page(requested) is on_pages else reply
+        )
 
     return change
 
@@ -52,8 +54,8 @@ def answers(answer: Answer, *, on_pages: bool = True) -> Change:
 def probes(answer: Answer) -> Change:
     """Spoil the answers to the question for a week's state, not the list of weeks."""
 
-    def spoil(asked: Request, reply: Reply) -> Any:
-        return answer(reply) if asked.method == "POST" and not is_page(asked) else reply
+    def spoil(requested: Request, reply: Reply) -> Any:
+        return answer(reply) if requested.method == "POST" and not is_page(requested) else reply
 
     def change(finra: Finra) -> None:
         finra.spoil = spoil

@@ -454,7 +454,7 @@ def check_reconciliation() -> None:
         assert Ticks(warehouse, reconciler.pair).tick().synced_at
         systems.tasks.remove("1002")
         systems.issues.remove("IT-1")
-        reconciler.look()
+        reconciler.poll()
         assert [difference.what for difference in reconciler.sweep()] == ["missing"]
         assert reconciler.retry_refused().actions == {"planned": 1}
         assert reconciler.apply().outcomes == {"done": 1, "dead": 1}

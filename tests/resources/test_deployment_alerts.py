@@ -7,7 +7,7 @@ from sqlalchemy import delete, insert, select, update
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.services.alerts.watching import look, start_polling
+from orchestration_project.services.alerts.watching import poll_runs, start_polling
 from orchestration_project.services.hosts import FORGOTTEN_AFTER, record_heartbeat
 from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
@@ -36,7 +36,7 @@ def watch(database, kept_instance):
     def watched() -> list[tuple[str, str]]:
         nonlocal progress
         for _ in range(3):
-            progress = look(kept_instance, open_alerts(load_settings()), progress).progress
+            progress = poll_runs(kept_instance, open_alerts(load_settings()), progress).progress
         with database.reading() as connection:
             columns = operations_alerts.c.kind, operations_alerts.c.state
             found = connection.execute(select(*columns).order_by(operations_alerts.c.raised_at))

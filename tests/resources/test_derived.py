@@ -52,9 +52,11 @@ class TwoDays:
     def inputs(self, key: str) -> Sequence[str]:
         return [chr(ord(key) - 1), key]
 
-    def reached(self, key: str, *, asked: Collection[str], loaded: LoadedVersions) -> Sequence[str]:
+    def reached(
+        self, key: str, *, requested: Collection[str], loaded: LoadedVersions
+    ) -> Sequence[str]:
         following = chr(ord(key) + 1)
-        return [key, following] if following in loaded and following not in asked else [key]
+        return [key, following] if following in loaded and following not in requested else [key]
 
     def candidates(self, loaded: LoadedVersions) -> Sequence[str]:
         return sorted(loaded)
@@ -126,8 +128,8 @@ class Toys:
             ]
             connection.execute(insert(DAYS), rows)
 
-    def load(self, *tables: DerivedTable, asked: Collection[str] = ()) -> DerivedLoad:
-        return DerivedLoad(tables or [self.sums], self.warehouse, asked)
+    def load(self, *tables: DerivedTable, requested: Collection[str] = ()) -> DerivedLoad:
+        return DerivedLoad(tables or [self.sums], self.warehouse, requested)
 
     def derive(self, key: str, *tables: DerivedTable) -> dict[str, dict[str, int]]:
         """Derive a day, and return by table how many rows of which days were written."""
@@ -178,7 +180,7 @@ def test_a_change_derives_its_dependents_and_reads_for_all_of_them_once(toys):
     assert toys.derive("b") == {"toy_sums": {"b": 1, "c": 1}}
     assert toys.reads == [["a", "b", "c"]]
     assert toys.outdated() == ["a", "d"]
-    load = toys.load(asked=("b", "c"))
+    load = toys.load(requested=("b", "c"))
     toys.deliver("b", 7)
     assert [str(load.write_batch(load.take(day))) for day in "bc"] == ["derived b", "derived c, d"]
     assert toys.rows(SUMS) == [("b", 8), ("c", 8), ("d", 2)]

@@ -99,9 +99,9 @@ def test_common_queries_have_the_rows_of_gold_and_those_of_a_week_of_one_tier(
             rows = [{"symbol": "AAA", "share_quantity": 300}, {"symbol": "BBB"}]
             load_week(partition_loader, tier, week, rows)
     derive(partition_loader, weeks[:1])
-    asked = [query for page, query in queries() if page == "query-by-sql.md"]
+    requested = [query for page, query in queries() if page == "query-by-sql.md"]
     with partition_loader.warehouse.reading() as connection:
-        rows_of = [connection.execute(text(query)) for query in asked]
+        rows_of = [connection.execute(text(query)) for query in requested]
         found = [sorted(tuple(row)[1:] for row in rows) for rows in rows_of]
     tiers = ["OTCE", "T1", "T1", "T2"]
     assert found == [

@@ -167,10 +167,10 @@ def test_an_edit_names_a_project_and_type_that_jira_does_not_offer(router: Route
 
 
 def test_a_jira_that_cannot_be_reached_leaves_a_doubt_and_is_asked_once(router: Router):
-    asked = []
+    requested = []
 
     def open_connection(name: str) -> Any:
-        asked.append(name)
+        requested.append(name)
         raise TransientError("Jira does not answer")
 
     examiner = RuleExaminer(router.targets, open_connection)
@@ -178,4 +178,4 @@ def test_a_jira_that_cannot_be_reached_leaves_a_doubt_and_is_asked_once(router: 
     read = FORM.text_of(rules).read(router.targets.problems_of, examiner.problems_of)
     assert len(read) == 3
     assert examiner.doubts == dict.fromkeys(("tickets", "more"), "Jira does not answer")
-    assert asked == ["jira"]
+    assert requested == ["jira"]

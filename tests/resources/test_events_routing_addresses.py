@@ -36,7 +36,7 @@ def point_to(router: Router, url: str) -> None:
 @pytest.fixture
 def resolved(monkeypatch) -> Any:
     """Return what has names resolve to addresses in turn, and keeps which were asked."""
-    asked: list[str] = []
+    requested: list[str] = []
 
     def resolve_to(*answers: str) -> list[str]:
         waiting = list(answers)
@@ -45,12 +45,12 @@ def resolved(monkeypatch) -> Any:
         def resolve(host: str, port: Any, *given: Any, **named: Any) -> Sequence[Any]:
             if host != NAME:
                 return real(host, port, *given, **named)
-            asked.append(host)
+            requested.append(host)
             address = waiting.pop(0) if len(waiting) > 1 else waiting[0]
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
-        return asked
+        return requested
 
     return resolve_to
 
@@ -75,13 +75,13 @@ def test_a_name_is_resolved_once_for_a_request(router: Router, resolved, monkeyp
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    asked = resolved("127.0.0.1", "10.0.0.1")
+    requested = resolved("127.0.0.1", "10.0.0.1")
     with FaultyServer(router.receiver, context) as server:
         point_to(router, f"https://{NAME}:{server.url.rpartition(':')[2]}/hooks")
         router.edit(PARTNER)
         router.deliver("d1")
         assert router.apply().counts == {("http_request", "done"): 1}
-        assert asked == [NAME]
+        assert requested == [NAME]
         router.deliver("d2")
         [result] = router.apply().results
     assert "its address is not global" in result.detail, "the name was rebound meanwhile"

@@ -109,7 +109,7 @@ def runs(partition_loader, clock, instance) -> tuple[str, str]:
 
 @pytest.fixture
 def export(partition_loader, clock, instance, settings):
-    """Export what is asked for, with the captured bytes."""
+    """Export what is requested, with the captured bytes."""
 
     def exported(file=None, store=None, tables=REGISTRY.tables, **wanted):
         store = Captures(store or FolderStore(partition_loader.folder))

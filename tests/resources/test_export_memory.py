@@ -72,8 +72,8 @@ def test_all_but_some_views_are_read_in_the_order_of_their_key(on_sqlite: Wareho
     with on_sqlite.reading() as connection:
 
         def plan(chosen: Relation) -> str:
-            asked = chosen.select(chosen.columns([]), [])
-            sql = asked.compile(connection, compile_kwargs={"literal_binds": True})
+            requested = chosen.select(chosen.columns([]), [])
+            sql = requested.compile(connection, compile_kwargs={"literal_binds": True})
             return str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").all())
 
         found = {name for name, value in exported().items() if "TEMP B-TREE" in plan(value)}

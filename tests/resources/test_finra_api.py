@@ -132,9 +132,9 @@ def test_a_week_that_is_only_in_the_historic_dataset_is_asked_for_there_and_not_
         "S000001",
         "S000002",
     ]
-    asked = [request for request in requests if request.method == "POST"]
-    assert {request.target for request in asked} == {f"{CURRENT_PATH}Historic"}
-    assert not any("sortFields" in body_of(request) for request in asked)
+    requested = [request for request in requests if request.method == "POST"]
+    assert {request.target for request in requested} == {f"{CURRENT_PATH}Historic"}
+    assert not any("sortFields" in body_of(request) for request in requested)
 
 
 def test_the_published_partitions_are_those_of_both_datasets(ask):
@@ -332,8 +332,10 @@ def test_pages_go_by_record_total_and_by_the_rows_received(ask):
     captures = fetched(api)
     assert rows_of(captures) == [f"S{n:06}" for n in range(12_003)]
     assert [capture.row_count for capture in captures] == [3000, 2000, 3000, 2000, 2003]
-    asked = sorted((body_of(page)["offset"], body_of(page)["limit"]) for page in pages(requests))
-    assert asked == [(0, 5000), (3000, 2000), (5000, 5000), (8000, 2000), (10_000, 2003)]
+    requested = sorted(
+        (body_of(page)["offset"], body_of(page)["limit"]) for page in pages(requests)
+    )
+    assert requested == [(0, 5000), (3000, 2000), (5000, 5000), (8000, 2000), (10_000, 2003)]
 
 
 @pytest.mark.slow
@@ -531,8 +533,8 @@ def test_rows_beyond_a_record_total_that_is_too_low_are_counted_and_hold_the_wee
 
     def give_all(request, reply):
         if is_page(request):
-            asked = body_of(request) | {"limit": 5000}
-            whole = json.dumps(asked).encode()
+            requested = body_of(request) | {"limit": 5000}
+            whole = json.dumps(requested).encode()
             request = type(request)(
                 request.method, request.target, request.headers, whole, request.arrived
             )

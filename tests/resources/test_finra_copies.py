@@ -138,9 +138,9 @@ def test_a_file_of_another_week_tier_or_market_is_quarantined_with_both_names(
     loaded = folder.counts()
     folder.remove("one.csv")
     folder.put("two.csv", body, **scope)
-    asked = {name: value for name, value in scope.items() if name != "market"}
+    requested = {name: value for name, value in scope.items() if name != "market"}
     with pytest.raises(QuarantinedError, match="is quarantined by is_not_a_copy") as refusal:
-        folder.take_up(**asked)
+        folder.take_up(**requested)
     own = f"{scope.get('tier', 'OTCE')}|{scope.get('week', MONDAY)} {scope.get('market', 'ATS')}"
     what = "bytes" if body == original else "rows"
     said = f"file:two.csv ({own}) has the {what} of file:one.csv (OTCE|{MONDAY} ATS)"
@@ -148,7 +148,7 @@ def test_a_file_of_another_week_tier_or_market_is_quarantined_with_both_names(
     assert "allow_conflicts: true" in refusal.value.expected
     assert folder.counts() == loaded
     (count,) = loaded.values()
-    assert folder.take_up(**asked, force=True).startswith(f"{count} rows added")
+    assert folder.take_up(**requested, force=True).startswith(f"{count} rows added")
 
 
 @pytest.mark.slow

@@ -215,7 +215,7 @@ def test_pages_too_many_to_be_held_are_read_from_the_store(bench, monkeypatch):
     assert bench.trades() == {APPLE: 7, CISCO: 8}
     assert bench.load().source_version == version
     bench.finra.rows = [record(APPLE, trades=9), record(CISCO, trades=8)]
-    assert bench.load().source_version != version  # by which the sensor asks for it
+    assert bench.load().source_version != version  # by which the sensor requests it
 
 
 def test_more_records_than_can_be_paged_to_are_refused_before_any_page(bench):
@@ -250,10 +250,10 @@ def test_rows_that_a_declaration_chooses_are_asked_for_in_probe_and_pages(bench)
     bench.finra.rows = [record(APPLE, note="sums"), record(CISCO)]
     found = bench.source(declare(only_rows={"note": "sums"})).extract(EAST, [])
     assert found.record_total == 1
-    asked = [request for request in bench.server.requests if request.method == "POST"]
+    requested = [request for request in bench.server.requests if request.method == "POST"]
     chosen = b'{"fieldName":"note","fieldValue":"sums","compareType":"EQUAL"}'
-    assert len(asked) > 1
-    assert all(chosen in request.body.replace(b" ", b"") for request in asked)
+    assert len(requested) > 1
+    assert all(chosen in request.body.replace(b" ", b"") for request in requested)
 
 
 def test_a_group_that_needs_a_credential_names_it_when_it_refuses(bench):
@@ -369,13 +369,13 @@ def test_a_quarantined_delivery_loads_by_replay_without_the_source(bench):
     bench.finra.rows = [record(APPLE, trades="7.5"), record(CISCO)]
     with pytest.raises(QuarantinedError):
         bench.load()
-    asked = len(bench.server.requests)
+    requested = len(bench.server.requests)
     replayed = bench.load(replay=True, max_reject_ratio=0.5)
     assert str(replayed) == (
         "1 rows added, 0 changed, 0 removed, 0 unchanged, 1 rejected; source api"
     )
     assert bench.load(replay=True, max_reject_ratio=0.5).write_result is None
-    assert len(bench.server.requests) == asked
+    assert len(bench.server.requests) == requested
     assert bench.trades() == {CISCO: 7}
 
 
@@ -479,11 +479,11 @@ def test_a_new_field_is_reported_and_a_missing_one_refused_early(bench):
     assert (new.field_name, new.what, new.listed) == ("spread", "new", "Number")
     assert bench.count(source_fields) == len(FIELDS) + 1
     del bench.finra.fields["volume"]
-    asked = len(bench.server.requests)
+    requested = len(bench.server.requests)
     with pytest.raises(ContractError, match="testDataset lacks volume") as refused:
         bench.loader().ready()
     assert "nothing was requested and nothing loaded" in str(refused.value)
-    assert [request.method for request in bench.server.requests[asked:]] == ["GET"]
+    assert [request.method for request in bench.server.requests[requested:]] == ["GET"]
 
 
 @pytest.mark.slow

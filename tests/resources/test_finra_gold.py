@@ -24,9 +24,9 @@ NEXT = MONDAY + timedelta(weeks=1)
 
 
 def loader(
-    partition_loader: PartitionLoader, recipe: DerivedTable = ROLLING, *asked: str
+    partition_loader: PartitionLoader, recipe: DerivedTable = ROLLING, *requested: str
 ) -> DerivedLoad:
-    return DerivedLoad([recipe], partition_loader.warehouse, asked or (KEY,))
+    return DerivedLoad([recipe], partition_loader.warehouse, requested or (KEY,))
 
 
 def derive(

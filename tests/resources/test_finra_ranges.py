@@ -1,4 +1,4 @@
-"""Weeks with more records than FINRA lets one page to: how they are asked for, and refused."""
+"""Weeks with more records than FINRA lets one page to: how they are requested, and refused."""
 
 from collections import Counter
 from dataclasses import replace
@@ -149,8 +149,10 @@ def test_the_questions_are_exactly_these(opened):
         for offset, filters in looks
     ]
     totals = [4998, 4998, 4998, 7]
-    asked = [(page["compareFilters"], page["offset"], page["limit"]) for page in pages(requests)]
-    assert asked == [(each, 0, total) for each, total in zip(ranges, totals, strict=True)]
+    requested = [
+        (page["compareFilters"], page["offset"], page["limit"]) for page in pages(requests)
+    ]
+    assert requested == [(each, 0, total) for each, total in zip(ranges, totals, strict=True)]
     assert [capture.request for capture in captures] == pages(requests)
     assert all(
         page["sortFields"] == [SYMBOL, "summaryTypeCode", "firmCRDNumber", "MPID"]
@@ -173,8 +175,8 @@ def test_a_week_at_the_limit_is_asked_for_as_one(opened):
     api, _, requests = opened(week(MAX_ROWS))
     assert keys_of(fetched(api)) == keys_in(week(MAX_ROWS))
     assert probes(requests) == []
-    asked = [(page["compareFilters"], page["offset"]) for page in pages(requests)]
-    assert sorted(asked, key=str) == [(PARTITION, 0), (PARTITION, LIMIT)]
+    requested = [(page["compareFilters"], page["offset"]) for page in pages(requests)]
+    assert sorted(requested, key=str) == [(PARTITION, 0), (PARTITION, LIMIT)]
 
 
 @pytest.mark.slow

@@ -110,10 +110,10 @@ def test_a_week_is_loaded_staged_and_said_to_be_unchanged_the_next_time(
         (hash_of(tmp_path, first.staged_name),)
     ]
     assert Path(first.staged_name).stem == hash_of(tmp_path, first.staged_name)
-    asked = len(requests)
+    requested = len(requests)
     again = loaded(load)
     assert (str(again), again.row_counts) == ("unchanged; source api", first.row_counts)
-    assert len(requests) == asked + 1  # the probe
+    assert len(requests) == requested + 1  # the probe
     assert partition_loader.count(landings) == 1
 
 

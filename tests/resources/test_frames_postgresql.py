@@ -41,7 +41,7 @@ def many_and(last: str) -> Query:
     return union_all(numbers(MANY), select(cast(func.pg_sleep(600), Text), literal(last)))
 
 
-def is_asked(url: str) -> bool:
+def is_requested(url: str) -> bool:
     """Whether another session of the server runs a query."""
     active = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
     others = f"{active} AND state = 'active' AND pid <> pg_backend_pid()"
@@ -63,7 +63,7 @@ def test_a_reader_that_stops_early_ends_the_query(warehouse, url):
     with warehouse.batches(many_and("end"), database_labels) as batches:
         assert next(batches).height == 0
         assert next(batches).height == ROWS_PER_BATCH
-    assert not is_asked(url)
+    assert not is_requested(url)
     with warehouse.batches(numbers(1), database_labels) as batches:
         assert sum(batch.height for batch in batches) == 1
 
@@ -88,7 +88,7 @@ def test_an_interrupt_while_the_server_works_ends_both(warehouse, url):
                 read()
         finally:
             begun.set()
-    assert not is_asked(url)
+    assert not is_requested(url)
 
 
 def test_an_error_after_many_rows_is_raised(warehouse):

@@ -69,7 +69,7 @@ def scanned(warehouse: Warehouse, statement: str, values: Any) -> set[str]:
 
 
 @pytest.fixture
-def asked(partition_loader: PartitionLoader) -> list[tuple[str, Any]]:
+def requested(partition_loader: PartitionLoader) -> list[tuple[str, Any]]:
     """Statements of a load, restatement and replay of a partition, in a database with a past."""
     partition_loader.write_batch(row("AAA"), rejects=rejected(7))
     grow(partition_loader.warehouse)
@@ -85,8 +85,12 @@ def asked(partition_loader: PartitionLoader) -> list[tuple[str, Any]]:
 
 
 @pytest.mark.slow_on_postgresql
-def test_no_question_about_a_partition_reads_all_that_was_ever_delivered(partition_loader, asked):
-    about = [request for request in asked if any(f"FROM {name}" in request[0] for name in GROWING)]
+def test_no_question_about_a_partition_reads_all_that_was_ever_delivered(
+    partition_loader, requested
+):
+    about = [
+        request for request in requested if any(f"FROM {name}" in request[0] for name in GROWING)
+    ]
     assert len(about) >= 2
     assert {
         statement: scanned(partition_loader.warehouse, statement, values)

@@ -115,34 +115,38 @@ def test_an_answer_comes_with_the_bytes_of_the_source(serve, client):
         b'[{"x": 1}]\n',
     )
     assert answer.headers == {"content-length": "11", "record-total": "2"}
-    [asked] = server.requests
-    assert (asked.method, asked.target, asked.body) == ("POST", "/data?a=b", b'{"limit":5}')
-    assert asked.headers["accept-encoding"] == "identity"
-    assert asked.headers["user-agent"] == "tests"
-    assert asked.headers["accept"] == "text/plain"
+    [requested] = server.requests
+    assert (requested.method, requested.target, requested.body) == (
+        "POST",
+        "/data?a=b",
+        b'{"limit":5}',
+    )
+    assert requested.headers["accept-encoding"] == "identity"
+    assert requested.headers["user-agent"] == "tests"
+    assert requested.headers["accept"] == "text/plain"
 
 
 def test_a_cookie_is_not_sent_back(serve, client):
     server = serve(Reply(200, {"Set-Cookie": "visitor=7; Path=/"}, b""), OK)
     for _ in range(2):
         client.request("GET", server.url)
-    assert ["cookie" in asked.headers for asked in server.requests] == [False, False]
+    assert ["cookie" in requested.headers for requested in server.requests] == [False, False]
 
 
 def test_basic_credentials_are_sent(serve, client):
     server = serve(OK)
     client.request("POST", server.url, basic_auth=("me", "pass"))
-    [asked] = server.requests
-    assert asked.body == b""
-    assert asked.headers["authorization"] == "Basic bWU6cGFzcw=="
+    [requested] = server.requests
+    assert requested.body == b""
+    assert requested.headers["authorization"] == "Basic bWU6cGFzcw=="
 
 
 def test_credentials_in_the_url_are_sent_apart_from_it(serve, client):
     server = serve(OK)
     client.request("GET", server.url.replace("://", "://me%40here:pass@") + "/x y?a=1#part")
-    [asked] = server.requests
-    assert asked.headers["authorization"] == "Basic bWVAaGVyZTpwYXNz"
-    assert asked.target == "/x%20y?a=1"
+    [requested] = server.requests
+    assert requested.headers["authorization"] == "Basic bWVAaGVyZTpwYXNz"
+    assert requested.target == "/x%20y?a=1"
 
 
 def test_chunks_and_repeated_headers_come_together(serve, client):
@@ -579,7 +583,7 @@ class Tunnels:
     """A proxy that connects what is asked of it, and keeps what was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[bytes] = []
+        self.requested: list[bytes] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -588,11 +592,11 @@ class Tunnels:
         with suppress(OSError):  # closed
             while True:
                 here, _ = self._listener.accept()
-                asked = b""
-                while not asked.endswith(b"\r\n\r\n"):
-                    asked += here.recv(4096)
-                self.asked.append(asked)
-                host, port = asked.split()[1].decode().split(":")
+                requested = b""
+                while not requested.endswith(b"\r\n\r\n"):
+                    requested += here.recv(4096)
+                self.requested.append(requested)
+                host, port = requested.split()[1].decode().split(":")
                 there = socket.create_connection((host, int(port)))
                 here.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 for pair in ((here, there), (there, here)):
@@ -618,9 +622,9 @@ def test_https_goes_through_a_tunnel_of_the_proxy(tls_server, client_of, authori
         client = client_of()
         answers = [client.request("GET", tls_server.url).body for _ in range(2)]
     assert answers == [b"whole"] * 2
-    [asked] = proxy.asked
-    assert asked.startswith(f"CONNECT {tls_server.url.removeprefix('https://')} ".encode())
-    assert b"Basic dXNAZXI6d286cmQ=\r\n" in asked
+    [requested] = proxy.requested
+    assert requested.startswith(f"CONNECT {tls_server.url.removeprefix('https://')} ".encode())
+    assert b"Basic dXNAZXI6d286cmQ=\r\n" in requested
     assert all(b"proxy" not in name.encode() for name in tls_server.requests[0].headers)
 
 
@@ -642,7 +646,7 @@ def test_what_drips_by_tls_through_a_proxy_is_not_waited_for_for_ever(
         monkeypatch.setenv("SSL_CERT_FILE", str(authority))
         answer = client_of(timeout_seconds=5, deadline_seconds=1).request("GET", server.url)
     assert answer.body == b"whole"
-    assert len(proxy.asked) == 2
+    assert len(proxy.requested) == 2
 
 
 @pytest.mark.slow_after_first
@@ -665,7 +669,7 @@ def test_a_tls_handshake_that_drips_is_not_waited_for_for_ever(client_of, monkey
         with pytest.raises(TransientError) as caught:
             client_of(**client).request("GET", f"https://127.0.0.1:{listener.getsockname()[1]}")
     assert "Timeout" in caught.value.found
-    assert len(proxy.asked) == is_by_proxy
+    assert len(proxy.requested) == is_by_proxy
 
 
 def test_a_proxy_that_drips_before_the_tunnel_is_not_waited_for_for_ever(
@@ -686,7 +690,7 @@ def test_a_proxy_that_opens_no_tunnel_is_retried_and_reported(
     with pytest.raises(TransientError) as caught:
         client_of().request("GET", tls_server.url)
     assert "407 Proxy Authentication Required" in caught.value.found
-    assert [asked.method for asked in proxy.requests] == ["CONNECT"] * 3
+    assert [requested.method for requested in proxy.requests] == ["CONNECT"] * 3
     assert "p4ss-w0rd" not in texts_of_error_and_logs(caught.value, caplog)
     assert tls_server.requests == []
 
@@ -877,7 +881,7 @@ def test_a_try_that_ended_too_late_leaves_the_turn_to_the_one_after_it(serve, cl
 
 def test_who_asks_anyway_finds_out_and_an_answer_lets_all_in(serve, client_of):
     server = serve(HTML_504)
-    client, anyway = client_of(max_attempts=1), client_of(max_attempts=1, asks_anyway=True)
+    client, anyway = client_of(max_attempts=1), client_of(max_attempts=1, ignores_breaker=True)
     fail(client, server, 5)
     fail(anyway, server, 1)
     with pytest.raises(TransientError, match="is not asked"):

@@ -273,8 +273,8 @@ def test_a_tunnel_leads_to_a_server_of_tls(proxy_setup, tls, authority, monkeypa
     with closing(Tunnels()) as tunnels:
         client = proxy_setup.client(refusing.url, f"http://me:word-of-mine@{tunnels.address}")
         assert client.request("GET", server.url).body == b"secret"
-        [asked] = tunnels.asked
-    assert b"CONNECT 127.0.0.1:" in asked
+        [requested] = tunnels.requested
+    assert b"CONNECT 127.0.0.1:" in requested
     assert proxy_setup.scores(refusing.url) == [90]
 
 

@@ -28,11 +28,11 @@ class Switch:
 
     def __init__(self) -> None:
         self.off = threading.Event()
-        self.asked = threading.Event()
+        self.requested = threading.Event()
 
     def check(self) -> None:
         is_off = self.off.is_set()
-        self.asked.set()  # only then may a test set the switch
+        self.requested.set()  # only then may a test set the switch
         if is_off:
             raise OffError
 
@@ -100,13 +100,13 @@ class Listener:
 def test_nothing_is_sent_to_a_server_that_accepts_late(switch, client_of):
     listener, client = Listener(), client_of(use_environment=False)
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(client.request, "GET", f"http://127.0.0.1:{listener.port}/")
-        switch.asked.wait()
-        assert not asked.done()
+        requested = pool.submit(client.request, "GET", f"http://127.0.0.1:{listener.port}/")
+        switch.requested.wait()
+        assert not requested.done()
         switch.off.set()
-        assert listener.accept_all(asked.done) == b""
+        assert listener.accept_all(requested.done) == b""
         with pytest.raises(OffError):
-            asked.result()
+            requested.result()
     listener.close()
 
 

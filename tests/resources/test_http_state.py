@@ -544,10 +544,10 @@ def test_a_damaged_file_is_a_configuration_error(tmp_path: Path):
 
 
 def test_a_host_has_the_rate_that_it_asks_for(tmp_path: Path):
-    asked: list[str] = []
+    requested: list[str] = []
 
     def rate_of(host: str) -> Rate:
-        asked.append(host)
+        requested.append(host)
         return Rate(1, 0.2)
 
     with (
@@ -566,4 +566,4 @@ def test_a_host_has_the_rate_that_it_asks_for(tmp_path: Path):
         client.request("GET", server.url)
         client.request("GET", server.url)
         assert time.monotonic() - begun >= 0.2
-    assert asked == ["127.0.0.1"]
+    assert requested == ["127.0.0.1"]

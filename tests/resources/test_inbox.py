@@ -200,7 +200,7 @@ def test_there_is_room_until_as_many_wait_as_may_or_a_disk_is_full():
     )
 
     def found() -> str:
-        room.look()
+        room.poll()
         return room.problem
 
     assert (room.is_recent, found(), room.is_recent, room.is_new) == (False, "", True, True)

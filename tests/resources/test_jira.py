@@ -67,9 +67,9 @@ def test_another_s_issue_that_cannot_be_read_keeps_no_task_from_its_own(demo, ta
 def test_an_issue_of_ours_that_cannot_be_read_is_made_no_second_time(demo, target):
     issue = made(target)
     demo.do(f"issues/{issue.key}", fields={"summary": "a\0b"})
-    for look in (target.find, lambda source_id: target.find_after("HR-0", source_id)):
+    for poll in (target.find, lambda source_id: target.find_after("HR-0", source_id)):
         with pytest.raises(ContractError, match="cannot be read"):
-            look(SOURCE_ID)
+            poll(SOURCE_ID)
 
 
 @pytest.mark.parametrize("record", ["7", '{"key": null}', '{"id": "1"}'])

@@ -27,7 +27,7 @@ def facts(run_id, status, minutes, steps=(), **changes) -> RunFacts:
 
 
 @pytest.fixture
-def asked(partition_loader, clock):
+def requested(partition_loader, clock):
     """Three runs of a batch: one loaded, one failed, was retried, and failed again."""
     partition_loader.write_batch(
         row("AAA"), row("BBB"), target=partition_loader.target(run_id="good")
@@ -55,8 +55,8 @@ def asked(partition_loader, clock):
 
 
 @pytest.mark.slow_on_postgresql
-def test_every_question_has_its_answer_here(asked):
-    answers = {question: asked(question) for question in QUESTIONS}
+def test_every_question_has_its_answer_here(requested):
+    answers = {question: requested(question) for question in QUESTIONS}
     assert [record[1:] for record in answers.pop("Failed runs and their reasons")] == [
         ("finra_otc_weekly", None, "contract", "bad", "again"),
         ("finra_otc_weekly", None, "source", "no", "first"),

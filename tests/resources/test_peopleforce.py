@@ -231,8 +231,8 @@ def test_another_page_than_the_one_that_was_asked_for_is_noticed(saas_http, tmp_
 def test_tasks_that_go_without_end_end_the_look(saas_http, tmp_path):
     def fewer(request):
         number = int(request.target[-1])
-        asked = len(server.requests)
-        return page(number, 1_000 - asked) if asked < 50 else Reply(404)
+        requested = len(server.requests)
+        return page(number, 1_000 - requested) if requested < 50 else Reply(404)
 
     with FaultyServer(fewer) as server:
         source = peopleforce(server.url, saas_http, tmp_path)

@@ -90,16 +90,16 @@ def open_source(tmp_path: Path, vendors: PriceVendors) -> Iterator[Open]:
         client.close()
 
 
-def fetch_and_check_captures(source: PriceSource, asked: PriceRange) -> pl.DataFrame:
+def fetch_and_check_captures(source: PriceSource, requested: PriceRange) -> pl.DataFrame:
     kept: list[Capture] = []
-    captures = source.fetch(asked, kept)
+    captures = source.fetch(requested, kept)
     assert list(captures) == kept
     assert kept[0].fetched_at == ANCHOR
     return read_answer(source.name, build_parts(captures)[0])
 
 
 def expect_refusal(source: PriceSource, symbol: str, kind: type[Exception], count: int = 1) -> Any:
-    """Return the error of asking for a symbol; what came is kept all the same."""
+    """Return the error of requesting a symbol; what came is kept all the same."""
     kept: list[Capture] = []
     with pytest.raises(kind) as error:
         source.fetch(PriceRange(symbol, MONTH.first_date, TODAY), kept)
@@ -151,9 +151,9 @@ def test_a_free_key_has_no_adjusted_prices_and_no_long_history(open_source: Open
 def test_both_vendors_report_the_same_each_in_its_own_terms(
     open_source: Open, vendors: PriceVendors
 ):
-    asked = PriceRange(vendors.symbol_with("split"), date(2026, 1, 5), TODAY)
-    chart = numbers(fetch_and_check_captures(open_source(), asked))
-    series = numbers(fetch_and_check_captures(open_source("alpha_vantage"), asked)).join(
+    requested = PriceRange(vendors.symbol_with("split"), date(2026, 1, 5), TODAY)
+    chart = numbers(fetch_and_check_captures(open_source(), requested))
+    series = numbers(fetch_and_check_captures(open_source("alpha_vantage"), requested)).join(
         chart.select("trade_date"), on="trade_date"
     )
     series = series.sort("trade_date")
@@ -175,8 +175,8 @@ def test_a_chart_names_the_later_split_whether_or_not_its_day_was_asked_for(
     by_last: list[dict[date, str]] = []
     for last in (date(2026, 1, 9), TODAY):
         answer = fetch_and_check_captures(open_source(), PriceRange(symbol, first, last))
-        asked = RequestedRange(answer, symbol, answer["symbol"][0], "yahoo", first, last)
-        rows = check_prices([asked]).rows
+        requested = RequestedRange(answer, symbol, answer["symbol"][0], "yahoo", first, last)
+        rows = check_prices([requested]).rows
         by_last.append(dict(rows.select("trade_date", "later_splits").iter_rows()))
     early, late = by_last
     assert len(set(early.values())) == 1
@@ -195,8 +195,8 @@ def test_adjusted_prices_of_alpha_vantage_have_more_places(
     )
     assert answer["adjusted_close"].str.contains(r"\.[0-9]{12}$").any()
     spelled = answer["symbol"][0]
-    asked = RequestedRange(answer, symbol, spelled, "alpha_vantage", YEAR.first_date, TODAY)
-    found = check_prices([asked])
+    requested = RequestedRange(answer, symbol, spelled, "alpha_vantage", YEAR.first_date, TODAY)
+    found = check_prices([requested])
     assert found.rejects.is_empty()
     assert found.rows["adjusted_close"].null_count() == 0
 
@@ -208,11 +208,11 @@ def numbers(days: pl.DataFrame) -> pl.DataFrame:
 def test_nulls_come_as_a_day_without_prices_and_are_no_day_of_alpha_vantage(
     open_source: Open, vendors: PriceVendors
 ):
-    asked = PriceRange(vendors.symbol_with("nulls"), MONTH.first_date, TODAY)
-    empty = fetch_and_check_captures(open_source(), asked).filter(pl.col("close").is_null())
+    requested = PriceRange(vendors.symbol_with("nulls"), MONTH.first_date, TODAY)
+    empty = fetch_and_check_captures(open_source(), requested).filter(pl.col("close").is_null())
     assert empty.select("open", "volume", "adjusted_close").row(0) == (None, None, None)
     (missing,) = empty["trade_date"]
-    days = fetch_and_check_captures(open_source("alpha_vantage"), asked)["trade_date"]
+    days = fetch_and_check_captures(open_source("alpha_vantage"), requested)["trade_date"]
     assert missing not in days
     assert len(days) == 99
 
@@ -235,10 +235,10 @@ def test_a_session_under_way_is_reported_with_its_numbers_so_far(
 @pytest.mark.parametrize("vendor", ["yahoo", "alpha_vantage"])
 def test_a_vendor_revises_a_close_later(open_source: Open, vendors: PriceVendors, vendor: str):
     symbol = vendors.symbol_with("revised")
-    asked = PriceRange(symbol, MONTH.first_date, TODAY)
-    before = fetch_and_check_captures(open_source(vendor), asked)
+    requested = PriceRange(symbol, MONTH.first_date, TODAY)
+    before = fetch_and_check_captures(open_source(vendor), requested)
     vendors.clock.time = ANCHOR + timedelta(days=6)
-    captures = open_source(vendor).fetch(asked, [])
+    captures = open_source(vendor).fetch(requested, [])
     after = read_answer("demo", build_parts(captures)[0])
     both = before.join(after, on="trade_date")
     changed = both.filter(pl.col("close") != pl.col("close_right"))
@@ -262,8 +262,8 @@ def test_a_symbol_that_vanished_is_refused_with_the_vendor_s_words(
 @pytest.mark.parametrize("vendor", ["yahoo", "alpha_vantage"])
 def test_who_is_too_fast_asks_again(open_source: Open, vendors: PriceVendors, vendor: str):
     source = open_source(vendor, requests_per_day=25)
-    asked = PriceRange(vendors.symbol_with("throttled"), MONTH.first_date, TODAY)
-    assert len(fetch_and_check_captures(source, asked)) > 0
+    requested = PriceRange(vendors.symbol_with("throttled"), MONTH.first_date, TODAY)
+    assert len(fetch_and_check_captures(source, requested)) > 0
     if vendor == "alpha_vantage":
         assert source.quota_left == 23
 

@@ -25,7 +25,7 @@ RECIPES = dict(
 
 
 @pytest.fixture
-def asked(partition_loader, clock):
+def requested(partition_loader, clock):
     """Load a week on 5 January, its restatement on the 12th, and give what asks a recipe."""
     partition_loader.write_batch(
         row("AAA", notional_usd=1_500_000), row("BBB"), row("CCC"), row("DDD")
@@ -57,8 +57,8 @@ def test_these_are_the_recipes():
     assert list(RECIPES) == [heading for heading in headings if heading != "See also"]
 
 
-def test_what_did_we_know_then(asked):
-    assert only(asked("Rows as of a time"), "symbol", "share_quantity") == [
+def test_what_did_we_know_then(requested):
+    assert only(requested("Rows as of a time"), "symbol", "share_quantity") == [
         ("AAA", 100),
         ("BBB", 100),
         ("CCC", 100),
@@ -69,7 +69,7 @@ def test_what_did_we_know_then(asked):
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(("seconds", "shares"), [(-1, 100), (0, 150)])
 def test_a_state_ends_in_the_microsecond_in_which_the_next_begins(
-    partition_loader, asked, seconds, shares
+    partition_loader, requested, seconds, shares
 ):
     at = NOON + timedelta(days=7, microseconds=seconds)
     sql = RECIPES["Rows as of a time"].replace(
@@ -82,9 +82,9 @@ def test_a_state_ends_in_the_microsecond_in_which_the_next_begins(
 
 
 @pytest.mark.slow_on_postgresql
-def test_what_changed_between_two_times(asked):
+def test_what_changed_between_two_times(requested):
     names = ("symbol", "change", "shares_before", "shares_after", "trades_before", "trades_after")
-    assert only(asked("Changes between two times"), *names) == [
+    assert only(requested("Changes between two times"), *names) == [
         ("AAA", "changed", 100, 150, 1, 1),
         ("DDD", "removed", 100, None, 1, None),
         ("EEE", "added", None, 100, None, 1),
@@ -92,8 +92,8 @@ def test_what_changed_between_two_times(asked):
 
 
 @pytest.mark.slow_on_postgresql
-def test_what_was_restated_when_and_how_much(partition_loader, asked, clock):
-    [found] = asked("Restatements, with their size")
+def test_what_was_restated_when_and_how_much(partition_loader, requested, clock):
+    [found] = requested("Restatements, with their size")
     assert (found["partition_key"], found["cause"]) == ("T1|2025-11-10", "source")
     names = ("rows_added", "rows_changed", "rows_removed")
     assert only([found], *names) == [(1, 1, 1)]
@@ -104,7 +104,7 @@ def test_what_was_restated_when_and_how_much(partition_loader, asked, clock):
     loaded = partition_loader.write_batch(
         row("AAA", share_quantity=140), row("BBB"), row("CCC"), version="v3"
     )
-    first, second = asked("Restatements, with their size")
+    first, second = requested("Restatements, with their size")
     assert first == found
     change = loaded.change
     assert {name: int(second[name]) for name in second if name.startswith(("rows", "shares"))} == {
@@ -117,24 +117,24 @@ def test_what_was_restated_when_and_how_much(partition_loader, asked, clock):
     }
 
 
-def test_which_rows_did_a_restatement_move_most(partition_loader, asked, clock):
+def test_which_rows_did_a_restatement_move_most(partition_loader, requested, clock):
     names = ("symbol", "shares_before", "shares_after", "shares_moved")
     heading = "Rows that a restatement moved most"
     moves = [("DDD", 100, 0, -100), ("EEE", 0, 100, 100), ("AAA", 100, 150, 50)]
-    assert only(asked(heading), *names) == moves
+    assert only(requested(heading), *names) == moves
     clock.at += timedelta(days=7)
     loaded = partition_loader.write_batch(
         row("AAA", share_quantity=1), row("CCC", share_quantity=7), version="v3"
     )
-    assert only(asked(heading), *names) == [
+    assert only(requested(heading), *names) == [
         (move.symbol, move.shares_before, move.shares_after, move.change)
         for move in loaded.change.moves
     ]
 
 
 @pytest.mark.slow_on_postgresql
-def test_where_does_this_row_come_from(partition_loader, asked):
-    [found] = asked("From a row to its bytes and runs")
+def test_where_does_this_row_come_from(partition_loader, requested):
+    [found] = requested("From a row to its bytes and runs")
     [(sha256, byte_count, storage_uri)] = partition_loader.rows(
         blobs, "sha256", "byte_count", "storage_uri"
     )
@@ -146,8 +146,8 @@ def test_where_does_this_row_come_from(partition_loader, asked):
 
 
 @pytest.mark.slow_on_postgresql
-def test_which_lines_of_a_week_were_refused_and_why(asked):
-    found = asked("Rejects of a week")
+def test_which_lines_of_a_week_were_refused_and_why(requested):
+    found = requested("Rejects of a week")
     assert only(found, "reason_code", "line_number", "record", "part_number") == [
         ("blank_symbol", 3, r"|\xe9|x", 1),
         ("blank_symbol", 7, r"|\xe9|x", 1),
@@ -155,23 +155,23 @@ def test_which_lines_of_a_week_were_refused_and_why(asked):
 
 
 @pytest.mark.slow_on_postgresql
-def test_which_partitions_are_quarantined(partition_loader, asked):
-    assert asked("Quarantined partitions") == []
+def test_which_partitions_are_quarantined(partition_loader, requested):
+    assert requested("Quarantined partitions") == []
     other = PartitionLoader(
         partition_loader.warehouse, partition_loader.folder, week_start=MONDAY + timedelta(7)
     )
     with pytest.raises(ContractError):
         other.write_batch(row("AAA"), audits=[FAILED])
-    assert only(asked("Quarantined partitions"), "partition_key", "name", "expected", "found") == [
-        ("T1|2025-11-17", "has_few_rejects", "at most 1", "2")
-    ]
+    assert only(
+        requested("Quarantined partitions"), "partition_key", "name", "expected", "found"
+    ) == [("T1|2025-11-17", "has_few_rejects", "at most 1", "2")]
     other.write_batch(row("AAA"), version="v2")
-    assert asked("Quarantined partitions") == []
+    assert requested("Quarantined partitions") == []
 
 
 @pytest.mark.slow_on_postgresql
-def test_what_does_a_week_look_like_to_a_reader(asked):
-    first, *others = asked("A week with names and dollars")
+def test_what_does_a_week_look_like_to_a_reader(requested):
+    first, *others = requested("A week with names and dollars")
     assert {name: str(value) for name, value in first.items()} == {
         "tier_name": "NMS Tier 1",
         "market_name": "ATS",

@@ -1,4 +1,4 @@
-"""Captured bytes read again by the domains: as they were asked for, and without storing them."""
+"""Captured bytes read again by the domains: as they were requested, and without storing them."""
 
 import base64
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.alerts.inbox import is_always_open
-from orchestration_project.services.alerts.watching import look, start_polling
+from orchestration_project.services.alerts.watching import poll_runs, start_polling
 from orchestration_project.services.ledger import Ledger, Written, reconcile
 from orchestration_project.services.run_logs import prune
 from orchestration_project.tables.operations_alerts import operations_evaluations
@@ -182,10 +182,10 @@ def test_what_alerts_noted_of_the_ends_of_pruned_runs_goes_with_them(
     alerts = alerts_of(warehouse, tmp_path)
     watched = start_polling(instance).progress
     old = [run(instance, "good"), run(instance, "bad")]
-    watched = look(instance, alerts, watched).progress
+    watched = poll_runs(instance, alerts, watched).progress
     before = now()
     young = run(instance, "good")
-    watched = look(instance, alerts, watched).progress
+    watched = poll_runs(instance, alerts, watched).progress
     with alerts.inbox() as inbox:
         inbox.recover("closed by a person", is_always_open, "manually")
     reconcile(instance, ledger, None)
@@ -197,7 +197,7 @@ def test_what_alerts_noted_of_the_ends_of_pruned_runs_goes_with_them(
     assert prune(instance, ledger, before, dry_run=False).evaluation_count == 2
     assert causes(warehouse) == kept
     raised = stored_alerts(warehouse)
-    assert look(instance, alerts, watched).said == "Evaluated 0 ended runs."
+    assert poll_runs(instance, alerts, watched).said == "Evaluated 0 ended runs."
     assert (stored_alerts(warehouse), causes(warehouse)) == (raised, kept)
 
 

@@ -59,7 +59,7 @@ def test_a_task_that_changes_meanwhile_gets_no_second_issue_either(saas_sync):
     saas_sync.round()
     saas_sync.tasks.change(entity, title="Order two laptops")
     reconciler = saas_sync.reconciler()
-    assert reconciler.look().planned.actions == {"planned": 1}
+    assert reconciler.poll().planned.actions == {"planned": 1}
     assert reconciler.apply().outcomes == {"done": 1}  # seconds later, by a newer intention
     assert saas_sync.issue.summary == "Order two laptops"
 
@@ -70,7 +70,7 @@ def test_an_issue_that_may_still_be_made_is_waited_for_a_minute_and_then_made(sa
     saas_sync.round()
     saas_sync.tasks.change(entity, title="Order two laptops")
     reconciler = saas_sync.reconciler()
-    reconciler.look()
+    reconciler.poll()
     applied = reconciler.apply()
     assert (applied.outcomes, applied.problem, saas_sync.issues.rows) == ({"waiting": 1}, None, {})
     saas_sync.clock.at += timedelta(minutes=1)
@@ -106,7 +106,7 @@ def test_a_run_that_was_overtaken_writes_nothing_more(saas_sync, operation):
     saas_sync.tasks.add("Order a laptop")
     saas_sync.clock.at += timedelta(hours=1)
     first, second = saas_sync.reconciler(), saas_sync.reconciler()
-    first.look()
+    first.poll()
 
     def pause_and_expect_done() -> None:
         saas_sync.clock.at += timedelta(minutes=6)
@@ -150,7 +150,7 @@ def test_a_run_whose_lease_ran_out_writes_nothing_more(saas_sync, does, last_rea
         saas_sync.issues.move("IT-1", "Start", "Done")
     saas_sync.clock.at += timedelta(hours=1)
     reconciler = saas_sync.reconciler()
-    reconciler.look()
+    reconciler.poll()
     before, tasks = dict(saas_sync.issues.rows), dict(saas_sync.tasks.rows)
 
     def pause() -> None:
@@ -171,7 +171,7 @@ def test_what_is_recorded_of_an_issue_while_a_look_writes_stays_recorded(warehou
     entity = saas_sync.tasks.add("Order a laptop")
     saas_sync.clock.at += timedelta(hours=1)
     first, second = saas_sync.reconciler(), saas_sync.reconciler()
-    first.look()
+    first.poll()
     saas_sync.tasks.change(entity, title="Order two laptops")
 
     def make_an_issue_and_die() -> None:
@@ -188,7 +188,7 @@ def test_what_is_recorded_of_an_issue_while_a_look_writes_stays_recorded(warehou
 
     event.listen(Engine, "before_cursor_execute", meanwhile)
     try:
-        second.look()
+        second.poll()
     finally:
         event.remove(Engine, "before_cursor_execute", meanwhile)
     dying.join()

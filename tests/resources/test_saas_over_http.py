@@ -67,7 +67,7 @@ class SaasSync:
         reconciler = Reconciler(
             self.warehouse, self.clock, self.source, self.target, run_id=f"run {self.runs}"
         )
-        problem = reconciler.look().problem
+        problem = reconciler.poll().problem
         try:
             reconciler.sweep()
         except OrchestrationError as error:

@@ -31,12 +31,12 @@ def reconciler(warehouse, clock, saas_demo, saas_http, tmp_path):
 
 
 @pytest.fixture
-def look(clock, reconciler):
+def poll(clock, reconciler):
     def look_without_failure(run_id):
         clock.at += timedelta(minutes=5)
-        looked = reconciler(run_id).look()
-        assert looked.problem is None
-        return looked
+        poll_result = reconciler(run_id).poll()
+        assert poll_result.problem is None
+        return poll_result
 
     return look_without_failure
 
@@ -47,11 +47,11 @@ def rows(warehouse, *columns):
         return [tuple(row) for row in connection.execute(wanted)]
 
 
-def test_pages_are_recorded_when_their_bytes_come_first(warehouse, saas_demo, look, tmp_path):
-    look("first")
-    look("second")
+def test_pages_are_recorded_when_their_bytes_come_first(warehouse, saas_demo, poll, tmp_path):
+    poll("first")
+    poll("second")
     saas_demo.do("tasks", id=1000, title="other")  # on the second page
-    look("third")
+    poll("third")
     recorded = rows(warehouse, captures.c.run_id, captures.c.part_number, captures.c.request)
     assert recorded == [
         ("first", 1, '{"page": "1"}'),
@@ -68,9 +68,9 @@ def test_pages_are_recorded_when_their_bytes_come_first(warehouse, saas_demo, lo
     assert stored == [("first", "peopleforce", 2), ("third", "peopleforce", 1)]
 
 
-def test_a_poll_is_recorded_as_a_delivery_without_a_fence(warehouse, clock, saas_demo, look):
+def test_a_poll_is_recorded_as_a_delivery_without_a_fence(warehouse, clock, saas_demo, poll):
     saas_demo.do("tasks", id=1059, title=5)  # on the first page
-    look("first")
+    poll("first")
     number = round(clock.at.timestamp() * 1_000_000) + 1
     group = f"saas_source_states:peopleforce#{number}"
     ids = {part: capture_id(group, part) for part in (1, 2)}
@@ -101,10 +101,10 @@ def test_a_poll_is_recorded_as_a_delivery_without_a_fence(warehouse, clock, saas
     assert rows(warehouse, fences.c.scope_key, fences.c.table_name) == []
 
 
-def test_a_record_that_is_no_task_is_a_reject_and_the_others_go_on(warehouse, saas_demo, look):
+def test_a_record_that_is_no_task_is_a_reject_and_the_others_go_on(warehouse, saas_demo, poll):
     saas_demo.do("tasks", id=1059, title=5)
-    look("first")
-    look("second")
+    poll("first")
+    poll("second")
     [(run_id, line, reason, record)] = rows(
         warehouse, rejects.c.run_id, rejects.c.line_number, rejects.c.reason, rejects.c.record
     )

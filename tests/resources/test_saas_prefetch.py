@@ -12,11 +12,11 @@ from orchestration_project.resources.saas.prefetch import PAGES_PER_BATCH, PageP
 
 @given(in_flight=st.integers(1, 4), last=st.integers(1, 5 * PAGES_PER_BATCH))
 def test_each_page_is_asked_for_once_and_given_in_its_turn(in_flight, last):
-    asked = []
-    with PagePrefetcher(lambda page: asked.append(page) or f"page {page}", in_flight) as ahead:
+    requested = []
+    with PagePrefetcher(lambda page: requested.append(page) or f"page {page}", in_flight) as ahead:
         given_pages = [ahead.take(page, last) for page in range(1, last + 1)]
     assert given_pages == [f"page {page}" for page in range(1, last + 1)]
-    assert Counter(asked) == Counter(range(1, last + 1))
+    assert Counter(requested) == Counter(range(1, last + 1))
 
 
 @given(failing=st.integers(1, 3 * PAGES_PER_BATCH), in_flight=st.integers(1, 3))
@@ -35,10 +35,12 @@ def test_pages_before_the_one_that_fails_are_given_all_the_same(failing, in_flig
 
 
 def test_a_page_is_requested_again_when_it_is_taken_again():
-    asked = []
-    with PagePrefetcher(lambda page: asked.append(page) or len(asked), in_flight=1) as ahead:
+    requested = []
+    with PagePrefetcher(
+        lambda page: requested.append(page) or len(requested), in_flight=1
+    ) as ahead:
         first = [ahead.take(page, 3) for page in (1, 2)]
         again = [ahead.take(page, 3) for page in (2, 3)]
     assert first == [1, 2]
     assert again == [4, 3]
-    assert asked == [1, 2, 3, 2]
+    assert requested == [1, 2, 3, 2]

@@ -17,8 +17,8 @@ from tests.resources.saas_systems import USERS
 
 def test_a_new_task_becomes_an_issue_and_a_second_look_changes_nothing(saas_sync):
     saas_sync.tasks.add("Order a laptop", assignee_email="anna@example.org")
-    looked, applied = saas_sync.round()
-    assert (looked.seen_count, looked.planned.actions, applied.outcomes) == (
+    poll_result, applied = saas_sync.round()
+    assert (poll_result.seen_count, poll_result.planned.actions, applied.outcomes) == (
         1,
         {"planned": 1},
         {"done": 1},
@@ -30,8 +30,8 @@ def test_a_new_task_becomes_an_issue_and_a_second_look_changes_nothing(saas_sync
         "peopleforce:task:1000",
     )
     calls = saas_sync.faults.reads, saas_sync.faults.writes
-    looked, applied = saas_sync.round()
-    assert (looked.planned.actions, applied.outcomes) == ({}, {})
+    poll_result, applied = saas_sync.round()
+    assert (poll_result.planned.actions, applied.outcomes) == ({}, {})
     pages = 2  # one of the source's, and the end of them
     assert (saas_sync.faults.reads, saas_sync.faults.writes) == (calls[0] + pages, calls[1])
 
@@ -40,8 +40,8 @@ def test_what_no_rule_uses_may_change_without_any_call(saas_sync):
     entity = saas_sync.tasks.add("Order a laptop")
     saas_sync.round()
     saas_sync.tasks.change(entity)  # a user viewed it
-    looked, _ = saas_sync.round()
-    assert looked.planned.actions == {}
+    poll_result, _ = saas_sync.round()
+    assert poll_result.planned.actions == {}
 
 
 def test_a_changed_task_changes_just_those_fields_and_people_keep_what_they_wrote(saas_sync):
@@ -78,8 +78,8 @@ def test_an_issue_that_is_done_completes_its_task_and_our_own_write_comes_back_t
     reconciler.apply()
     assert saas_sync.tasks.rows[entity].is_completed
     writes = saas_sync.systems.writes
-    looked, applied = saas_sync.round()
-    assert (looked.planned.actions, applied.outcomes) == ({"unchanged": 1}, {})
+    poll_result, applied = saas_sync.round()
+    assert (poll_result.planned.actions, applied.outcomes) == ({"unchanged": 1}, {})
     assert saas_sync.systems.writes == writes
 
 
@@ -134,12 +134,12 @@ def test_a_deleted_task_leaves_its_issue_and_is_asked_for_before_it_is_believed(
     entity = saas_sync.tasks.add("Order a laptop")
     saas_sync.round()
     row = saas_sync.tasks.rows.pop(entity)
-    looked, _ = saas_sync.round()
-    assert (looked.gone_count, saas_sync.issue.summary) == (1, "Order a laptop")
+    poll_result, _ = saas_sync.round()
+    assert (poll_result.gone_count, saas_sync.issue.summary) == (1, "Order a laptop")
     assert saas_sync.operations()[-1] == "source_deleted"
     saas_sync.tasks.rows[entity] = row
-    looked, _ = saas_sync.round()
-    assert looked.planned.actions == {"planned": 1}
+    poll_result, _ = saas_sync.round()
+    assert poll_result.planned.actions == {"planned": 1}
     assert len(saas_sync.issues.rows) == 1
 
 
@@ -155,8 +155,8 @@ def test_an_edited_rule_applies_to_what_it_matches_and_to_nothing_else(saas_sync
     saas_sync.rule(ALL, pay)
     saas_sync.round()
     saas_sync.rule(ALL, {**pay, "mappings": [LABELS]})
-    looked, applied = saas_sync.round()
-    assert (looked.planned.actions, applied.outcomes) == (
+    poll_result, applied = saas_sync.round()
+    assert (poll_result.planned.actions, applied.outcomes) == (
         {"unchanged": 1, "planned": 1},
         {"done": 1},
     )
@@ -187,15 +187,15 @@ def test_a_listing_that_moves_or_comes_back_empty_takes_nothing_away(saas_sync):
     seen = saas_sync.rows(saas_source_states, "gone_at", "last_seen_at")
     saas_sync.clock.at += timedelta(hours=1)
     saas_sync.faults.on("pages", "moved")
-    looked, _ = saas_sync.round()
-    assert "repeat" in str(looked.problem)
+    poll_result, _ = saas_sync.round()
+    assert "repeat" in str(poll_result.problem)
     assert saas_sync.rows(saas_source_states, "gone_at", "last_seen_at") == seen
 
 
 def test_a_task_completed_when_first_seen_makes_no_issue(saas_sync):
     saas_sync.tasks.add("Order a laptop", is_completed=True)
-    looked, _ = saas_sync.round()
-    assert looked.planned.actions == {"completed_before": 1}
+    poll_result, _ = saas_sync.round()
+    assert poll_result.planned.actions == {"completed_before": 1}
     assert not saas_sync.issues.rows
 
 
@@ -225,7 +225,7 @@ def test_an_issue_that_moved_to_another_project_is_known_by_its_new_key(saas_syn
 
 def test_a_task_that_is_completed_before_it_has_an_issue_needs_none(saas_sync):
     entity = saas_sync.tasks.add("Order a laptop")
-    saas_sync.reconciler().look()
+    saas_sync.reconciler().poll()
     saas_sync.tasks.change(entity, is_completed=True)
     _, applied = saas_sync.round()
     assert (applied.outcomes, saas_sync.issues.rows) == ({"done": 1}, {})
@@ -249,10 +249,10 @@ def test_a_page_that_was_fetched_before_a_webhook_came_takes_nothing_back(saas_s
     def change_and_expect_plan() -> None:
         saas_sync.clock.at += timedelta(seconds=1)
         saas_sync.tasks.change(entity, title="Order a cup")
-        assert second.look_at([entity]).planned.actions == {"planned": 1}
+        assert second.poll_tasks([entity]).planned.actions == {"planned": 1}
 
     saas_sync.faults.on("pages", change_and_expect_plan, call=2)
-    assert first.look().planned.actions == {"overtaken": 1}
+    assert first.poll().planned.actions == {"overtaken": 1}
     first.apply()
     assert saas_sync.issue.summary == "Order a cup"
 
@@ -275,8 +275,8 @@ def test_a_task_that_a_listing_lacks_is_there_if_it_is_there_by_its_id(saas_sync
         saas_sync.tasks.rows[entity] = row
 
     saas_sync.faults.on("task", come_back)
-    looked, _ = saas_sync.round()
-    assert (looked.gone_count, saas_sync.rows(saas_source_states, "gone_at")) == (0, [(None,)])
+    poll_result, _ = saas_sync.round()
+    assert (poll_result.gone_count, saas_sync.rows(saas_source_states, "gone_at")) == (0, [(None,)])
 
 
 def test_a_deleted_task_is_nothing_to_a_sweep_or_a_webhook_about_its_issue(saas_sync):
@@ -332,7 +332,7 @@ def test_what_is_intended_while_its_task_is_completed_stays_intended(saas_sync):
     def change_and_expect_plan() -> None:
         saas_sync.clock.at += timedelta(seconds=1)
         saas_sync.tasks.change(entity, title="Order a cup")
-        assert second.look().planned.actions == {"planned": 1}
+        assert second.poll().planned.actions == {"planned": 1}
 
     saas_sync.faults.on("complete", change_and_expect_plan)
     assert first.apply().outcomes == {"done": 2}
@@ -364,11 +364,11 @@ def test_what_another_run_plans_while_a_task_is_worked_on_is_done_by_the_one_at_
     def change():
         saas_sync.tasks.change(entity_id, title="second")
         other = saas_sync.reconciler()
-        other.look_at([entity_id])
+        other.poll_tasks([entity_id])
         found.append(other.apply([other.entity(entity_id)]).outcomes)
 
     reconciler = saas_sync.reconciler()
-    reconciler.look()
+    reconciler.poll()
     saas_sync.faults.on("create_fields", change)
     assert reconciler.apply().outcomes == {"done": 2}
     assert found == [{"busy": 1}]

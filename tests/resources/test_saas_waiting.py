@@ -38,12 +38,12 @@ def test_a_refusal_of_what_was_superseded_meanwhile_is_nothing_to_mend(saas_sync
     entity = saas_sync.tasks.add("poison")
     saas_sync.clock.at += timedelta(hours=1)
     first, second = saas_sync.reconciler(), saas_sync.reconciler()
-    first.look()
+    first.poll()
 
     def correct() -> None:
         saas_sync.clock.at += timedelta(seconds=1)
         saas_sync.tasks.change(entity, title="Order a cup")
-        second.look_at([entity])
+        second.poll_tasks([entity])
 
     saas_sync.faults.on("create", correct)
     assert first.apply().outcomes == {"dead": 1, "done": 1}
@@ -56,7 +56,7 @@ def test_a_throttled_target_ends_the_run_and_is_left_alone_for_as_long_as_it_sai
         saas_sync.tasks.add(f"task {number}")
     saas_sync.clock.at += timedelta(hours=1)
     reconciler = saas_sync.reconciler()
-    reconciler.look()
+    reconciler.poll()
     saas_sync.faults.on("create_fields", "throttled")
     applied = reconciler.apply()
     assert (applied.outcomes, applied.problem.retry_in_seconds) == ({"waiting": 1}, 90)
@@ -131,15 +131,15 @@ def test_a_mapping_that_needs_what_a_task_lacks_is_a_dead_letter_that_names_it(s
         }
     )
     saas_sync.tasks.add("Order a laptop")
-    looked, _ = saas_sync.round()
-    assert looked.planned.actions == {"refused": 1}
+    poll_result, _ = saas_sync.round()
+    assert poll_result.planned.actions == {"refused": 1}
     [(reason,)] = saas_sync.rows(saas_dead_letters, "reason")
     assert reason == "the task has no fields.team.name, which a mapping of all@2 needs"
 
 
 def test_each_try_in_vain_waits_twice_as_long_until_it_is_an_hour(saas_sync):
     saas_sync.tasks.add("Order a laptop")
-    saas_sync.reconciler().look()
+    saas_sync.reconciler().poll()
     minutes = []
     for _ in range(8):
         saas_sync.faults.on("create_fields", "down")
@@ -157,7 +157,7 @@ def test_a_try_in_vain_now_and_then_ends_no_run(saas_sync):
         saas_sync.faults.on("create_fields", "down", call=call)
     saas_sync.clock.at += timedelta(hours=1)
     reconciler = saas_sync.reconciler()
-    reconciler.look()
+    reconciler.poll()
     applied = reconciler.apply()
     assert (applied.outcomes, applied.problem) == ({"waiting": 4, "done": 4}, None)
 
@@ -166,7 +166,7 @@ def test_what_another_run_tried_meanwhile_is_left_alone_until_it_is_due(saas_syn
     saas_sync.tasks.add("Order a laptop")
     saas_sync.tasks.add("Order a cup")
     first, second = saas_sync.reconciler(), saas_sync.reconciler()
-    first.look()
+    first.poll()
 
     def try_in_vain_and_expect_wait() -> None:
         saas_sync.faults.on("create_fields", "down")
@@ -243,9 +243,9 @@ def test_a_task_that_cannot_be_read_holds_no_other_one_back(saas_sync):
         return read(entity_id)
 
     saas_sync.tasks.task = refuse_one
-    looked = saas_sync.reconciler().look_at(["999", "1000"])
-    assert looked.unreadable == ["the task 999 cannot be read"]
-    assert (looked.planned.actions, looked.problem) == ({"planned": 1}, None)
+    poll_result = saas_sync.reconciler().poll_tasks(["999", "1000"])
+    assert poll_result.unreadable == ["the task 999 cannot be read"]
+    assert (poll_result.planned.actions, poll_result.problem) == ({"planned": 1}, None)
 
 
 def test_a_task_that_is_listed_and_cannot_be_read_is_not_asked_for_by_its_id(saas_sync):
@@ -254,17 +254,21 @@ def test_a_task_that_is_listed_and_cannot_be_read_is_not_asked_for_by_its_id(saa
     del saas_sync.tasks.rows[first]  # in the source's pages
     saas_sync.tasks.unreadable = [UnreadableRecord("x", 1, "{}", "no task", first)]
     reads = saas_sync.faults.reads
-    looked, _ = saas_sync.round()
-    assert (looked.problem, looked.gone_count, looked.unreadable) == (None, 0, ["no task"])
+    poll_result, _ = saas_sync.round()
+    assert (poll_result.problem, poll_result.gone_count, poll_result.unreadable) == (
+        None,
+        0,
+        ["no task"],
+    )
     assert saas_sync.faults.reads - reads == 4  # three pages, and their end
 
 
 def test_of_several_changes_before_a_run_the_last_one_is_intended(saas_sync):
     entity = saas_sync.tasks.add("Order a laptop")
-    saas_sync.reconciler().look()
+    saas_sync.reconciler().poll()
     saas_sync.tasks.change(entity, title="Order a cup")
     saas_sync.clock.at += timedelta(seconds=1)
-    saas_sync.reconciler().look()
+    saas_sync.reconciler().poll()
     assert saas_sync.rows(outbox, "state") == [("superseded",), ("waiting",)]
     assert saas_sync.reconciler().apply().outcomes == {"done": 1}
     assert saas_sync.issue.summary == "Order a cup"

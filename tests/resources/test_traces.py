@@ -108,11 +108,11 @@ def grow(partition_loader: PartitionLoader) -> None:
 @pytest.mark.slow_on_postgresql
 def test_a_trace_is_read_by_indexes_whatever_the_history_is(partition_loader, trace):
     grow(partition_loader)
-    with statements() as asked:
+    with statements() as requested:
         found = read_trace(partition_loader.warehouse, trace)
     assert found is not None
     assert found.totals.run_count == 1
-    of_tables = [(said, values) for said, values in asked if "FROM" in said]
+    of_tables = [(said, values) for said, values in requested if "FROM" in said]
     assert len(of_tables) >= len(GROWING)
     scans = []
     for said, values in of_tables:

@@ -204,8 +204,8 @@ def test_partitions_without_a_run_are_named_by_the_end_of_the_backfill(backfills
     backfill_id = backfills.request("a", "b")
     backfills.run(backfill_id, "a")
     backfills.end(backfill_id, status)
-    [(asked, places, state)] = backfills.recorded().values()
-    assert (asked, json.loads(places), state) == (4, {place: 2, "materialized": 2}, "balanced")
+    [(requested, places, state)] = backfills.recorded().values()
+    assert (requested, json.loads(places), state) == (4, {place: 2, "materialized": 2}, "balanced")
 
 
 def test_what_depends_on_a_failed_partition_is_named(backfills):

@@ -245,9 +245,9 @@ def test_a_week_is_asked_for_from_new_yorks_midnight_of_its_publication_on(
     monkeypatch.setenv("DEMO_CLOCK_NOW", before)
     assert f"T1|{week}" not in publication.tick().keys
     monkeypatch.setenv("DEMO_CLOCK_NOW", after)
-    asked = publication.tick().keys
-    assert [key for key in asked if key.startswith("T1")] == [f"T1|{week}"]
-    assert len(asked) == 3
+    requested = publication.tick().keys
+    assert [key for key in requested if key.startswith("T1")] == [f"T1|{week}"]
+    assert len(requested) == 3
 
 
 def test_before_anything_was_taken_no_restatement_is_looked_for(restatement):

@@ -14,7 +14,7 @@ def small_demo(demo_settings):
 
 
 def tick(sensor, instance) -> str | dg.SensorResult:
-    """Return what a tick says, or asks for."""
+    """Return what a tick says, or requests."""
     with dg.build_resources(
         {name: RESOURCES[name] for name in ("clock", "warehouse")}, instance
     ) as resources:
@@ -23,7 +23,7 @@ def tick(sensor, instance) -> str | dg.SensorResult:
     return str(result.skip_message) if isinstance(result, dg.SkipReason) else result
 
 
-def asked(result) -> list[tuple[str, str]]:
+def requested(result) -> list[tuple[str, str]]:
     tags = [request.tags for request in result.run_requests]
     return [
         (tag["dagster/asset_partition_range_start"], tag["dagster/asset_partition_range_end"])
@@ -52,7 +52,7 @@ def test_without_loads_there_is_nothing_to_derive(instance):
 def test_loaded_weeks_are_derived_once_until_they_change(instance, set_clock):
     run(instance, "finra_otc_weekly", "T1|2026-01-12", "T1|2026-01-26")
     due = tick(finra_on_landing, instance)
-    assert asked(due) == [("T1|2026-01-12", "T1|2026-01-26")]
+    assert requested(due) == [("T1|2026-01-12", "T1|2026-01-26")]
     run(instance, "finra_gold", "T1|2026-01-12", "T1|2026-01-26")
     assert tick(finra_on_landing, instance) == (
         f"Nothing to do: what 3 loaded weeks derive is current. {NO_TIERS}"
@@ -60,7 +60,7 @@ def test_loaded_weeks_are_derived_once_until_they_change(instance, set_clock):
     set_clock("2026-03-12T15:00:00+00:00")
     run(instance, "finra_otc_weekly", "T1|2026-01-12", "T1|2026-01-12")
     again = tick(finra_on_landing, instance)
-    assert asked(again) == asked(due)
+    assert requested(again) == requested(due)
     assert isinstance(again, dg.SensorResult)
     assert isinstance(due, dg.SensorResult)
     assert again.run_requests
@@ -73,16 +73,16 @@ def test_the_last_tier_of_a_week_starts_what_looks_across_tiers(instance):
     for tier in ("T1", "T2"):
         run(instance, "finra_otc_weekly", f"{tier}|2026-01-19", f"{tier}|2026-01-26")
     due = [("T1|2026-01-19", "T1|2026-01-26"), ("T2|2026-01-19", "T2|2026-01-26")]
-    assert asked(tick(finra_on_landing, instance)) == due
+    assert requested(tick(finra_on_landing, instance)) == due
     run(instance, "finra_otc_weekly", "OTCE|2026-01-26", "OTCE|2026-01-26")
     due = [("OTCE|2026-01-26", "OTCE|2026-01-26"), *due, ("2026-01-26", "2026-01-26")]
     found = tick(finra_on_landing, instance)
-    assert asked(found) == due
+    assert requested(found) == due
     assert isinstance(found, dg.SensorResult)
     jobs = [request.job_name for request in found.run_requests or []]
     assert jobs == ["finra_gold", "finra_gold", "finra_gold", "finra_tier_week"]
     run(instance, "finra_tier_week", "2026-01-26", "2026-01-26")
-    assert asked(tick(finra_on_landing, instance)) == due[:-1]
+    assert requested(tick(finra_on_landing, instance)) == due[:-1]
 
 
 @pytest.mark.slow
@@ -108,4 +108,4 @@ def test_what_a_failed_run_left_is_asked_for_again_the_day_after(instance, monke
         f"nothing is asked for again the day after. {NO_TIERS}"
     )
     monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-03-03T15:00:00+00:00")
-    assert asked(tick(finra_on_landing, instance)) == [("T1|2026-01-26", "T1|2026-01-26")]
+    assert requested(tick(finra_on_landing, instance)) == [("T1|2026-01-26", "T1|2026-01-26")]

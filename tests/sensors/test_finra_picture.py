@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("demo_settings")
 
 
 def tick_and_expect_run_or_skip(instance) -> str | dg.RunRequest:
-    """Return what a tick says, or asks for."""
+    """Return what a tick says, or requests."""
     with dg.build_resources(
         {name: RESOURCES[name] for name in ("clock", "warehouse")}, instance
     ) as resources:

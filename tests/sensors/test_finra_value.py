@@ -72,7 +72,7 @@ def value(warehouse: Warehouse, *weeks: date) -> list[bool]:
 
 
 def expect_distinct_requests(warehouse: Warehouse) -> list[tuple[str, str]]:
-    """Return the first and last week of each run that a tick asks for."""
+    """Return the first and last week of each run that a tick requests."""
     context = dg.build_schedule_context(resources={"warehouse": warehouse})
     requests = finra_symbol_week_value_daily.evaluate_tick(context).run_requests or []
     assert len({request.run_key for request in requests}) == len(requests)

@@ -130,7 +130,7 @@ def ends_of_runs(instance: dg.DagsterInstance) -> Work:
     }
 
 
-def asked(url: str, work: Work) -> dict[str, list[Statement]]:
+def requested(url: str, work: Work) -> dict[str, list[Statement]]:
     """Return what each work asks about deliveries; of runs there are more at each call."""
     found: dict[str, list[Statement]] = {}
     for name, do in work.items():
@@ -200,9 +200,9 @@ def test_a_tick_and_the_end_of_a_run_read_as_much_with_a_long_history(
 
     load(instance, tmp_path)
     grow(FEW)
-    before = costs(asked(url, {**ends_of_runs(instance), **ticks(instance)}))
+    before = costs(requested(url, {**ends_of_runs(instance), **ticks(instance)}))
     grow(many if url.startswith("sqlite") else max(many, ENOUGH_FOR_INDEXES))
-    found = asked(url, {**ticks(instance), **ends_of_runs(instance)})
+    found = requested(url, {**ticks(instance), **ends_of_runs(instance)})
     assert [
         (name, scan)
         for name, statements in found.items()

@@ -83,9 +83,9 @@ def test_after_the_close_the_present_month_is_asked_for(
     price_loader: PriceLoader, now: datetime, partition: str
 ):
     price_loader.clock.at = now
-    asked = ticked(prices_daily_after_close, price_loader)
-    assert isinstance(asked, dg.RunRequest)
-    assert asked.partition_key == partition
+    requested = ticked(prices_daily_after_close, price_loader)
+    assert isinstance(requested, dg.RunRequest)
+    assert requested.partition_key == partition
 
 
 @pytest.mark.slow
@@ -114,15 +114,15 @@ def test_what_a_month_lacks_of_its_last_evening_is_asked_for_with_the_next(
     for symbol in ("AAA", "BBB"):
         price_loader.write(symbol, *map(line, [*FEBRUARY, *march]))
     price_loader.clock.at = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
-    asked = ticked(prices_daily_after_close, price_loader)
-    assert isinstance(asked, dg.RunRequest)
-    assert (asked.tags[FIRST], asked.tags[LAST]) == ("2026-02-01", "2026-03-01")
+    requested = ticked(prices_daily_after_close, price_loader)
+    assert isinstance(requested, dg.RunRequest)
+    assert (requested.tags[FIRST], requested.tags[LAST]) == ("2026-02-01", "2026-03-01")
     price_loader.load("AAA", "BBB", months=("2026-02-01", "2026-03-01"))
     assert list(price_loader.closes("BBB")) == [*FEBRUARY, march[0]]
     price_loader.clock.at += timedelta(days=1)
-    asked = ticked(prices_daily_after_close, price_loader)
-    assert isinstance(asked, dg.RunRequest)
-    assert asked.partition_key == "2026-03-01"
+    requested = ticked(prices_daily_after_close, price_loader)
+    assert isinstance(requested, dg.RunRequest)
+    assert requested.partition_key == "2026-03-01"
 
 
 @pytest.mark.slow
@@ -133,14 +133,14 @@ def test_a_month_that_no_evening_asked_for_goes_with_the_next_and_an_unwanted_sy
     price_loader.write("AAA", *map(line, FEBRUARY))
     price_loader.load("AAA", "GONE", months=("2026-01-01",))
     price_loader.clock.at = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
-    asked = ticked(prices_daily_after_close, price_loader)
-    assert isinstance(asked, dg.RunRequest)
-    assert asked.tags[FIRST] == "2026-02-01"
+    requested = ticked(prices_daily_after_close, price_loader)
+    assert isinstance(requested, dg.RunRequest)
+    assert requested.tags[FIRST] == "2026-02-01"
     price_loader.write("AAA", *map(line, [*FEBRUARY, date(2026, 3, 2)]))
     price_loader.load("AAA", months=("2026-02-01",))
-    asked = ticked(prices_daily_after_close, price_loader)
-    assert isinstance(asked, dg.RunRequest)
-    assert asked.partition_key == "2026-03-01"
+    requested = ticked(prices_daily_after_close, price_loader)
+    assert isinstance(requested, dg.RunRequest)
+    assert requested.partition_key == "2026-03-01"
 
 
 def test_on_a_holiday_and_before_the_close_nothing_is_asked_for(
@@ -177,9 +177,9 @@ def test_what_waits_for_a_quota_is_asked_for_when_its_time_has_come_and_not_befo
     assert expect_skip(tick()) == nothing
     clock.at += timedelta(hours=6)
     assert expect_skip(tick("AAA,CCC")) == nothing
-    asked = tick()
-    assert isinstance(asked, dg.RunRequest)
-    assert (asked.tags[FIRST], asked.tags[LAST]) == ("2026-01-01", "2026-02-01")
+    requested = tick()
+    assert isinstance(requested, dg.RunRequest)
+    assert (requested.tags[FIRST], requested.tags[LAST]) == ("2026-01-01", "2026-02-01")
     price_loader.load("AAA", "BBB", months=("2026-01-01", "2026-02-01"))
     assert expect_skip(tick()) == nothing
 
@@ -201,11 +201,11 @@ def test_a_symbol_that_is_retried_is_asked_for_over_the_months_of_its_run(
     retries = ItemRetries(price_loader.warehouse, price_loader.clock, REGISTRY)
     assert retries.retry(ItemFilter(domain="prices")) == {"prices_symbols": 1}
     assert expect_skip(tick("BBB")) == nothing
-    asked, again = tick(), tick()
-    assert isinstance(asked, dg.RunRequest)
+    requested, again = tick(), tick()
+    assert isinstance(requested, dg.RunRequest)
     assert isinstance(again, dg.RunRequest)
-    assert (asked.tags[FIRST], asked.tags[LAST]) == BOTH
-    assert asked.run_key == again.run_key
+    assert (requested.tags[FIRST], requested.tags[LAST]) == BOTH
+    assert requested.run_key == again.run_key
     price_loader.load("AAA", months=BOTH)
     assert expect_skip(tick()) == nothing
     assert retries.plan(ItemFilter(domain="prices")).topics == []
@@ -225,10 +225,10 @@ def test_new_symbols_are_asked_for_over_the_months_that_others_have(
     price_loader.write("AAA", *map(line, FEBRUARY))
     price_loader.load("AAA", "GONE")
     assert expect_skip(tick("AAA,GONE")) == "Nothing to do: all 2 wanted symbols were asked for."
-    asked = tick("AAA,BBB")
-    assert isinstance(asked, dg.RunRequest)
-    assert asked.tags[FIRST] == "2026-02-01"
-    assert asked.run_key != getattr(tick("AAA,CCC"), "run_key", None)
+    requested = tick("AAA,BBB")
+    assert isinstance(requested, dg.RunRequest)
+    assert requested.tags[FIRST] == "2026-02-01"
+    assert requested.run_key != getattr(tick("AAA,CCC"), "run_key", None)
     columns = [balances.c[name] for name in ("came_in", "went_to")]
     statement = select(*columns).where(balances.c.equation == "tick")
     ticks = price_loader.warehouse.frame(statement, balances).rows()
@@ -257,7 +257,7 @@ def test_a_new_symbol_that_an_evening_met_first_is_asked_for_over_the_months_tha
     clock.at += timedelta(days=1)
     later = tick()
     assert (first.tags[FIRST], first.tags[LAST]) == ("2026-01-01", "2026-03-01")
-    assert first.run_key == again.run_key != later.run_key  # what waited in it is asked for again
+    assert first.run_key == again.run_key != later.run_key  # what waited in it is requested again
     price_loader.load("AAA", "BBB", months=(*BOTH, "2026-03-01"))
     assert expect_skip(tick()) == "Nothing to do: all 2 wanted symbols were asked for."
 

@@ -19,7 +19,7 @@ from orchestration_project.engine.contracts.roles import (
     Role,
     build_admin_tags,
     list_permissions,
-    may_ask,
+    may_call,
     may_run,
     redact_for_role,
     select_kind_tags,
@@ -85,9 +85,9 @@ def test_what_cannot_be_resolved_is_run_by_an_admin_alone():
 
 
 def test_an_unknown_mutation_is_refused_to_every_role():
-    assert [may_ask(role, "launchRun") for role in Role] == [False, True, True]
-    assert [may_ask(role, "wipeAssets") for role in Role] == [False, False, True]
-    assert [may_ask(role, "newMutation") for role in Role] == [False, False, False]
+    assert [may_call(role, "launchRun") for role in Role] == [False, True, True]
+    assert [may_call(role, "wipeAssets") for role in Role] == [False, False, True]
+    assert [may_call(role, "newMutation") for role in Role] == [False, False, False]
 
 
 QUOTED = """it failed: x

@@ -45,18 +45,18 @@ def test_nothing_is_due():
 
 def by_seconds(workloads: list[Workload], limits: QueueLimits) -> list[list[float]]:
     """Return the sorted waits of each workload, from a simulation of each second."""
-    asked = sorted(
+    requested = sorted(
         (due, number) for number, workload in enumerate(workloads) for due in workload.due
     )
     queued: list[tuple[float, int]] = []
     running: list[int] = []
     waits: list[list[float]] = [[] for _ in workloads]
     second = 0
-    while asked or queued:
+    while requested or queued:
         running = [end for end in running if end > second]
         if second % limits.dequeue_seconds == 0:
-            while asked and asked[0][0] <= second:
-                queued.append(asked.pop(0))
+            while requested and requested[0][0] <= second:
+                queued.append(requested.pop(0))
             queued.sort(key=lambda each: -workloads[each[1]].priority)
             while queued and len(running) < limits.concurrent_runs:
                 due, number = queued.pop(0)

@@ -50,7 +50,7 @@ def cause_one(settings: Settings, name: str) -> CausedAlert:
         steps = CAUSES[name](trial)
         next(steps)
         for _ in range(LOOKS):
-            trial.look()
+            trial.poll_runs()
         if name == LOST_DATABASE:
             return _lost_database(trial, steps)
         sent_count = trial.sent_count(name)
@@ -58,14 +58,14 @@ def cause_one(settings: Settings, name: str) -> CausedAlert:
             return CausedAlert(name, sent_count, None)
         next(steps, None)
         for _ in range(LOOKS):
-            trial.look()
+            trial.poll_runs()
         return CausedAlert(name, sent_count, trial.states(name) == ["recovered"])
 
 
 def _lost_database(trial: Trial, steps: Iterator[None]) -> CausedAlert:
     sent_count = sum("database cannot be used" in title for title in trial.received)
     next(steps, None)
-    trial.look()
+    trial.poll_runs()
     is_recovered = any(title.startswith("Recovered: the database") for title in trial.received)
     return CausedAlert(LOST_DATABASE, sent_count, is_recovered)
 

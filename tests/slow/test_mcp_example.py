@@ -66,14 +66,14 @@ class Asked:
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory) -> Iterator[Asked]:
-    asked = Asked(tmp_path_factory.mktemp("mcp"))
-    yield asked
-    asked.process.terminate()
-    asked.process.wait(timeout=programs.PATIENCE_SECONDS)
+def requested(tmp_path_factory) -> Iterator[Asked]:
+    requested = Asked(tmp_path_factory.mktemp("mcp"))
+    yield requested
+    requested.process.terminate()
+    requested.process.wait(timeout=programs.PATIENCE_SECONDS)
 
 
-def test_every_tool_only_reads(asked):
+def test_every_tool_only_reads(requested):
     async def list_tools():
         command = StdioServerParameters(
             command=sys.executable, args=[str(SERVER)], env={"GATEWAY_KEY": "x"}
@@ -86,10 +86,10 @@ def test_every_tool_only_reads(asked):
     assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools)
 
 
-def test_status_tables_partitions_and_lineage_are_those_of_the_loaded_week(asked):
+def test_status_tables_partitions_and_lineage_are_those_of_the_loaded_week(requested):
     # The daemon evaluates a load that was done before its start.
-    programs.wait_for(lambda: asked.ask("status")["control_tower"]["rows"], seconds=240)
-    status, attention, tables, columns, partitions, lineage, runs = asked.ask_all(
+    programs.wait_for(lambda: requested.ask("status")["control_tower"]["rows"], seconds=240)
+    status, attention, tables, columns, partitions, lineage, runs = requested.ask_all(
         [
             ("status", {}),
             ("attention", {}),
@@ -110,9 +110,9 @@ def test_status_tables_partitions_and_lineage_are_those_of_the_loaded_week(asked
     assert "finra_otc_weekly" in {run["job"] for run in runs["runs"]}
 
 
-def test_rows_are_those_of_now_and_of_an_earlier_time_and_a_number_is_explained(asked):
+def test_rows_are_those_of_now_and_of_an_earlier_time_and_a_number_is_explained(requested):
     where = ["tier=T1", "week_start=2026-02-02"]
-    few, before = asked.ask_all(
+    few, before = requested.ask_all(
         [
             ("rows", {"table": "finra_otc_weekly", "where": where, "limit": 3}),
             ("rows", {"table": "finra_otc_weekly", "as_of": "2026-03-01T00:00:00Z"}),
@@ -121,19 +121,21 @@ def test_rows_are_those_of_now_and_of_an_earlier_time_and_a_number_is_explained(
     assert len(few["rows"]) == 3
     assert few["is_whole"] is False
     assert before == {"rows": [], "is_whole": True}
-    [row] = asked.ask("rows", table="finra_symbol_week", where=where, limit=1)["rows"]
+    [row] = requested.ask("rows", table="finra_symbol_week", where=where, limit=1)["rows"]
     key = f"{WEEK}|{row['symbol']}"
-    found = asked.ask("explain", table="finra_symbol_week", key=key, column="ats_share_quantity")
+    found = requested.ask(
+        "explain", table="finra_symbol_week", key=key, column="ats_share_quantity"
+    )
     assert found["is_equal"] is True
     assert found["published"] == row["ats_share_quantity"]
     times = {"since": "2026-03-01T00:00:00Z", "until": "2026-03-03T00:00:00Z"}
-    changed = asked.ask("changes", table="finra_otc_weekly", limit=2, **times)
+    changed = requested.ask("changes", table="finra_otc_weekly", limit=2, **times)
     assert [row["change"] for row in changed["rows"]] == ["added", "added"]
 
 
-def test_what_is_wrong_is_named_to_the_assistant(asked):
-    assert "no_such" in asked.ask("rows", table="no_such")
-    assert "no_such" in asked.ask("columns", table="no_such")
-    assert "no/such" in asked.ask("partitions", asset_key="no/such")
-    [refused] = asked.ask_all([("tables", {})], key="op_000000000000_" + 43 * "x")
+def test_what_is_wrong_is_named_to_the_assistant(requested):
+    assert "no_such" in requested.ask("rows", table="no_such")
+    assert "no_such" in requested.ask("columns", table="no_such")
+    assert "no/such" in requested.ask("partitions", asset_key="no/such")
+    [refused] = requested.ask_all([("tables", {})], key="op_000000000000_" + 43 * "x")
     assert "401" in refused

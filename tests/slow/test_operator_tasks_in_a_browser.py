@@ -216,7 +216,7 @@ class Site:
         return programs.graphql(self.port, query, self.admin)["runsOrError"]["results"]
 
     def has_control_tower(self):
-        """Return whether the run that the start of the UI asks for has ended."""
+        """Return whether the run that the start of the UI requests has ended."""
         query = """{assetNodes(assetKeys: [{path: ["operations", "control_tower"]}]) {
           assetMaterializations(limit: 1) {runId}}}"""
         [node] = programs.graphql(self.port, query, self.admin)["assetNodes"]

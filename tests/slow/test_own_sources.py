@@ -172,11 +172,11 @@ def test_two_sources_outside_the_package_have_what_its_own_have(project, vendors
         assert read_day(project, table) == later
         assert read_day(project, table, "--as-of", before_change[table]) == first[table]
 
-    asked = len(server.requests)
+    requested = len(server.requests)
     for table, later in (("rates_daily", RATES_LATER), ("volume_daily", VOLUME_LATER)):
         project("replay", "--table", table, DAY)
         assert read_day(project, table) == later
-    assert len(server.requests) == asked
+    assert len(server.requests) == requested
     project("verify", "--balance")
 
     project(

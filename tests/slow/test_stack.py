@@ -213,7 +213,7 @@ def test_answers_have_security_headers_and_plain_http_is_redirected(stack):
     )
 
 
-def asked(stack, service, path):
+def requested(stack, service, path):
     """Return the JSON of an answer of a service; None: it does not answer yet."""
     connection = http.client.HTTPConnection("127.0.0.1", stack.ports[service], timeout=20)
     with suppress(OSError), closing(connection):
@@ -231,7 +231,7 @@ def test_prometheus_scrapes_gateway_and_exporters_and_writes_to_the_long_store(s
     jobs = {"orchestration", *(OPTIONAL[name].job for name in found)} - {""}
 
     def series(query):
-        answer = asked(stack, service, f"/api/v1/query?query={query}")
+        answer = requested(stack, service, f"/api/v1/query?query={query}")
         return answer["data"]["result"] if answer else []
 
     wait_for(
@@ -250,7 +250,7 @@ def test_prometheus_scrapes_gateway_and_exporters_and_writes_to_the_long_store(s
     "alertmanager" not in installed_services(), reason="Alertmanager is not installed"
 )
 def test_prometheus_knows_alertmanager_whose_alerts_are_entries(stack):
-    known = wait_for(lambda: asked(stack, "prometheus", "/api/v1/alertmanagers"), 60)
+    known = wait_for(lambda: requested(stack, "prometheus", "/api/v1/alertmanagers"), 60)
     [active] = known["data"]["activeAlertmanagers"]
     assert f":{stack.ports['alertmanager']}/" in active["url"]
     labels = {"alertname": "Trial", "severity": "warning"}

@@ -144,9 +144,9 @@ def test_the_page_loads_restates_and_replays_an_api(project, vendor):
     assert exported(run, "orders") == later
     assert exported(run, "orders", f"--as-of '{before}'") == first
 
-    asked = len(server.requests)
+    requested = len(server.requests)
     run(replay, SHOP_TOKEN="")
-    assert len(server.requests) == asked
+    assert len(server.requests) == requested
     assert exported(run, "orders") == later
     run("orchestrate verify --balance")
     assert run(f"grep -rl {TOKEN} . || true") == ""

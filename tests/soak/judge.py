@@ -89,10 +89,12 @@ class Judge:
     def judge_end(self) -> list[Finding]:
         """Return which answers of the past changed, and what the oracle recomputes otherwise."""
         findings = self._recomputed()
-        for path, asked_at, digest in self._questions:
+        for path, requested_at, digest in self._questions:
             self.compared += 1
             if _digest(self._stack.get(path)) != digest:
-                findings.append(Finding("past answers", f"asked at {asked_at}, it changed", path))
+                findings.append(
+                    Finding("past answers", f"asked at {requested_at}, it changed", path)
+                )
         return findings
 
     def _weeks(self) -> list[Finding]:
@@ -228,13 +230,13 @@ class Judge:
             last = moment - timedelta(seconds=1)
             at = last if number < 2 else first + self._random.random() * (last - first)
             table = "fx_rates_daily" if number % 3 == 2 else WEEKLY
-            asked = {"format": "csv", "as_of": at.isoformat()}
+            requested = {"format": "csv", "as_of": at.isoformat()}
             if table == WEEKLY and places:
                 _, week = self._random.choice(places)
-                asked["where"] = f"week_start={week}"
+                requested["where"] = f"week_start={week}"
                 if number % 2:
-                    asked["published_by"] = at.date().isoformat()
-            path = f"/api/v1/tables/{table}?{urlencode(asked)}"
+                    requested["published_by"] = at.date().isoformat()
+            path = f"/api/v1/tables/{table}?{urlencode(requested)}"
             self._questions.append((path, moment.isoformat(), _digest(self._stack.get(path))))
 
     def _measure(self, day: date) -> None:

@@ -11,7 +11,7 @@ from tools.reference_pages.markdown import code, page, section, table
 
 PROGRAM = "orchestrate"
 HELP = ("`--help`", "`-h, --help`")
-"""The option of every command; click keeps the names of the first context that asks for it."""
+"""The option of every command; click keeps the names of the first context that requests it."""
 
 
 def write() -> str:

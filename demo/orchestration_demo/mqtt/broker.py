@@ -116,7 +116,7 @@ class Broker:
             client.writer.close()
 
     def _answer(self, client: Client, found: Packet) -> bytes:
-        """Do what a packet asks for, and return the answer."""
+        """Do what a packet requests, and return the answer."""
         if client.session is None:
             if found.kind != Kind.CONNECT:
                 raise MalformedPacketError("the first packet is not a login")

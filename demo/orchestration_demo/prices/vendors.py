@@ -62,9 +62,9 @@ class Vendors:
         ]
 
     async def _query(self, request: Request) -> Response:
-        asked = request.query_params
-        key, function = asked.get("apikey", ""), asked.get("function", "")
-        symbol, size = asked.get("symbol", ""), asked.get("outputsize", "compact")
+        requested = request.query_params
+        key, function = requested.get("apikey", ""), requested.get("function", "")
+        symbol, size = requested.get("symbol", ""), requested.get("outputsize", "compact")
         if refused := self._refusal(key) or _premium(key, function, size):
             return JSONResponse(refused)
         now = self._clock.now()
@@ -142,7 +142,7 @@ class Vendors:
         return position(self._book.anchor) - NULL_SESSIONS if has_it else None
 
     def _refusal(self, key: str) -> dict[str, str] | None:
-        """Return why a request to Alpha Vantage is refused, whatever it asks for; count it."""
+        """Return why a request to Alpha Vantage is refused, whatever it requests; count it."""
         if not key:
             return {"Error Message": "the parameter apikey is invalid or missing."}
         if key.startswith(PREMIUM) or not self._requests_per_day:

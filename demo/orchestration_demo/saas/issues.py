@@ -216,8 +216,8 @@ def _errors(project: Project, fields: Mapping[str, Any], *, is_new: bool) -> dic
             continue
         if name in fields and (problem := _problem(name, each, fields[name])):
             errors[name] = problem
-        is_asked = is_new and each.is_required and not each.has_default
-        if is_asked and fields.get(name) in (None, "") and name not in errors:
+        is_requested = is_new and each.is_required and not each.has_default
+        if is_requested and fields.get(name) in (None, "") and name not in errors:
             errors[name] = f"{each.name} is required."
     return errors
 

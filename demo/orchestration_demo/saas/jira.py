@@ -200,8 +200,10 @@ class Jira:
         return issue
 
     def _shown(self, issue: Issue, properties: Iterable[str]) -> Json:
-        asked = {name: issue.properties[name] for name in properties if name in issue.properties}
-        return self._issues.shown(issue) | ({"properties": asked} if asked else {})
+        requested = {
+            name: issue.properties[name] for name in properties if name in issue.properties
+        }
+        return self._issues.shown(issue) | ({"properties": requested} if requested else {})
 
 
 def _admit(request: Request) -> None:

@@ -37,7 +37,7 @@ class JqlError(Exception):
 
 
 def search(issues: Sequence[Issue], jql: str) -> list[Issue]:
-    """Return the issues that ``jql`` asks for, in its order.
+    """Return the issues that ``jql`` requests, in its order.
 
     Raises:
         JqlError: It is malformed, or bounds nothing.

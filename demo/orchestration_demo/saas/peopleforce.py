@@ -37,12 +37,12 @@ class PeopleForce:
     async def _page(self, request: Request) -> Response:
         self._admit(request)
         completed = BOOLEANS.get(request.query_params.get("completed", ""))
-        asked = request.query_params.get("page", "1")
-        if not asked.isdecimal() or int(asked) < 1:
+        requested = request.query_params.get("page", "1")
+        if not requested.isdecimal() or int(requested) < 1:
             return JSONResponse({"error": "page is invalid"}, 400)
-        tasks, count = self._tasks.page(shifted(request, int(asked)), completed)
+        tasks, count = self._tasks.page(shifted(request, int(requested)), completed)
         pagination = {
-            "page": int(asked),
+            "page": int(requested),
             "pages": max(1, math.ceil(count / PAGE_TASKS)),
             "count": count,
             "items": len(tasks),

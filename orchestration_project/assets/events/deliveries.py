@@ -90,7 +90,7 @@ def webhooks(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Claim the deliveries of the source that the run's tags name, and load those that are due.
 
-    Actions that routing rules ask for are planned as they load. If any of them waits in the
+    Actions that routing rules request are planned as they load. If any of them waits in the
     outbox, those that are due are taken.
     """
     source = _read_source(context.run.tags)

@@ -58,7 +58,7 @@ def launch_backfill(
     settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> None:
-    """Ask for a backfill of the latest weeks, of those among them that are missing or changed.
+    """Request a backfill of the latest weeks, of those among them that are missing or changed.
 
     Raises:
         ConfigurationError: More weeks are requested than are known.
@@ -135,5 +135,5 @@ def _start_backfill(
     tags={"domain": "finra"},
 )
 def backfill_job() -> None:
-    """Ask for a backfill."""
+    """Request a backfill."""
     launch_backfill()

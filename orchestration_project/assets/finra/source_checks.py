@@ -60,7 +60,7 @@ def has_the_fields_that_we_know(
 ) -> dg.AssetCheckResult:
     """Name the fields that are new, missing or retyped, and since when; a load needs all it asks.
 
-    It does not stop a load: one that asks for a missing field fails and says so.
+    It does not stop a load: one that requests a missing field fails and says so.
     """
     listed = finra.list_fields()
     if listed is None:

@@ -97,10 +97,10 @@ def control_tower(
     now, machine_now = clock.now(), Clock().now()
     pauses = Pauses(warehouse).list_in_effect()
     paused_runs = find_paused_runs(pauses, context.instance)
-    look = read_observation(warehouse, machine_now, paused_runs)
+    observation = read_observation(warehouse, machine_now, paused_runs)
     overdue = read_deadlines(registry, settings, warehouse, clock)
     subject_healths = evaluate_health(
-        look,
+        observation,
         overdue,
         now=now,
         machine_now=machine_now,
@@ -116,7 +116,7 @@ def control_tower(
             {
                 "verdict": summarize_states(domains),
                 **_render_verdicts(domains, registry),
-                **_draw_pictures(look, domains, is_synthetic=settings.is_demo),
+                **_draw_pictures(observation, domains, is_synthetic=settings.is_demo),
                 **_summarize_day(domains),
                 **_build_tables(build_frame(rows, operations_control_tower)),
                 **describe_deployment(warehouse, context.instance, machine_now),
@@ -162,14 +162,14 @@ def _render_verdicts(domains: Sequence[SubjectHealth], registry: Registry) -> di
 
 
 def _draw_pictures(
-    look: Observation, domains: Sequence[SubjectHealth], *, is_synthetic: bool
+    observation: Observation, domains: Sequence[SubjectHealth], *, is_synthetic: bool
 ) -> dict[str, Any]:
     shares = {
         subject_health.subject.domain: [figures.success_share for figures in subject_health.figures]
         for subject_health in domains
     }
-    drawn = plots.control_tower(sum_by_day(look.ended), shares, is_synthetic=is_synthetic)
-    loaded = {key: sum_by_day(look.ended, key)["rows_landed"].to_list() for key in shares}
+    drawn = plots.control_tower(sum_by_day(observation.ended), shares, is_synthetic=is_synthetic)
+    loaded = {key: sum_by_day(observation.ended, key)["rows_landed"].to_list() for key in shares}
     lines = {name: sparkline(group, is_synthetic=is_synthetic) for name, group in loaded.items()}
     return {
         "picture": embed_image("Runs by day, and the health of each domain", svg_uri(drawn)),

@@ -107,7 +107,7 @@ def _require_approval(
     request: ErasureRequest,
     warehouse: Warehouse,
 ) -> None:
-    """Require that a second person approved the erasure, where the installation asks for it."""
+    """Require that a second person approved the erasure, where the installation requests it."""
     parameters = {
         "erasure_id": request.request_id,
         "kind": request.kind,

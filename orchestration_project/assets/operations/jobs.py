@@ -38,7 +38,7 @@ checks_job = dg.define_asset_job(
     description="""Checks what loads need and how they do. A run without a selection does all.
 
 - `operations/runs`: compares the ledger with Dagster's runs, and repairs the ledger.
-  - `since`: only runs that were asked for after this time; without it, all.
+  - `since`: only runs that were requested after this time; without it, all.
   - `only_changed`: only runs that are missing or differ.
 - `operations/readiness`: verifies every dependency, and lists changed settings.
   - `send_test_message`: sends a test message to each alert channel.

@@ -50,7 +50,7 @@ def list_sessions(
     config: ListSessions,
     warehouse: Warehouse,
 ) -> AssetEvent:
-    """List the sessions that were asked for."""
+    """List the sessions that were requested."""
     expected_session_filter = SessionFilter(
         parse_moment(config.since),
         config.domain,

@@ -45,7 +45,7 @@ class PricesBackfill(JobOptions):
 
 @dg.op(name="launch_prices_backfill", out=dg.Out(dg.Nothing))
 def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfill) -> None:
-    """Ask for a backfill of the latest months; symbols that are loaded are not asked for again.
+    """Request a backfill of the latest months; symbols that are loaded are not requested again.
 
     Raises:
         ConfigurationError: No month exists, or fewer than requested.
@@ -106,5 +106,5 @@ def _start_backfill(context: dg.OpExecutionContext, keys: list[str], config: Pri
     tags={"domain": "prices"},
 )
 def backfill_job() -> None:
-    """Ask for a backfill."""
+    """Request a backfill."""
     launch_prices_backfill()

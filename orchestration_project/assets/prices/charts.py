@@ -89,13 +89,13 @@ def _describe_charts(
     artifacts: ArtifactStore,
     shown: ChartRows,
     symbols: Sequence[str],
-    asked: Sequence[str],
+    chosen: Sequence[str],
     settings: PricesSettings,
 ) -> dict[str, Any]:
     is_synthetic = settings.is_demo
     drawn = {
         symbol: candlesticks(symbol, shown.of(symbol), is_synthetic=is_synthetic)
-        for symbol in asked or shown.largest[:DRAWN]
+        for symbol in chosen or shown.largest[:DRAWN]
     }
     of_all = coverage(
         *(symbols[:LISTED], shown.days, shown.rows, shown.requested), is_synthetic=is_synthetic

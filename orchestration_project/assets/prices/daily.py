@@ -35,7 +35,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.audits import COMPLETE_AUDIT, summarize_audits
 from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.contracts.job_options import describe_job
-from orchestration_project.engine.dataset import NOT_ASKED
+from orchestration_project.engine.dataset import NOT_REQUESTED
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.loads import (
     BatchLoad,
@@ -51,7 +51,7 @@ from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.universe import LISTED_DAILY, wanted_symbols
-from orchestration_project.resources.prices.writing import HOW_TO_ASK, LoadedPrices
+from orchestration_project.resources.prices.writing import HOW_TO_REQUEST, LoadedPrices
 from orchestration_project.services.delivery_evidence import (
     collect_evidence,
     describe_rejects,
@@ -237,9 +237,9 @@ class _MonthReport(Report[MonthSummary]):
         """Whether its rows were the same."""
         return loaded.outcome == UNCHANGED
 
-    def is_not_asked(self, loaded: MonthSummary) -> bool:
-        """Whether no symbol of it was asked for."""
-        return loaded.outcome == NOT_ASKED
+    def is_not_requested(self, loaded: MonthSummary) -> bool:
+        """Whether no symbol of it was requested."""
+        return loaded.outcome == NOT_REQUESTED
 
     def record_balances(self, run_id: str, balances: Sequence[Balance]) -> None:
         """Store the equations of the run."""
@@ -271,8 +271,8 @@ def _describe_month(
             "rows_replaced": month.replaced_count,
             "outcome": month.outcome,
             "symbols_unchanged": month.unchanged_count,
-            "symbols_not_asked": month.not_asked_count,
-            **({"what_to_do": HOW_TO_ASK} if month.not_asked_count else {}),
+            "symbols_not_asked": month.not_requested_count,
+            **({"what_to_do": HOW_TO_REQUEST} if month.not_requested_count else {}),
             "rejects_of_the_run": month.reject_count,
             **balance,
             **states,

@@ -8,7 +8,7 @@ from datetime import date
 from orchestration_project.domains.prices.states import LOADED, STATES, SymbolMonth
 from orchestration_project.engine.announcements import UNCHANGED
 from orchestration_project.engine.contracts.failures import NO_DATA
-from orchestration_project.engine.dataset import NOT_ASKED
+from orchestration_project.engine.dataset import NOT_REQUESTED
 from orchestration_project.engine.loads import ItemResult
 from orchestration_project.errors import (
     ConfigurationError,
@@ -45,8 +45,8 @@ class ChangedMonth:
 class MonthSummary:
     """Result of a run for one month.
 
-    ``states``, ``unchanged_count`` and ``not_asked_count`` count symbols; the source was asked for
-    those that are unchanged. ``open`` are those that are not loaded.
+    ``states``, ``unchanged_count`` and ``not_requested_count`` count symbols. The unchanged ones
+    were requested. ``open`` are those that are not loaded.
     ``source`` names where the prices of its symbols come from, or came from where they are
     replayed. The figures of fetches are those of the whole run: a request serves all of its
     months. ``rejecting`` are the deliveries with rejected lines, by group_id. ``other_months``, of
@@ -58,7 +58,7 @@ class MonthSummary:
     row_count: int
     states: Mapping[str, int]
     unchanged_count: int
-    not_asked_count: int
+    not_requested_count: int
     written_count: int
     replaced_count: int
     reject_count: int
@@ -75,7 +75,7 @@ class MonthSummary:
             return NO_DATA
         if self.written_count or self.replaced_count:
             return "loaded"
-        return NOT_ASKED if self.not_asked_count == sum(self.states.values()) else UNCHANGED
+        return NOT_REQUESTED if self.not_requested_count == sum(self.states.values()) else UNCHANGED
 
     def __str__(self) -> str:
         return ", ".join(f"{count} symbols {state}" for state, count in self.states.items())
@@ -144,10 +144,10 @@ def _summarize_month(month: date, loaded: Sequence[LoadedPrices]) -> MonthSummar
         row_count=sum(prices.row_counts[month] for prices in of_month),
         states={state: states[state] for state in STATES},
         unchanged_count=sum(
-            symbol.write_result is None and symbol.standing == LOADED and symbol.is_asked
+            symbol.write_result is None and symbol.standing == LOADED and symbol.is_requested
             for symbol in of_month
         ),
-        not_asked_count=sum(not symbol.is_asked for symbol in of_month),
+        not_requested_count=sum(not symbol.is_requested for symbol in of_month),
         written_count=sum(change.written.get(month, 0) for change in changes),
         replaced_count=sum(change.replaced.get(month, 0) for change in changes),
         reject_count=sum(figure.rejects for figure in figures),

@@ -243,7 +243,7 @@ def decide_proposal(
 def _require_approval(
     context: dg.OpExecutionContext, warehouse: Warehouse, site: str, config: ProposalDecision
 ) -> None:
-    """Require that a second person approved the proposal, where the installation asks for it.
+    """Require that a second person approved the proposal, where the installation requests it.
 
     Raises:
         OrchestrationError: The second person is missing.

@@ -230,7 +230,9 @@ class Weekly:
         days = [day.isoformat() for day in week_days(date.fromisoformat(key))]
         return [*days, *(f"{tier}|{key}" for tier in TIERS)]
 
-    def reached(self, key: str, *, asked: Collection[str], loaded: Mapping[str, Any]) -> list[str]:
+    def reached(
+        self, key: str, *, requested: Collection[str], loaded: Mapping[str, Any]
+    ) -> list[str]:
         """Return the week: no other has anything of it."""
         return [key]
 

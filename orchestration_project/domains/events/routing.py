@@ -500,7 +500,7 @@ def plan_actions(
     """Return the runs that take due actions.
 
     Args:
-        requests: Runs that rules ask for.
+        requests: Runs that rules request.
         apply_job: Job that takes all other actions.
         is_due: Whether any action is due.
         is_apply_due: Whether one of those of that job is.

@@ -233,7 +233,7 @@ def checked_week(
 ) -> Validated:
     """Return a delivery's rows, rejects and the verdict of every audit in `AUDITS`, in that order.
 
-    It comes in pieces, one at least, which are asked for one by one; see `check_week`. Of more rows
+    It comes in pieces, one at least, which are requested one by one; see `check_week`. Of more rows
     than are held ``rows_at_once``, they are spilled. ``record_total`` is None where the source
     promises no number, as a file does. A file may lack weeks and symbol totals, too: audits that
     need what it lacks say "not_applicable".

@@ -95,7 +95,7 @@ _KINDS = {
     **dict.fromkeys(("firmCRDNumber", SHARES, TRADES, "totalNotionalSum"), "Number"),
 }
 KNOWN_FIELDS = {name: _KINDS.get(name, "String") for name in API_FIELDS}
-"""Every field that a load asks for, and its type in FINRA's words: a load needs all of them."""
+"""Every field that a load requests, and its type in FINRA's words: a load needs all of them."""
 
 TIER_OF_DESCRIPTION = {"NMS Tier 1": "T1", "NMS Tier 2": "T2", "OTC": "OTCE", "OTCE": "OTCE"}
 """Tier descriptions in files; other descriptions occur and are ignored."""

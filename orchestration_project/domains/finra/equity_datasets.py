@@ -3,7 +3,7 @@
 Fields: those that public clients list. One has each dataset as an enumeration with FINRA's
 descriptions (`DailyShortSaleVolume`, `MonthlySummary`, `ThresholdList`, `ATSBlockSummary` and
 `OTCBlockSummary` of a `BaseClient`). Others agree: a design page of a store of short volumes, which
-asked for regShoDaily (28,574 rows a day, quantities with fractions); `alpaxa_quant`, which asks for
+asked for regShoDaily (28,574 rows a day, quantities with fractions); `alpaxa_quant`, which requests
 the fields of monthlySummary and otcBlocksSummary; a catalogue of the group (`finraCatalog`), whose
 author read all of them without login; and `FinraBlocksSummaryData` for blocksSummary.
 """

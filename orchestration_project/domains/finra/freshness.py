@@ -25,7 +25,7 @@ class State(StrEnum):
     QUARANTINED = "quarantined"
     NOT_LOADED = "not landed"
     NOT_OUT = "not out"
-    NOT_ASKED = "not landed, and FINRA not asked"
+    NOT_REQUESTED = "not landed, and FINRA not asked"
 
 
 COUNT_NAMES = {
@@ -33,7 +33,7 @@ COUNT_NAMES = {
     State.QUARANTINED: "weeks_held_back",
     State.NOT_LOADED: "weeks_not_landed",
     State.NOT_OUT: "weeks_not_out",
-    State.NOT_ASKED: "weeks_not_asked",
+    State.NOT_REQUESTED: "weeks_not_asked",
 }
 """Names of the check's metadata that counts weeks."""
 
@@ -42,8 +42,8 @@ REMEDIES = {
     "Quarantined has the reason, and it is asked for again once FINRA changes it",
     State.NOT_LOADED: "not loaded: FINRA lists it; start finra_otc_weekly for it, or see why its "
     "runs failed",
-    State.NOT_ASKED: "not loaded, and FINRA not asked: start finra_otc_weekly for it, or see why "
-    "its runs failed; the job finra_daily asks whether FINRA lists it",
+    State.NOT_REQUESTED: "not loaded, and FINRA not asked: start finra_otc_weekly for it, or see "
+    "why its runs failed; the job finra_daily asks whether FINRA lists it",
     State.NOT_OUT: "not out: FINRA does not list it yet; nothing can be done but wait, or ask "
     "FINRA",
 }
@@ -140,10 +140,10 @@ def due_at(day: date, grace: timedelta) -> datetime:
 
 
 def counts(due: Sequence[DueWeek]) -> Mapping[State, int]:
-    """Return how many weeks are in each state; `NOT_ASKED` only where there are any."""
+    """Return how many weeks are in each state; `NOT_REQUESTED` only where there are any."""
     states = Counter(due_week.state for due_week in due)
     return {
-        state: states[state] for state in State if state is not State.NOT_ASKED or states[state]
+        state: states[state] for state in State if state is not State.NOT_REQUESTED or states[state]
     }
 
 
@@ -167,5 +167,5 @@ def _decide_state(
     if partition.key in quarantined:
         return State.QUARANTINED
     if listed is None:
-        return State.NOT_ASKED
+        return State.NOT_REQUESTED
     return State.NOT_LOADED if partition in listed else State.NOT_OUT

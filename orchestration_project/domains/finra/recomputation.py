@@ -39,14 +39,16 @@ class PerTier:
         at = parsed(key)
         return [_move_week(at, -weeks).key for weeks in range(self.weeks_back, -1, -1)]
 
-    def reached(self, key: str, *, asked: Collection[str], loaded: LoadedVersions) -> Sequence[str]:
+    def reached(
+        self, key: str, *, requested: Collection[str], loaded: LoadedVersions
+    ) -> Sequence[str]:
         """Return the week and the loaded ones that follow, up to the next asked for of these."""
         at, names = parsed(key), [key]
         for weeks in range(1, self.weeks_back + 1):
             following = _move_week(at, weeks).key
             if following not in loaded:
                 continue
-            if following in asked:
+            if following in requested:
                 break
             names.append(following)
         return names
@@ -72,7 +74,9 @@ class AllTiers:
         """Return the week in every tier."""
         return self.required(key)
 
-    def reached(self, key: str, *, asked: Collection[str], loaded: LoadedVersions) -> Sequence[str]:
+    def reached(
+        self, key: str, *, requested: Collection[str], loaded: LoadedVersions
+    ) -> Sequence[str]:
         """Return the week: no other has anything of it."""
         return [key]
 

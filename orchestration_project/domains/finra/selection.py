@@ -187,7 +187,7 @@ def sweep_start(watermark: str | None, taken: Iterable[TierWeek], *, today: date
 def run_key(partition: TierWeek, version: str, day: date) -> str:
     """Return the key that identifies a request for a run: the wanted state, and the day.
 
-    Dagster never starts a second run for a key that it has seen. So a state is asked for at most
+    Dagster never starts a second run for a key that it has seen. So a state is requested at most
     once a day, and again on the next where that run brought nothing; another state, at once.
     """
     return f"{partition.key} {version} ({day})"

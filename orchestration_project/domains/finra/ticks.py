@@ -132,13 +132,13 @@ class ReadWeeks:
 
     Attributes:
         new: Runs of a key that no run has.
-        asked_today: Runs of a key that a run has.
+        requested_today: Runs of a key that a run has.
         rest: Weeks above the limit, which were not read.
         refusals: Keys of the weeks that FINRA says nothing of.
     """
 
     new: Sequence[PlannedRun] = ()
-    asked_today: Sequence[PlannedRun] = ()
+    requested_today: Sequence[PlannedRun] = ()
     rest: Sequence[TierWeek] = ()
     refusals: Collection[str] = ()
 
@@ -169,7 +169,7 @@ def plan_publication(
         return TickPlan(skip_reason=in_vain)
     places = {
         REQUESTED: list_keys(read.new),
-        "asked_today": list_keys(read.asked_today),
+        "asked_today": list_keys(read.requested_today),
         "waiting": [week.key for week in read.rest],
         "refused": read.refusals,
         **not_due,

@@ -1,4 +1,4 @@
-"""Whether a plugin may do what it asks for, by its granted permissions alone."""
+"""Whether a plugin may do what it requests, by its granted permissions alone."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ OWN_HEADERS = frozenset(
 """Headers that the host alone sets."""
 
 PARTIAL_HEADERS = frozenset(("range", "if-range", "request-range"))
-"""Headers that ask for a part of a body, which could end within a secret."""
+"""Headers that request a part of a body, which could end within a secret."""
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 MAX_PAGE_CHARACTERS = 200_000

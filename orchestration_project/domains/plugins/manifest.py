@@ -282,7 +282,7 @@ class Manifest(Declaration):
         description: What it is for.
         schedule: When it runs; None: on request.
         partitions: Its partitions; None: one asset without partitions.
-        permissions: What it asks for.
+        permissions: What it requests.
         budget: Its limits.
         wheels: Wheels that are unpacked beside it.
         config_schema: JSON Schema of its run config.

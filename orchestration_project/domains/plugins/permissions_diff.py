@@ -1,4 +1,4 @@
-"""Comparison of what a plugin asks for with what it was granted."""
+"""Comparison of what a plugin requests with what it was granted."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -9,7 +9,7 @@ from orchestration_project.errors import ConfigurationError, did_you_mean
 
 
 class Change(StrEnum):
-    """Difference of a permission that is asked for from the granted one."""
+    """Difference of a permission that is requested from the granted one."""
 
     ADDED = "added"
     WIDER = "wider"
@@ -29,7 +29,7 @@ class PermissionChange(NamedTuple):
         name: What it names, such as a host.
         change: The difference.
         granted: Details of the granted one; empty: none.
-        asked: Details of what is asked for; empty: none.
+        asked: Details of what is requested; empty: none.
     """
 
     permission: str
@@ -62,7 +62,7 @@ def compare(
 
 
 def is_wider(changes: Sequence[PermissionChange]) -> bool:
-    """Whether something is asked for that was not granted."""
+    """Whether something is requested that was not granted."""
     return any(change.change in WIDENING for change in changes)
 
 
@@ -73,11 +73,11 @@ def selected(
 
     Args:
         asked: Permissions in plugin.yaml.
-        given: Names by field of ``permissions``; None, or an omitted field: all that is asked for.
+        given: Names by field of ``permissions``; None, or an omitted field: all that is requested.
         plugin: ID of the plugin, for messages.
 
     Raises:
-        ConfigurationError: A kind is unknown, a name is not asked for, or what is granted needs
+        ConfigurationError: A kind is unknown, a name is not requested, or what is granted needs
             more than that.
     """
     _require_kinds(given)

@@ -99,7 +99,7 @@ class PriceLimits:
 
 def checked_prices(prices: PriceRows, limits: PriceLimits) -> list[Validated]:
     """Return each delivery with the verdicts of `AUDITS`, and of what its rejects warn of."""
-    number = len(prices.asked)
+    number = len(prices.requested)
     audits = zip(
         _check_own_symbol(prices),
         _check_unique_days(prices),
@@ -118,7 +118,7 @@ def checked_prices(prices: PriceRows, limits: PriceLimits) -> list[Validated]:
         validated.balanced(requested.count.balances(validated.went_to))
         if requested.count
         else validated
-        for requested, validated in zip(prices.asked, delivered, strict=True)
+        for requested, validated in zip(prices.requested, delivered, strict=True)
     ]
 
 
@@ -191,7 +191,7 @@ def _check_own_symbol(prices: PriceRows) -> list[Audit]:
     )
     return [
         replace(audit, expected=f"0 days of other symbols than {item.spelled}")
-        for audit, item in zip(audits, prices.asked, strict=True)
+        for audit, item in zip(audits, prices.requested, strict=True)
     ]
 
 
@@ -201,7 +201,10 @@ def _check_unique_days(prices: PriceRows) -> list[Audit]:
         .agg(rows=pl.len())
         .filter(pl.col("rows") > 1)
     )
-    expected, counts = "0 days with several rows", count_by_batch(prices.rows, len(prices.asked))
+    expected, counts = (
+        "0 days with several rows",
+        count_by_batch(prices.rows, len(prices.requested)),
+    )
     return _judge_places("has_unique_days", expected, alike.sort("trade_date"), of=counts)
 
 
@@ -218,7 +221,7 @@ def _check_rejects(prices: PriceRows, most: float) -> list[Audit]:
             rejected.head(MAX_OFFENDERS).to_dicts() if len(rejected) else (),
         )
         for rejected, received in zip(
-            split_batches(query, len(prices.asked)), prices.received_counts, strict=True
+            split_batches(query, len(prices.requested)), prices.received_counts, strict=True
         )
     ]
 

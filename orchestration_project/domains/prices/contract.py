@@ -100,7 +100,7 @@ class PriceRows:
     """Ranges of answers, sorted out; all frames have `BATCH_INDEX`, that of the answer.
 
     Attributes:
-        asked: The ranges, by place.
+        requested: The ranges, by place.
         rows: `prices_daily` without capture_id and known_from, with ``part_number``; by place and
             day.
         rejects: place, record, ``reason_code`` and ``reason``.
@@ -113,7 +113,7 @@ class PriceRows:
             Days that were yet to come do not count.
     """
 
-    asked: Sequence[RequestedRange]
+    requested: Sequence[RequestedRange]
     rows: pl.DataFrame
     rejects: pl.DataFrame
     foreign_rows: pl.DataFrame
@@ -147,24 +147,25 @@ def read_counted(
     return days, AnswerCount(received_byte_count, counted, filtered)
 
 
-def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
+def check_prices(requested: Sequence[RequestedRange]) -> PriceRows:
     """Sort the days of each range, one at least, into rows and rejects."""
     shaped = pl.col("trade_date").str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
     day = pl.when(shaped).then("trade_date").str.to_date("%Y-%m-%d", strict=False)
-    frame = combine_batches([requested_range.answer for requested_range in asked]).with_columns(
+    frame = combine_batches([requested_range.answer for requested_range in requested]).with_columns(
         day=day
     )
     is_there = ~pl.all_horizontal(_is_blank(name) for name in PRICES) & (
-        pl.col("day") <= _select_by_place([requested_range.said_on for requested_range in asked])
+        pl.col("day")
+        <= _select_by_place([requested_range.said_on for requested_range in requested])
     )
     newest = dict(frame.filter(is_there).group_by(BATCH_INDEX).agg(pl.col("day").max()).rows())
     is_within = pl.col("day").is_between(
-        _select_by_place([requested_range.first for requested_range in asked]),
-        _select_by_place([requested_range.last for requested_range in asked]),
+        _select_by_place([requested_range.first for requested_range in requested]),
+        _select_by_place([requested_range.last for requested_range in requested]),
     )
-    filtered = _count_others(frame, asked)
+    filtered = _count_others(frame, requested)
     days = frame.filter(is_within | pl.col("day").is_null()).with_columns(
-        spelled=_select_by_place([requested_range.spelled for requested_range in asked]),
+        spelled=_select_by_place([requested_range.spelled for requested_range in requested]),
     )
     exacts = exact(pl.concat([days[name] for name in DECIMALS]))  # at once: half of it is calls
     days = days.with_columns(
@@ -176,7 +177,7 @@ def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
     days = with_later_splits(
         days.with_columns(adjusted_close_exact=adjusted),
         frame,
-        [requested_range.is_until_now for requested_range in asked],
+        [requested_range.is_until_now for requested_range in requested],
     )
     good, broken = apply_rules(days, RULES)
     rejects = with_records(broken).select(
@@ -184,30 +185,36 @@ def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
     )
     foreign_rows = days.filter(pl.col("symbol") != pl.col("spelled"))
     return PriceRows(
-        asked=asked,
-        rows=_build_rows(good, asked),
+        requested=requested,
+        rows=_build_rows(good, requested),
         rejects=rejects,
         foreign_rows=foreign_rows.select(
             "part_number", "line_number", "symbol", "trade_date", BATCH_INDEX
         ),
-        received_counts=count_by_batch(days, len(asked)),
+        received_counts=count_by_batch(days, len(requested)),
         filtered_counts=filtered,
-        actions=_select_actions(days, asked),
-        newest=[newest.get(index) for index in range(len(asked))],
+        actions=_select_actions(days, requested),
+        newest=[newest.get(index) for index in range(len(requested))],
     )
 
 
-def _count_others(said: pl.DataFrame, asked: Sequence[RequestedRange]) -> list[Mapping[str, int]]:
+def _count_others(
+    said: pl.DataFrame, requested: Sequence[RequestedRange]
+) -> list[Mapping[str, int]]:
     """Count the days before and after each range; a session that is not over is after it."""
     is_before = pl.col("day") < _select_by_place(
-        [requested_range.first for requested_range in asked]
+        [requested_range.first for requested_range in requested]
     )
-    is_after = pl.col("day") > _select_by_place([requested_range.last for requested_range in asked])
+    is_after = pl.col("day") > _select_by_place(
+        [requested_range.last for requested_range in requested]
+    )
     before, after = (
-        count_by_batch(said.filter(expression), len(asked)) for expression in (is_before, is_after)
+        count_by_batch(said.filter(expression), len(requested))
+        for expression in (is_before, is_after)
     )
     merged = [
-        requested_range.count.filtered if requested_range.count else {} for requested_range in asked
+        requested_range.count.filtered if requested_range.count else {}
+        for requested_range in requested
     ]
     return [
         {"before_range": early, "after_range": late, **counts}
@@ -362,24 +369,24 @@ IMPLAUSIBLE_REASONS = ("not_positive", "high_is_not_highest", "low_is_not_lowest
 """Reasons of rejects that no market makes, each a doubt about the rest of the answer."""
 
 
-def _build_rows(good: pl.DataFrame, asked: Sequence[RequestedRange]) -> pl.DataFrame:
+def _build_rows(good: pl.DataFrame, requested: Sequence[RequestedRange]) -> pl.DataFrame:
     return good.select(
-        _select_by_place([requested_range.symbol for requested_range in asked]).alias("symbol"),
+        _select_by_place([requested_range.symbol for requested_range in requested]).alias("symbol"),
         pl.col("day").alias("trade_date"),
         *(pl.col(f"{name}_exact").alias(name) for name in (*PRICES, "adjusted_close")),
         pl.col("volume_number").alias("volume"),
         *(pl.col(f"{name}_exact").alias(name) for name in ("dividend", "split_ratio")),
         "later_splits",
-        _select_by_place([requested_range.source for requested_range in asked]).alias("source"),
+        _select_by_place([requested_range.source for requested_range in requested]).alias("source"),
         "part_number",
         BATCH_INDEX,
     ).sort(BATCH_INDEX, "trade_date", "part_number")
 
 
-def _select_actions(days: pl.DataFrame, asked: Sequence[RequestedRange]) -> pl.DataFrame:
+def _select_actions(days: pl.DataFrame, requested: Sequence[RequestedRange]) -> pl.DataFrame:
     """Return the days on which a dividend or split took effect, good or rejected."""
     reported = days.select(
-        _select_by_place([requested_range.symbol for requested_range in asked]).alias("symbol"),
+        _select_by_place([requested_range.symbol for requested_range in requested]).alias("symbol"),
         pl.col("day").alias("trade_date"),
         *(pl.col(f"{name}_exact").alias(name) for name in ("dividend", "split_ratio")),
     )

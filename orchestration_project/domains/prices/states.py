@@ -55,10 +55,10 @@ Known = Mapping[date, SymbolMonth]
 """The rows of one symbol, by month."""
 
 
-def days_of(asked: Sequence[date], newest_session: date) -> Days | None:
-    """Return the completed days of the ``asked`` months, to the last session; None: none."""
-    over = sessions(asked[0], min(last_of_month(asked[-1]), newest_session))
-    return Days(asked[0], over[-1]) if over else None
+def days_of(requested: Sequence[date], newest_session: date) -> Days | None:
+    """Return the completed days of the ``requested`` months, to the last session; None: none."""
+    over = sessions(requested[0], min(last_of_month(requested[-1]), newest_session))
+    return Days(requested[0], over[-1]) if over else None
 
 
 def is_loaded(known: Known, days: Days, source: str) -> bool:
@@ -66,15 +66,15 @@ def is_loaded(known: Known, days: Days, source: str) -> bool:
     return all(
         (row := known.get(month)) is not None
         and row.source == source
-        and _is_through(row, _find_last_asked(month, days))
+        and _is_through(row, _find_last_requested(month, days))
         for month in months(days.first, days.last)
     )
 
 
 def missing_months(
-    rows: Iterable[SymbolMonth], symbols: Sequence[str], asked: Sequence[date], newest: date
+    rows: Iterable[SymbolMonth], symbols: Sequence[str], requested: Sequence[date], newest: date
 ) -> list[date]:
-    """Return the ``asked`` months of which not every symbol is loaded up to ``newest``, a session.
+    """Return the ``requested`` months that lack a symbol up to ``newest``, a session.
 
     A month that begins after ``newest`` is none of them: it has no session yet.
     """
@@ -85,7 +85,7 @@ def missing_months(
     }
     return [
         month
-        for month in asked
+        for month in requested
         if month <= newest and any((symbol, month) not in loaded for symbol in symbols)
     ]
 
@@ -104,7 +104,7 @@ def missing_sessions(
     """Return each month, up to ``newest``, of which a symbol has no prices of a session.
 
     The months are in order; one of which all symbols have all prices is left out. A symbol is
-    expected from ``first_month`` on, but not before the first month that was asked for of it. One
+    expected from ``first_month`` on, but not before the first month that was requested of it. One
     that its source does not have, or that no vendor can spell, is not expected in a month of which
     another symbol is loaded.
     """
@@ -156,8 +156,8 @@ def _find_last_due(month: date, newest: date) -> date:
     return min(last_session_of(month), newest)
 
 
-def _find_last_asked(month: date, days: Days) -> date:
-    """Return up to which day a month of ``days`` was asked for."""
+def _find_last_requested(month: date, days: Days) -> date:
+    """Return up to which day a month of ``days`` was requested."""
     return _find_last_due(month, days.last)
 
 
@@ -191,7 +191,7 @@ def after(
 
     Args:
         known: The rows before.
-        days: What was asked for.
+        days: What was requested.
         standing: How the symbol stands now.
         through: The last day that is loaded now; None: nothing loaded by this look.
         counts: The rows of prices_daily by month.
@@ -205,7 +205,9 @@ def after(
         before = known.get(month)
         earlier = before.landed_through_date if before and before.source == source else None
         loaded = _find_latest(earlier, through, month)
-        symbol_status = LOADED if loaded and loaded >= _find_last_asked(month, days) else standing
+        symbol_status = (
+            LOADED if loaded and loaded >= _find_last_requested(month, days) else standing
+        )
         row = SymbolMonth(
             symbol=symbol,
             month_start=month,

@@ -13,7 +13,7 @@ Vendor = Literal["alpha_vantage", "yahoo", "files"]
 """Owner of the spelling; a vendor's demo spells as the vendor does, files as FINRA does."""
 
 Overrides = Mapping[str, str]
-"""A vendor's spelling by ours; an empty one: this symbol is not to be asked for."""
+"""A vendor's spelling by ours; an empty one: this symbol is not to be requested."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class Tick:
     synced_at: datetime | None = None
 
     @property
-    def is_asked_for(self) -> bool:
+    def is_requested(self) -> bool:
         """Whether somebody asked for a look since the latest began."""
         triggered_at, started = self.triggered_at, self.started_at
         return triggered_at is not None and (started is None or triggered_at > started)
@@ -29,13 +29,13 @@ class Tick:
 def turn(tick: Tick, now: datetime) -> str | None:
     """Return the name of the look that is due; None: none is.
 
-    A look that was asked for and never began is asked for again an interval later. One that began
+    A look that was requested and never began is requested again an interval later. One that began
     in the future did so by a clock that was set back.
     """
     is_over = tick.started_at is None or abs(now - tick.started_at) >= tick.interval
-    if not tick.is_asked_for and (tick.is_paused or not is_over):
+    if not tick.is_requested and (tick.is_paused or not is_over):
         return None
-    since = tick.triggered_at if tick.is_asked_for else tick.started_at
+    since = tick.triggered_at if tick.is_requested else tick.started_at
     begins = since or datetime.fromtimestamp(0, now.tzinfo)
     number = (now - begins) // tick.interval
     return f"{tick.pair}#{begins.isoformat()}#{number}"

@@ -25,7 +25,7 @@ BLOCKS = frozenset(
 """Elements at whose borders a line ends."""
 
 NOT_SHOWN = frozenset(("script", "style", "template"))
-"""Elements whose text a browser does not show, except where one of them is asked for itself."""
+"""Elements whose text a browser does not show, except where one of them is requested itself."""
 
 Piece = str | None
 """A text, or None: the border of a block."""

@@ -42,7 +42,7 @@ PASSING_STATUSES = (408, 425, 429, *range(500, 600))
 """Statuses of failures that may pass: they are retried."""
 
 NO_PAGE_STATUSES = (202, 204, 205, 206, 226)
-"""Statuses of success without the whole page, as none of its parts or changes is asked for."""
+"""Statuses of success without the whole page, as none of its parts or changes is requested."""
 
 BLANK = b" \t\r\n\0\xef\xbb\xbf"
 """White space, NUL and the mark of UTF-8: a body of these alone is empty."""

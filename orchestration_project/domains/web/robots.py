@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 MAX_ROBOTS_BYTES = 500 * 1024
-"""Bytes of a robots.txt that count; the RFC asks for this many at least."""
+"""Bytes of a robots.txt that count; the RFC requests this many at least."""
 
 MAX_CRAWL_DELAY_SECONDS = 3_600.0
 """A longer delay counts as this one."""
@@ -72,7 +72,7 @@ class Robots:
         return "disallowed"
 
     def crawl_delay_seconds(self, user_agent: str) -> float:
-        """Return the least pause between two requests, seconds; 0: none is asked for."""
+        """Return the least pause between two requests, seconds; 0: none is requested."""
         delay = self.rules.crawl_delay(user_agent + PRODUCT_END) if self.rules else None
         if delay is None or not delay > 0:
             return 0.0

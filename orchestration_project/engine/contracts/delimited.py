@@ -160,7 +160,7 @@ class Parsed:
     """Texts of a delivery, each with its place: ``part_number`` and ``line_number``.
 
     Attributes:
-        rows: The columns that were asked for, as strings.
+        rows: The columns that were requested, as strings.
         rejects: Lines that are not rows, with ``reason_code`` and ``reason``.
         parts: The text that lines are counted in, where that is not what was fetched (an archive).
         filtered: Numbers of records that are neither, by the name of the filter.

@@ -48,7 +48,7 @@ def build_requests(
     """Return the runs that derive the partitions between each (first, last) of ``due``.
 
     The run key names what is derived from what, in which database (by when its first partition
-    loaded), and the day: a run that failed is asked for again when its inputs change or on the
+    loaded), and the day: a run that failed is requested again when its inputs change or on the
     next day, not at every tick.
     """
     entries = []
@@ -99,7 +99,7 @@ def plan_derivations(
     chosen = choose_runs(runs, known_keys)
     places = {
         REQUESTED: _find_within(chosen.requested, due),
-        "asked_today": _find_within(chosen.asked_today, due),
+        "asked_today": _find_within(chosen.requested_today, due),
     }
     if not chosen.requested:
         reason = f"Not derived, and asked for today: {_describe(runs)}; {ONCE_A_DAY}{left_out}"

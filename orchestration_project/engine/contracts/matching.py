@@ -291,7 +291,7 @@ class Condition(RulePart):
     value: str | None = Field(default=None, max_length=MAX_TEXT)
 
     @model_validator(mode="after")
-    def _can_be_asked(self) -> Self:
+    def _require_complete(self) -> Self:
         self.paths_known.require(self.field, "field ")
         if (self.value is None) != (self.operator in WITHOUT_VALUE):
             takes = "no value" if self.operator in WITHOUT_VALUE else "a value"

@@ -11,12 +11,12 @@ class Paging:
 
     Attributes:
         kind: Where the next request comes from.
-        parameter: Name of the query parameter that asks for the next page.
+        parameter: Name of the query parameter that requests the next page.
         path: Path with dots in the answer to the cursor or URL of the next page.
         size: Records of a full page.
         start: Value of the parameter of the first page.
         most: Pages at most; an answer with more fails.
-        limit: Member of a query in JSON that asks for at most so many records.
+        limit: Member of a query in JSON that requests at most so many records.
         total: Header with the number of all records of a query in JSON.
         page_total: Header with the number of records of a page; blank: there is none.
         max_offset: Offset up to which a query can be paged; 0: any.

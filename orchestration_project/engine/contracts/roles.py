@@ -183,7 +183,7 @@ def list_permissions(role: Role) -> frozenset[str]:
     return OPERATOR_PERMISSIONS if role is Role.OPERATOR else frozenset()
 
 
-def may_ask(role: Role, mutation: str) -> bool:
+def may_call(role: Role, mutation: str) -> bool:
     """Whether ``role`` may send a mutation; unknown mutations are forbidden."""
     if mutation in OPERATOR_MUTATIONS:
         return role.covers(Role.OPERATOR)

@@ -71,12 +71,12 @@ class ChosenRuns(NamedTuple):
     Attributes:
         requested: Those that it requests.
         waiting: Those above the limit, which wait for the next tick.
-        asked_today: Those whose run key a run has: Dagster starts none for them.
+        requested_today: Those whose run key a run has: Dagster starts none for them.
     """
 
     requested: Sequence[PlannedRun]
     waiting: Sequence[PlannedRun]
-    asked_today: Sequence[PlannedRun]
+    requested_today: Sequence[PlannedRun]
 
     @property
     def places(self) -> Places:
@@ -84,7 +84,7 @@ class ChosenRuns(NamedTuple):
         return {
             REQUESTED: list_keys(self.requested),
             "waiting": list_keys(self.waiting),
-            "asked_today": list_keys(self.asked_today),
+            "asked_today": list_keys(self.requested_today),
         }
 
 
@@ -100,9 +100,9 @@ def choose_runs(
     """
     due = list(runs)
     new = [run for run in due if run.run_key not in known_keys]
-    asked_today = [run for run in due if run.run_key in known_keys]
+    requested_today = [run for run in due if run.run_key in known_keys]
     count = len(new) if limit is None else limit
-    return ChosenRuns(new[:count], new[count:], asked_today)
+    return ChosenRuns(new[:count], new[count:], requested_today)
 
 
 def hash_keys(keys: Iterable[str]) -> str:

@@ -35,10 +35,10 @@ def ping_code_server(host: str, port: int) -> None:
     Raises:
         ConnectionError: None came; with the reason in a line.
     """
-    _ask_code_server(host, port, lambda client: client.ping(""))
+    _call_code_server(host, port, lambda client: client.ping(""))
 
 
-def _ask_code_server(host: str, port: int, ask: Callable[[Any], object]) -> None:
+def _call_code_server(host: str, port: int, ask: Callable[[Any], object]) -> None:
     from dagster._core.errors import DagsterUserCodeUnreachableError
     from dagster._grpc.client import DagsterGrpcClient
 
@@ -61,7 +61,7 @@ def reload_code_server(host: str, port: int) -> None:
     Raises:
         ConnectionError: It does not answer; with the reason in a line.
     """
-    _ask_code_server(host, port, lambda client: client.reload_code(RELOAD_SECONDS))
+    _call_code_server(host, port, lambda client: client.reload_code(RELOAD_SECONDS))
 
 
 SECONDS_BETWEEN_WATCHES = 20.0

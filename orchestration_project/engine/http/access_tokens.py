@@ -11,7 +11,7 @@ from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.redaction import hide
 
 REFUSALS = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-"""Answers to a client that is unknown, or may not have what it asks for."""
+"""Answers to a client that is unknown, or may not have what it requests."""
 
 
 class AccessTokens:

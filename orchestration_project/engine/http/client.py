@@ -62,7 +62,7 @@ class Response:
         url: What was asked, without secrets.
         headers: By name in lower case; a repeated header's values are joined by ", ".
         body: The bytes that the source sent, decoded where the client accepts encodings. Otherwise
-            it asks for `identity`; a source that compresses all the same says so in
+            it requests `identity`; a source that compresses all the same says so in
             `content-encoding`.
     """
 
@@ -257,7 +257,7 @@ class HttpClient:
         The body is ``json``, or ``content`` as it is, whose type is to be among the headers.
 
         Redirects are not followed. Connection errors, timeouts, broken answers and the client's
-        statuses to retry are retried, later if `Retry-After` asks for it. A request that is
+        statuses to retry are retried, later if `Retry-After` requests it. A request that is
         not ``is_repeatable`` leaves once: it may have had its effect although no answer came, and
         only the caller can find out. An answer that ``may_pass`` is retried too, after its
         `Retry-After` where that is short; the last attempt's is returned.
@@ -338,7 +338,7 @@ class HttpClient:
             return self._hosts[name]
 
     def _admission(self, question: Question, breaker: Breaker) -> Admission:
-        if self._breaker.asks_anyway:
+        if self._breaker.ignores_breaker:
             return Admission(is_news=True)
         return breaker.admit(url=question.url)
 

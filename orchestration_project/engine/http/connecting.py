@@ -216,7 +216,7 @@ class Transport(httpx.BaseTransport):
 
         Raises:
             httpx.TransportError: Of any sort.
-            ConfigurationError: TLS is asked for, and the certificates are unusable; or the guard
+            ConfigurationError: TLS is requested, and the certificates are unusable; or the guard
                 refuses the request.
         """
         with _raise_as_httpx():

@@ -127,16 +127,16 @@ class BreakerPolicy:
     Attributes:
         failures: Failed requests in a row (all attempts each) that open the breaker.
         open_seconds: How long an open breaker refuses requests before one may try.
-        asks_anyway: Whether to ask although the breaker is open, to find out how the system is; an
+        ignores_breaker: Whether to send requests while the breaker is open, as a probe does; an
             answer closes it for all.
     """
 
     failures: int = 5
     open_seconds: float = 60
-    asks_anyway: bool = False
+    ignores_breaker: bool = False
 
 
-USUAL_BREAKER, ASKING_ANYWAY = BreakerPolicy(), BreakerPolicy(asks_anyway=True)
+USUAL_BREAKER, IGNORING_BREAKER = BreakerPolicy(), BreakerPolicy(ignores_breaker=True)
 
 
 class BreakerOpenError(TransientError):

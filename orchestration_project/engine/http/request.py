@@ -40,7 +40,7 @@ class RetryPolicy:
         wait_seconds: Wait before the second attempt, doubled for each further one; a random share
             of up to the same again is added.
         statuses: Statuses that are retried; any other is returned to the caller.
-        throttling_statuses: Those of them that ask for fewer requests.
+        throttling_statuses: Those of them that demand fewer requests.
         is_throttled: Whether an answer's body says to come later, of a source that says so with a
             status of success; then it is retried.
     """

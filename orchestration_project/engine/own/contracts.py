@@ -363,7 +363,7 @@ def exclude_known(
     """Yield records, those left out that the partition before has.
 
     Raises:
-        SourceError: A record is older than what was asked for, or does not say how old it is.
+        SourceError: A record is older than what was requested, or does not say how old it is.
     """
     field = dataset.growing_field
     if field is None or before is None:

@@ -50,7 +50,7 @@ def client_credentials(
 
 @dataclass(frozen=True)
 class Incremental:
-    """The query parameter that asks for new records alone; `incremental` makes it.
+    """The query parameter that requests new records alone; `incremental` makes it.
 
     Attributes:
         parameter: Name of the query parameter.
@@ -140,10 +140,10 @@ def offsets(
     """Return paging by the number of records before a page.
 
     Args:
-        parameter: What asks for it: a query parameter, or of a query in JSON a member.
+        parameter: What requests it: a query parameter, or of a query in JSON a member.
         size: Records of a full page.
         most: As of `Paging`.
-        limit: Of a query in JSON: the member that asks for at most so many records.
+        limit: Of a query in JSON: the member that requests at most so many records.
         total: Of a query in JSON: the header of answers that has the number of all its records.
         page_total: The header that has the number of records of a page, if there is one.
         max_offset: The offset up to which a query can be paged; 0: any.

@@ -11,7 +11,7 @@ MAX_SIMPLE_LINE_LENGTH, MAX_LINE_LENGTH = 88, 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asking:
+class RequestOptions:
     """The parts of requests to a source beside its address.
 
     Attributes:
@@ -27,9 +27,9 @@ class Asking:
     page_size: int = 0
 
 
-def render_source(name: str, proposal: Proposal, asking: Asking, *, is_file: bool) -> str:
+def render_source(name: str, proposal: Proposal, options: RequestOptions, *, is_file: bool) -> str:
     """Return the text of ``defs/<name>/source.py``."""
-    arguments = _render_arguments(proposal, asking)
+    arguments = _render_arguments(proposal, options)
     function = "file_source" if is_file else "http_source"
     partitions = f'Daily(since="{proposal.day}"'
     partitions += f', column="{proposal.day_field}")' if proposal.day_field else ")"
@@ -37,8 +37,8 @@ def render_source(name: str, proposal: Proposal, asking: Asking, *, is_file: boo
     names = {"Daily", "Dataset", "Field", function, "row_count", "usual_size"}
     kinds = {field.kind for field in proposal.fields}
     names |= {"decimal"} if any(kind.startswith("decimal") for kind in kinds) else set()
-    names |= {"cursor"} if asking.cursor else set()
-    names |= {"pages"} if asking.page_size else set()
+    names |= {"cursor"} if options.cursor else set()
+    names |= {"pages"} if options.page_size else set()
     days = sorted(kinds & {"date", "datetime"})
     lines = [
         f'"""Source of {name}: say here what one row is, and who publishes it."""',
@@ -71,7 +71,7 @@ TYPE_WORDS = {
 """Types in YAML, by what they are in Python, where they differ."""
 
 
-def render_yaml(name: str, proposal: Proposal, asking: Asking, *, is_file: bool) -> str:
+def render_yaml(name: str, proposal: Proposal, options: RequestOptions, *, is_file: bool) -> str:
     """Return the text of ``defs/<name>/defs.yaml``."""
     partitions = {"every": "day", "since": str(proposal.day)}
     partitions |= {"column": proposal.day_field} if proposal.day_field else {}
@@ -90,7 +90,7 @@ def render_yaml(name: str, proposal: Proposal, asking: Asking, *, is_file: bool)
         *(f"    - {_render_mapping(_build_attributes(field))}" for field in proposal.fields),
         "  source:",
         *(f"    {key}: {_render_scalar(value)}" for key, value in source.items()),
-        *_render_requests(asking),
+        *_render_requests(options),
         "  checks: {row_count: {min: 1}, usual_size: 0.5}",
         "",
     ]
@@ -105,16 +105,16 @@ def _build_attributes(field: ProposedField) -> dict[str, object]:
     return {**values, "optional": True} if field.is_optional else values
 
 
-def _render_requests(asking: Asking) -> list[str]:
+def _render_requests(options: RequestOptions) -> list[str]:
     """Return the lines of requests to a source in YAML."""
     paging: dict[str, object] = {}
-    if asking.cursor:
-        paging = {"by": "cursor", "parameter": asking.cursor[0], "path": asking.cursor[1]}
-    if asking.page_size:
-        paging = {"by": "pages", "size": asking.page_size}
+    if options.cursor:
+        paging = {"by": "cursor", "parameter": options.cursor[0], "path": options.cursor[1]}
+    if options.page_size:
+        paging = {"by": "pages", "size": options.page_size}
     lines = {
-        "secret_headers": _render_mapping(asking.secret_headers) if asking.secret_headers else "",
-        "bearer": _render_scalar(asking.bearer) if asking.bearer else "",
+        "secret_headers": _render_mapping(options.secret_headers) if options.secret_headers else "",
+        "bearer": _render_scalar(options.bearer) if options.bearer else "",
         "paging": _render_mapping(paging) if paging else "",
     }
     return [f"    {key}: {text}" for key, text in lines.items() if text]
@@ -137,22 +137,22 @@ def _render_scalar(value: object) -> str:
     return text if is_plain else json.dumps(value, ensure_ascii=False)
 
 
-def _render_arguments(proposal: Proposal, asking: Asking) -> list[str]:
+def _render_arguments(proposal: Proposal, options: RequestOptions) -> list[str]:
     arguments = [f'format="{proposal.format}"']
     if proposal.records:
         arguments.append(f"records={_quote_text(proposal.records)}")
     if proposal.format == "csv" and proposal.delimiter != ",":
         arguments.append(f"delimiter={_quote_text(proposal.delimiter)}")
-    if asking.secret_headers:
-        members = (f"{_quote_text(k)}: {_quote_text(v)}" for k, v in asking.secret_headers.items())
+    if options.secret_headers:
+        members = (f"{_quote_text(k)}: {_quote_text(v)}" for k, v in options.secret_headers.items())
         arguments.append(f"secret_headers={{{', '.join(members)}}}")
-    if asking.bearer:
-        arguments.append(f"bearer={_quote_text(asking.bearer)}")
-    if asking.cursor:
-        parameter, path = asking.cursor
+    if options.bearer:
+        arguments.append(f"bearer={_quote_text(options.bearer)}")
+    if options.cursor:
+        parameter, path = options.cursor
         arguments.append(f"paging=cursor({_quote_text(parameter)}, path={_quote_text(path)})")
-    if asking.page_size:
-        arguments.append(f"paging=pages(size={asking.page_size})")
+    if options.page_size:
+        arguments.append(f"paging=pages(size={options.page_size})")
     return arguments
 
 

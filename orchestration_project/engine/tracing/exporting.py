@@ -53,7 +53,7 @@ class CollectorAnswer(NamedTuple):
         status: HTTP status.
         content_type: Its Content-Type; empty: it has none.
         body: Start of its body.
-        retry_after: Seconds after which it asks for the next request; None: it does not say.
+        retry_after: Seconds after which it expects the next request; None: it does not say.
     """
 
     status: int
@@ -258,7 +258,7 @@ class SpanExport:
         """Send a batch; one that is too large is sent in halves.
 
         Raises:
-            _RetryLater: The collector is away, or asks for later.
+            _RetryLater: The collector is away, or requests a retry.
         """
         body = gzip.compress(encode_spans(batch, self._resource), 1)
         try:

@@ -173,7 +173,7 @@ def derive_as_of(
 
     Args:
         warehouse: The database.
-        tables: The tables that can be asked for.
+        tables: The tables that can be requested.
         name: One of them.
         key: The partition: T1|2025-11-10; the Monday or day of tables of all tiers; the symbol of
             tables of prices; all for the symbol master.

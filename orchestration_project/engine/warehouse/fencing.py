@@ -1,7 +1,7 @@
 """Fences: the lock of a partition, its token, and its current state.
 
 What is recorded of deliveries is written here too, in the same transaction: so a fence never says
-other than `landings` and `audits` do, and what asks for the present reads no history.
+other than `landings` and `audits` do, and what requests the present reads no history.
 """
 
 from __future__ import annotations

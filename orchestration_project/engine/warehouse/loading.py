@@ -636,13 +636,13 @@ def _summarize_batches(
     batches: Sequence[ValidatedBatch[SummaryT]],
     change: Difference,
     known_from: datetime,
-    is_asked: Sequence[bool],
+    is_requested: Sequence[bool],
 ) -> list[SummaryT | None]:
-    """Return the summary of each delivery's change, where it is asked for.
+    """Return the summary of each delivery's change, where it is requested.
 
     New and changed rows are known from now on.
     """
-    if not any(is_asked):
+    if not any(is_requested):
         return [None] * len(batches)
     is_kept = pl.col("known_from") != pl.lit(known_from, pl.Datetime("us", "UTC"))
     kept_frame = change.rows.filter(is_kept)
@@ -653,7 +653,7 @@ def _summarize_batches(
     summarise = batches[0].target.spec.summarise
     return [
         summarise(replaced=replaced, written=written, kept=stays) if is_requested else None
-        for is_requested, replaced, written, stays in zip(is_asked, *frames, strict=True)
+        for is_requested, replaced, written, stays in zip(is_requested, *frames, strict=True)
     ]
 
 

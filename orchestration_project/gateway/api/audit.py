@@ -52,7 +52,7 @@ async def record(
         call: The request.
         path: Its path, without names of single things.
         target: What it changes, without values.
-        outcome: ``asked`` before a change, ``done`` or ``failed`` after it.
+        outcome: ``requested`` before a change, ``done`` or ``failed`` after it.
         step: 1 when it was asked for, 2 when it was answered.
         reason: Category of a failure.
     """

@@ -35,7 +35,7 @@ from orchestration_project.gateway.graphql import read_document
 from orchestration_project.gateway.request import CURRENT, current_user
 
 POLL_MILLISECONDS = 2000
-"""How often the pages ask for what is new: Dagster's default."""
+"""How often the pages request what is new: Dagster's default."""
 
 MAX_DOCUMENTS, MAX_KEPT_CHARACTERS = 128, 8 * 1024
 """Limits of the cache of valid queries: number, and characters of one. A query takes 40 to 200
@@ -168,7 +168,7 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
         variables: dict[str, Any] | None,
         operation_name: str | None,
     ) -> tuple[asyncio.Task[None] | None, Any]:
-        """Begin a subscription; what is asked for of each event is executed as a query is.
+        """Begin a subscription; what is requested of each event is executed as a query is.
 
         Dagster's own executes that between all other requests, however much it is.
         """
@@ -195,11 +195,11 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
         source: AsyncIterable[Any],
         websocket: WebSocket,
         document: DocumentNode,
-        asked: tuple[dict[str, Any] | None, str | None],
+        requested: tuple[dict[str, Any] | None, str | None],
     ) -> AsyncGenerator[ExecutionResult, None]:
         def executed(event: Any) -> ExecutionResult:
             with self.request_context(websocket) as context:
-                return asyncio.run(self._executed(document, context, *asked, event))
+                return asyncio.run(self._executed(document, context, *requested, event))
 
         async for event in source:
             try:
@@ -222,7 +222,7 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
         """Return a query as it was read.
 
         Raises:
-            GraphQLError: It is none, or asks for what there is not; that is not remembered.
+            GraphQLError: It is none, or requests what there is not; that is not remembered.
         """
         document = parse(query)
         schema = self._graphene_schema.graphql_schema

@@ -59,7 +59,7 @@ class FinraApi(FinraSource):
     ) -> Sequence[TierWeek]:
         """Ask each tier for rows that FINRA updated: one request, and no page after it.
 
-        Weeks that came out since then carry such dates in every row, so they are not asked for but
+        Weeks that came out since then carry such dates in every row, so they are not requested but
         returned unseen. So are all weeks of a tier whose answer is longer than a page: without a
         sort, which FINRA refuses here, further pages could miss a week.
         """
@@ -102,7 +102,7 @@ class FinraApi(FinraSource):
         return self.api.fields_of(PLACES[CURRENT].fields)
 
     def version(self, partition: Partition) -> SourceVersion:
-        """Ask for the number of records and the newest change of a partition: one request."""
+        """Request the number of records and the newest change of a partition: one request."""
         week_start, tier = partition.day, partition.value
         dataset = self._dataset_of(week_start, tier)
         query = _build_query(week_start, tier, fields=["lastUpdateDate"], limit=1)
@@ -127,7 +127,7 @@ class FinraApi(FinraSource):
     ) -> Sequence[Capture]:
         """Fetch all pages, several at once, and make sure that nothing moved meanwhile.
 
-        More records than FINRA lets one page to are asked for in ranges of symbols, one after the
+        More records than FINRA lets one page to are requested in ranges of symbols, one after the
         other.
         """
         week_start, tier = partition.day, partition.value

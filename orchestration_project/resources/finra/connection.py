@@ -119,7 +119,7 @@ def _find_demo_url(settings: Settings) -> str:
 
 @contextmanager
 def open_datasets(settings: Settings, admit: Callable[[str], None]) -> Iterator[FinraDatasets]:
-    """Give the sources of declared datasets, each opened when it is asked for.
+    """Give the sources of declared datasets, each opened when it is requested.
 
     Raises, when a source is asked for:
         ConfigurationError: The settings name none.

@@ -21,7 +21,7 @@ class QueryPart:
 
 @dataclass(frozen=True)
 class RangeProbe:
-    """How many records answer to filters, and the symbol of the one that was asked for.
+    """How many records answer to filters, and the symbol of the one that was requested.
 
     The symbol is blank where a record has none, None where the record does not exist.
     """

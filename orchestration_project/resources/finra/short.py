@@ -120,5 +120,5 @@ def short_load(warehouse: Warehouse) -> DerivedLoad:
 
 
 def figures_of(derived: DerivedResult) -> ShortFigures:
-    """Return the figures of the week that was asked for."""
+    """Return the figures of the week that was requested."""
     return derived.tables[finra_symbol_week_short.name].summaries[derived.partition_key]

@@ -86,7 +86,7 @@ class FinraSource(Source, Protocol):
 def published_lately(source: FinraSource, weeks: int, *, today: date) -> Sequence[tuple[str, str]]:
     """Return the weeks that a source published, with the latest ``weeks`` of each tier that it has.
 
-    Older weeks are asked for only where these are not enough.
+    Older weeks are requested only where these are not enough.
     """
     lately = source.published(since=horizon_start(today, min(weeks, MAX_WEEKS)))
     counts = Counter(tier for _, tier in lately)

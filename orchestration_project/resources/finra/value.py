@@ -92,7 +92,7 @@ def value_load(warehouse: Warehouse) -> DerivedLoad:
 
 
 def figures_of(derived: DerivedResult) -> ValueFigures:
-    """Return the figures of the week that was asked for."""
+    """Return the figures of the week that was requested."""
     return derived.tables[finra_symbol_week_value.name].summaries[derived.partition_key]
 
 

@@ -62,7 +62,7 @@ class PluginEdits:
     def add(
         self, given: Files, change: PluginChange, *, allow_unsigned: bool
     ) -> tuple[StoredPlugin, Review]:
-        """Store and unpack a plugin; one that asks for more than was granted waits for a grant.
+        """Store and unpack a plugin; one that requests more than was granted waits for a grant.
 
         Raises:
             ConfigurationError: As `review`.
@@ -96,7 +96,7 @@ class PluginEdits:
         Args:
             plugin_id: The plugin.
             change: Who grants, and when.
-            given: Names by field of ``permissions``; None or omitted: all that is asked for.
+            given: Names by field of ``permissions``; None or omitted: all that is requested.
             folders: Folder of the host by name in plugin.yaml.
             expected_version: Number of the change that was reviewed; None: the latest.
             reason: Reason in words, for a second person.

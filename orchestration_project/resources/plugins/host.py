@@ -63,7 +63,7 @@ class Host:
         judge: Its granted permissions.
         spending: What it has used of its budget.
         recorder: Record of its calls.
-        emissions: What it emits, publishes and asks for.
+        emissions: What it emits, publishes and requests.
         fetcher: Makes its requests.
         warehouse: Database of its reads.
         log: Writes its log lines.

@@ -160,7 +160,7 @@ class Emissions:
         return prepare(target, delivery, validated, as_file)
 
     def _write_events(self, connection: Connection, now: datetime, run_id: str) -> None:
-        """Write the events and actions that are new: a retried run asks for none twice."""
+        """Write the events and actions that are new: a retried run requests none twice."""
         latest: dict[tuple[str, str], Latest] = {}
         intentions: list[Intention] = []
         for message in self.events:

@@ -1,4 +1,4 @@
-"""Reviews of plugins: what an archive asks for, and whether it may be added at all."""
+"""Reviews of plugins: what an archive requests, and whether it may be added at all."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Review:
         changes: Its permissions and budget, compared with the granted ones.
         advice: What of its code to look at.
         before: The stored plugin of the same ID; None: it is new.
-        needs_grant: Whether it asks for more than was granted.
+        needs_grant: Whether it requests more than was granted.
     """
 
     manifest: Manifest
@@ -60,7 +60,7 @@ class Review:
 
 
 def reviewed(connection: Connection, given: Files, *, allow_unsigned: bool) -> Review:
-    """Verify the files of a plugin, and return what it asks for; nothing is written.
+    """Verify the files of a plugin, and return what it requests; nothing is written.
 
     Args:
         connection: Its transaction.

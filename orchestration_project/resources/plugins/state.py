@@ -96,7 +96,7 @@ class StoredPlugin:
 
     @property
     def permissions(self) -> Permissions:
-        """Permissions that it asks for and was granted."""
+        """Permissions that it requests and was granted."""
         if self.grant is None:
             return Permissions()
         requested_permissions, granted = self.manifest.permissions, self.grant.permissions

@@ -91,11 +91,11 @@ class AlphaVantage:
         return vendor_symbol(symbol, VENDOR, self._overrides)
 
     def mapped(self, symbols: Iterable[str]) -> VendorSpellings:
-        """Return which symbols can be asked for, and why not the others."""
+        """Return which symbols can be requested, and why not the others."""
         return map_symbols(symbols, VENDOR, self._overrides)
 
     def ready(self) -> str:
-        """Say how many requests are left: to ask for anything would cost one.
+        """Say how many requests are left: to request anything would cost one.
 
         Raises:
             ConfigurationError: The count of requests cannot be kept.
@@ -105,15 +105,15 @@ class AlphaVantage:
             return "the key has no daily limit"
         return f"{left} requests left until {self._quota.resumes_at():%Y-%m-%d %H:%M} UTC"
 
-    def fetch(self, asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
+    def fetch(self, requested: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
         """Fetch the latest 100 sessions, or all there are, as the range needs."""
-        symbol = self.vendor_symbol(asked.symbol)
+        symbol = self.vendor_symbol(requested.symbol)
         if symbol is None:
-            raise unmapped(asked.symbol, VENDOR)
+            raise unmapped(requested.symbol, VENDOR)
         request = {
             "function": f"TIME_SERIES_DAILY{'_ADJUSTED' if self._is_premium else ''}",
             "symbol": symbol,
-            "outputsize": "compact" if self._is_recent(asked) else "full",
+            "outputsize": "compact" if self._is_recent(requested) else "full",
         }
         query = urlencode({**request, "apikey": self._api_key})
         response = self._answered(f"{self._api_url}/query?{query}", symbol)
@@ -121,7 +121,7 @@ class AlphaVantage:
         if refused is None or not _contains_secrets(response):  # which must not be among captures
             kept.append(keep(self._captures, response, request, self._clock))
         if refused or response.status != 200:
-            self._refuse(asked, response, refused or VendorRefusal("other", ""))
+            self._refuse(requested, response, refused or VendorRefusal("other", ""))
         refuse_another(response, symbol)
         return kept[-1:]
 
@@ -132,7 +132,7 @@ class AlphaVantage:
         return self._answered(f"{self._api_url}/query?{query}", values["symbol"]).body
 
     def _answered(self, url: str, symbol: str) -> Response:
-        """Return the answer for a symbol; one that was throttled is not asked for again.
+        """Return the answer for a symbol; one that was throttled is not requested again.
 
         Each request counts against the quota. A run's second attempt uses the same object.
         """
@@ -144,10 +144,12 @@ class AlphaVantage:
             self._throttled[symbol] = copy(error)
             raise
 
-    def _is_recent(self, asked: PriceRange) -> bool:
-        return asked.first_date >= self._clock.today_in_new_york() - COMPACT
+    def _is_recent(self, requested: PriceRange) -> bool:
+        return requested.first_date >= self._clock.today_in_new_york() - COMPACT
 
-    def _refuse(self, asked: PriceRange, response: Response, refused: VendorRefusal) -> NoReturn:
+    def _refuse(
+        self, requested: PriceRange, response: Response, refused: VendorRefusal
+    ) -> NoReturn:
         text = redacted(refused.said)[:QUOTED_CHARACTERS]  # in this order, or a part of a key stays
         found = f"HTTP {response.status}: {text}"
         if refused.kind == "quota":
@@ -171,8 +173,8 @@ class AlphaVantage:
             )
         kind = UnavailableError if refused.kind in REMEDIES else SourceError
         raise kind(
-            f"Alpha Vantage has no prices of {asked.symbol}",
-            expected=f"days from {asked.first_date} to {asked.last_date}",
+            f"Alpha Vantage has no prices of {requested.symbol}",
+            expected=f"days from {requested.first_date} to {requested.last_date}",
             found=found,
             remedy=REMEDIES.get(refused.kind, DEFAULT_REMEDY),
             url=response.url,
@@ -186,6 +188,6 @@ def _contains_secrets(response: Response) -> bool:
 
 
 def says_too_fast(body: bytes) -> bool:
-    """Whether an answer asks for fewer requests a second or minute, with a status of success."""
+    """Whether an answer demands fewer requests a second or minute, with a status of success."""
     refused = refusal_of(body)
     return refused is not None and refused.kind == "rate"

@@ -61,17 +61,17 @@ from orchestration_project.resources.prices.symbol_fetch import BehindError, Sym
 from orchestration_project.resources.prices.writing import NO_SECOND, PriceChange, PriceWriter
 
 REFUSED_FOR = timedelta(hours=20)
-"""A symbol that its source does not have is asked for again the day after."""
+"""A symbol that its source does not have is requested again the day after."""
 
 
 @dataclass(frozen=True)
 class FetchedSymbol:
     """A symbol that was looked at; without ``batch``, there is nothing to ask or nothing new.
 
-    ``days`` are more than those of the run where all that is loaded was asked for again.
+    ``days`` are more than those of the run where all that is loaded was requested again.
     ``through`` is the last day for which the batch vouches. ``error`` is what held it back.
     ``second`` is what a second source has of the same days, or why nothing. How a symbol stands is
-    stored where it ``is_recorded``. The source was requested where it ``is_asked``. ``left_to`` is
+    stored where it ``is_recorded``. ``is_requested`` says whether the source was. ``left_to`` is
     another run that loads it now.
     """
 
@@ -81,7 +81,7 @@ class FetchedSymbol:
     batch: ValidatedBatch[PriceChange] | None = None
     through: date | None = None
     is_recorded: bool = True
-    is_asked: bool = True
+    is_requested: bool = True
     error: OrchestrationError | None = None
     second: pl.DataFrame | str = NO_SECOND
     left_to: str = ""
@@ -94,7 +94,7 @@ class FetchedSymbol:
 
 @dataclass(frozen=True)
 class PendingFetch:
-    """A symbol that is being asked for, of which ``state`` is loaded."""
+    """A symbol that is being requested, of which ``state`` is loaded."""
 
     reading: SymbolFetch
     target: WriteTarget[PriceChange]
@@ -139,31 +139,31 @@ class PriceExtractor:
             words.append("force")
         return " ".join(words)
 
-    def without_asking(self, symbol: str, known: Known) -> FetchedSymbol | None:
-        """Return how a symbol stands that need not be asked for, or in vain; None: it is asked."""
+    def without_request(self, symbol: str, known: Known) -> FetchedSymbol | None:
+        """Return how a symbol stands that need not be requested, or in vain; None: it is asked."""
         if symbol in self.mapped.unmapped:
             standing = SymbolStatus("unmapped", self.mapped.unmapped[symbol])
-            return FetchedSymbol(symbol, self.days, standing, is_asked=False)
+            return FetchedSymbol(symbol, self.days, standing, is_requested=False)
         if self.source.is_local:
             return None
         if not self.full and is_loaded(known, self.days, self.source.name):
             # Earlier versions noted of whole months that they wait for another, or were refused.
             is_noted = all(row.state == LOADED.state for row in known.values())
-            return FetchedSymbol(symbol, self.days, is_recorded=not is_noted, is_asked=False)
+            return FetchedSymbol(symbol, self.days, is_recorded=not is_noted, is_requested=False)
         name = self.source.name
         standing = None if self.full else standing_of(known, self.days, name, self.now)
         if standing is not None:
-            return FetchedSymbol(symbol, self.days, standing, is_recorded=False, is_asked=False)
+            return FetchedSymbol(symbol, self.days, standing, is_recorded=False, is_requested=False)
         return None
 
     def leave(self, symbol: str, run_id: str) -> FetchedSymbol:
         """Return a symbol that another run loads: nothing is noted of it here."""
         standing = SymbolStatus("waiting", f"the run {run_id} loads it")
         return FetchedSymbol(
-            symbol, self.days, standing, is_recorded=False, is_asked=False, left_to=run_id
+            symbol, self.days, standing, is_recorded=False, is_requested=False, left_to=run_id
         )
 
-    def asked(self, symbol: str, state: ScopeState) -> FetchedSymbol | PendingFetch:
+    def requested(self, symbol: str, state: ScopeState) -> FetchedSymbol | PendingFetch:
         """Ask the source for a symbol.
 
         What the source or the contract refuse is noted in what is returned.
@@ -173,19 +173,19 @@ class PriceExtractor:
         pending_fetch = PendingFetch(reading, target, state)
         return self._ended(pending_fetch, lambda: self._fetch(pending_fetch)) or pending_fetch
 
-    def _fetch(self, asked: PendingFetch) -> None:
-        asked.reading.fetch(self._days_of(asked.symbol, asked.state.source))
+    def _fetch(self, requested: PendingFetch) -> None:
+        requested.reading.fetch(self._days_of(requested.symbol, requested.state.source))
 
-    def _ended(self, asked: PendingFetch, act: Callable[[], None]) -> FetchedSymbol | None:
+    def _ended(self, requested: PendingFetch, act: Callable[[], None]) -> FetchedSymbol | None:
         """Return the result of a symbol if ``act`` finds that it cannot load; record evidence."""
-        reading = asked.reading
+        reading = requested.reading
 
         def found() -> Delivery:
             return replace(self._delivery((), self.days), discarded=reading.kept)
 
         error: OrchestrationError | None = None
         try:
-            with record_unusable(self.writer.warehouse, asked.target, reading.kept, found):
+            with record_unusable(self.writer.warehouse, requested.target, reading.kept, found):
                 act()
             return None
         except QuotaEndedError as ended:
@@ -198,7 +198,7 @@ class PriceExtractor:
             error, standing = broken, SymbolStatus("refused", why(broken))
         except OrchestrationError as failed:
             error, standing = failed, SymbolStatus("waiting", why(failed))
-        return FetchedSymbol(asked.symbol, self.days, standing, error=error)
+        return FetchedSymbol(requested.symbol, self.days, standing, error=error)
 
     def checked(self, batch: Sequence[FetchedSymbol | PendingFetch]) -> list[FetchedSymbol]:
         """Check the fetched symbols, and compare them with the loaded rows.
@@ -216,7 +216,7 @@ class PriceExtractor:
         ready = self._prepared(pending_fetches, validated, seconds)
         is_there = self._are_there(pending_fetches, ready)
         for fetch, own, is_unchanged in zip(pending_fetches, ready, is_there, strict=True):
-            through, last = fetch.reading.days.last, fetch.reading.asked.last
+            through, last = fetch.reading.days.last, fetch.reading.requested.last
             if fetch.state.source == self.source.name:  # no work waits for days beyond the run's
                 last = max(through, self.days.last)
             ended[fetch.symbol] = FetchedSymbol(
@@ -230,24 +230,26 @@ class PriceExtractor:
         return [ended[item.symbol] for item in batch]
 
     def _checked(
-        self, asked: Sequence[PendingFetch], ended: dict[str, FetchedSymbol]
+        self, requested: Sequence[PendingFetch], ended: dict[str, FetchedSymbol]
     ) -> dict[str, Validated]:
         """Check answers; where dividends or splits are new or gone, those of all that is loaded.
 
         What ends a symbol then is added to ``ended``.
         """
-        if not asked:
+        if not requested:
             return {}
-        rows = check_prices([pending_fetch.reading.range for pending_fetch in asked])
-        names = [pending_fetch.symbol for pending_fetch in asked]
+        rows = check_prices([pending_fetch.reading.range for pending_fetch in requested])
+        names = [pending_fetch.symbol for pending_fetch in requested]
         validated = dict(zip(names, checked_prices(rows, self.limits), strict=True))
-        for item, newest in zip(asked, rows.newest, strict=True):
+        for item, newest in zip(requested, rows.newest, strict=True):
             vouch = partial(item.reading.vouch, newest, self.limits.stale_sessions)
             if end := self._ended(item, vouch):
                 ended[item.symbol] = end
-        asked = [pending_fetch for pending_fetch in asked if pending_fetch.symbol not in ended]
-        restated = self._restated(asked, rows)
-        for pending_fetch in asked:
+        requested = [
+            pending_fetch for pending_fetch in requested if pending_fetch.symbol not in ended
+        ]
+        restated = self._restated(requested, rows)
+        for pending_fetch in requested:
             if pending_fetch.symbol in restated:
                 again = partial(
                     self._again, pending_fetch.reading, restated[pending_fetch.symbol], validated
@@ -258,19 +260,19 @@ class PriceExtractor:
 
     def _again(self, reading: SymbolFetch, first: date, validated: dict[str, Validated]) -> None:
         """Fetch all that is loaded of a symbol; alone, as it may be the history of decades."""
-        reading.fetch(Days(first, reading.asked.last))
+        reading.fetch(Days(first, reading.requested.last))
         rows = check_prices([reading.range])
         reading.vouch(rows.newest[0], self.limits.stale_sessions)
         [validated[reading.symbol]] = checked_prices(rows, self.limits)
 
-    def _restated(self, asked: Sequence[PendingFetch], rows: PriceRows) -> dict[str, date]:
+    def _restated(self, requested: Sequence[PendingFetch], rows: PriceRows) -> dict[str, date]:
         """Return the first loaded day of each symbol with other dividends and splits than loaded.
 
-        Only where that is before the days that were asked for.
+        Only where that is before the days that were requested.
         """
         write_result = {
             pending_fetch.symbol: pending_fetch.reading.days
-            for pending_fetch in asked
+            for pending_fetch in requested
             if pending_fetch.state.source is not None
         }
         if not write_result:
@@ -283,13 +285,13 @@ class PriceExtractor:
             first = first_days(connection, sorted(other))
         return {symbol: day for symbol, day in first.items() if day < write_result[symbol].first}
 
-    def _second_rows(self, asked: Sequence[PendingFetch]) -> Mapping[str, pl.DataFrame | str]:
+    def _second_rows(self, requested: Sequence[PendingFetch]) -> Mapping[str, pl.DataFrame | str]:
         """Return each symbol's rows of a second source, or why it has none, if there is one."""
         if self.second is None:
             return {}
         values = {
             pending_fetch.symbol: pending_fetch.reading.fetch_from(self.second)
-            for pending_fetch in asked
+            for pending_fetch in requested
         }
         ranges = [value for value in values.values() if not isinstance(value, str)]
         reasons = {symbol: value for symbol, value in values.items() if isinstance(value, str)}
@@ -299,10 +301,10 @@ class PriceExtractor:
         return reasons | {item.symbol: own for item, own in zip(ranges, rows, strict=True)}
 
     def _prepared(
-        self, asked: Sequence[PendingFetch], validated: Mapping[str, Validated], seconds: float
+        self, requested: Sequence[PendingFetch], validated: Mapping[str, Validated], seconds: float
     ) -> list[ValidatedBatch[PriceChange]]:
         """Return the batches, validated in so many ``seconds`` each, ready to load."""
-        if not asked:
+        if not requested:
             return []
         prepared = prepare_all(
             [
@@ -311,12 +313,12 @@ class PriceExtractor:
                     self._without_bodies(pending_fetch.reading),
                     validated[pending_fetch.symbol],
                 )
-                for pending_fetch in asked
+                for pending_fetch in requested
             ]
         )
         return [
             replace(own, read_seconds=item.reading.seconds, check_seconds=seconds)
-            for item, own in zip(asked, prepared, strict=True)
+            for item, own in zip(requested, prepared, strict=True)
         ]
 
     def _without_bodies(self, reading: SymbolFetch) -> Delivery:
@@ -324,22 +326,22 @@ class PriceExtractor:
         return drop_bodies(add_discarded(delivery, reading.kept))
 
     def _are_there(
-        self, asked: Sequence[PendingFetch], ready: Sequence[ValidatedBatch[PriceChange]]
+        self, requested: Sequence[PendingFetch], ready: Sequence[ValidatedBatch[PriceChange]]
     ) -> list[bool]:
         """Say which deliveries would change nothing, so that they need no load."""
         compared = {
             item.symbol: own
-            for item, own in zip(asked, ready, strict=True)
+            for item, own in zip(requested, ready, strict=True)
             if item.state.source is not None and not own.validated.is_quarantined
         }
         if not compared:
-            return [False] * len(asked)
+            return [False] * len(requested)
         found = self.writer.warehouse.are_there(list(compared.values()))
         is_there = dict(zip(compared, found, strict=True))
-        return [is_there.get(pending_fetch.symbol, False) for pending_fetch in asked]
+        return [is_there.get(pending_fetch.symbol, False) for pending_fetch in requested]
 
     def _days_of(self, symbol: str, source: str | None) -> Days:
-        """Return the days to ask for: with those loaded from another source, which are replaced.
+        """Return the days to request: with those loaded from another source, which are replaced.
 
         Where later days are loaded, all until now are: every dividend and split until now is in
         what the source says of these days, and would make a seam. ``full`` reads just its months.

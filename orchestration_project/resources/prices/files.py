@@ -67,7 +67,7 @@ class PriceFiles:
         return vendor_symbol(symbol, "files", self._overrides)
 
     def mapped(self, symbols: Iterable[str]) -> VendorSpellings:
-        """Return which symbols can be asked for, and why not the others."""
+        """Return which symbols can be requested, and why not the others."""
         return map_symbols(symbols, "files", self._overrides)
 
     def ready(self) -> str:
@@ -81,11 +81,11 @@ class PriceFiles:
             raise self._unreadable("no such file")
         return f"{len(names)} files"
 
-    def fetch(self, asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
+    def fetch(self, requested: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
         """Read a symbol's file, or its part of the file of all, with all its days."""
-        symbol = self.vendor_symbol(asked.symbol)
+        symbol = self.vendor_symbol(requested.symbol)
         if symbol is None:
-            raise unmapped(asked.symbol, "files")
+            raise unmapped(requested.symbol, "files")
         names = self._names()
         texts = [name for name in names if name in {symbol + ending for ending in SUFFIXES}]
         shared = [
@@ -93,7 +93,7 @@ class PriceFiles:
         ]
         if len(texts) > 1 or (not texts and len(shared) > 1):
             raise ConfigurationError(
-                f"several files hold {asked.symbol}",
+                f"several files hold {requested.symbol}",
                 expected="one",
                 found=", ".join(texts or shared),
                 remedy=f"leave one of them in {SETTING}",
@@ -101,7 +101,7 @@ class PriceFiles:
         body = self._bytes(texts[0]) if texts else self._part(shared, symbol)
         if body is None:
             raise UnavailableError(
-                f"no file holds {asked.symbol}",
+                f"no file holds {requested.symbol}",
                 expected=f"{symbol}.csv or .parquet, "
                 f"or the symbol in {COMBINED_FILE_STEM}.csv or .parquet",
                 found=f"{len(names)} files in {self._folder}",

@@ -166,7 +166,7 @@ def _derive_as_of(
     """Return a symbol of a table of the prices that were loaded by a time.
 
     Raises:
-        ConfigurationError: There were none, or a day is asked for: prices have no publication.
+        ConfigurationError: There were none, or a day is requested: prices have no publication.
     """
     state.refuse_day(prices_daily)
     rows = state.read(prices_daily, [write_condition("symbol", symbol)]).sort("trade_date")

@@ -60,7 +60,7 @@ from orchestration_project.resources.prices.writing import (
     loaded,
 )
 
-Asked = TypeVar("Asked")
+Item = TypeVar("Item")
 Done = TypeVar("Done")
 
 MAX_BATCH_SYMBOLS = 100
@@ -82,8 +82,8 @@ class PriceLoad:
     """Loads symbols of `prices_daily` over months.
 
     ``full`` asks also for what is loaded, and before it may help; ``force`` replaces all that came
-    from another source of a symbol, whatever the months. ``asked`` are the months of the run, which
-    `pieces` is called before anything is extracted. What the source is asked for are work items: a
+    from another source of a symbol, whatever the months. ``requested`` are the months of the run.
+    `pieces` sets them before anything is extracted. What the source is asked for are work items: a
     symbol that a run which ``is_under_way`` has claimed is left to that run.
     """
 
@@ -97,7 +97,7 @@ class PriceLoad:
     full: bool = False
     force: bool = False
     is_under_way: Callable[[str], bool] = lambda _: False
-    asked: list[date] = field(default_factory=list, init=False)
+    requested: list[date] = field(default_factory=list, init=False)
     claimed: dict[str, ClaimedItem] = field(default_factory=dict, init=False)
 
     @property
@@ -120,7 +120,7 @@ class PriceLoad:
         Raises:
             ConfigurationError: There is none, or a key names no month.
         """
-        self.asked[:] = sorted(map(month_named, partitions))
+        self.requested[:] = sorted(map(month_named, partitions))
         symbols = self.symbols()
         if not symbols:
             raise ConfigurationError(
@@ -136,7 +136,7 @@ class PriceLoad:
         Raises:
             ConfigurationError: No session of the months is over.
         """
-        at_once = max(1, min(MAX_BATCH_SYMBOLS, MAX_BATCH_SYMBOL_MONTHS // len(self.asked)))
+        at_once = max(1, min(MAX_BATCH_SYMBOLS, MAX_BATCH_SYMBOL_MONTHS // len(self.requested)))
         mapped = self.source.mapped(keys)
         some = [keys[position : position + at_once] for position in range(0, len(keys), at_once)]
         with ThreadPoolExecutor(1, thread_name_prefix="claim") as pool:
@@ -162,10 +162,10 @@ class PriceLoad:
 
     def _taking(self, mapped: VendorSpellings) -> PriceExtractor:
         now = self.clock.now()
-        days = days_of(self.asked, last_complete_session(now))
+        days = days_of(self.requested, last_complete_session(now))
         if days is None:
             raise ConfigurationError(
-                f"no session of {self.asked[0]:%Y-%m} is over",
+                f"no session of {self.requested[0]:%Y-%m} is over",
                 expected="a month with prices",
                 remedy="wait for the close of its first session",
             )
@@ -188,7 +188,7 @@ class PriceLoad:
     @property
     def _items(self) -> SymbolItems:
         return SymbolItems(
-            self.warehouse, self.clock, self.run_id, self.asked, self.is_under_way, self.claimed
+            self.warehouse, self.clock, self.run_id, self.requested, self.is_under_way, self.claimed
         )
 
     def _claimed(
@@ -200,7 +200,7 @@ class PriceLoad:
     def _begun(
         self, taking: PriceExtractor, symbols: Sequence[str]
     ) -> Mapping[str, FetchedSymbol | ScopeState]:
-        """Claim the symbols to be asked for; return what is loaded of them, or how others stand."""
+        """Claim the symbols to be requested; return what is loaded of them, or how others stand."""
         try:
             begun, unsettled = self._seen(taking, symbols)
             is_ended = {symbol: isinstance(value, FetchedSymbol) for symbol, value in begun.items()}
@@ -229,7 +229,7 @@ class PriceLoad:
             states = read_states(connection, prices_daily, symbols)
             unsettled = self._items.unsettled(connection, symbols)
         begun = {
-            symbol: taking.without_asking(symbol, entries[symbol]) or states[symbol]
+            symbol: taking.without_request(symbol, entries[symbol]) or states[symbol]
             for symbol in symbols
         }
         return begun, unsettled
@@ -240,7 +240,7 @@ class PriceLoad:
         if isinstance(begun, FetchedSymbol):
             return begun
         with naming(symbol=symbol, run=self.run_id, **self.where):
-            return taking.asked(symbol, begun)
+            return taking.requested(symbol, begun)
 
     def _checked(
         self, taking: PriceExtractor, batch: Sequence[FetchedSymbol | PendingFetch]
@@ -291,13 +291,15 @@ class PriceLoad:
 
         def note(connection: Connection, ended: Sequence[WriteOutcome[PriceChange]]) -> None:
             ends = dict(zip(ready, ended, strict=True))
-            looks = [
-                look
+            observations = [
+                observation
                 for fetched_symbol in taken
-                if (look := self._look(fetched_symbol, ends.get(fetched_symbol.symbol)))
+                if (observation := self._observe(fetched_symbol, ends.get(fetched_symbol.symbol)))
             ]
             rows.update(
-                record_observations(connection, looks, now=self.clock.now(), run_id=self.run_id)
+                record_observations(
+                    connection, observations, now=self.clock.now(), run_id=self.run_id
+                )
             )
             self._items.settle(
                 connection,
@@ -356,10 +358,10 @@ class PriceLoad:
             run_id=taken.left_to,
         )
 
-    def _look(
+    def _observe(
         self, taken: FetchedSymbol, ended: WriteOutcome[PriceChange] | None
     ) -> SymbolObservation | None:
-        """Return how a symbol stands that was asked for; one that came too late is asked again."""
+        """Return how a symbol stands that was requested; one that came too late is asked again."""
         if not taken.is_recorded or isinstance(ended or taken.error, SupersededError):
             return None
         standing, through = taken.standing, taken.through
@@ -369,7 +371,7 @@ class PriceLoad:
 
 
 def _fetch_ahead(
-    pool: ThreadPoolExecutor, fetch: Callable[[Asked], Done], items: Sequence[Asked]
+    pool: ThreadPoolExecutor, fetch: Callable[[Item], Done], items: Sequence[Item]
 ) -> Iterator[Done]:
     """Yield the fetched result of each item; the next is fetched while one is worked on."""
     ahead: deque[Future[Done]] = deque()
@@ -407,7 +409,7 @@ def _build_result(
         rows[taken.symbol],
         figures,
         ended,
-        is_asked=taken.is_asked,
+        is_requested=taken.is_requested,
     )
 
 

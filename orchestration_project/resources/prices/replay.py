@@ -64,7 +64,7 @@ class PriceReplay:
 
     Without ``group_id`` these are all deliveries that make up what is loaded of a symbol, and the
     latest one that was read whole: in one load, each for the days for which no later one holds.
-    ``symbols`` are those; without any, all that were ever asked for in the months of the run.
+    ``symbols`` are those; without any, all that were ever requested in the months of the run.
     ``allow_older`` lets what was fetched earlier replace what is loaded.
     """
 
@@ -182,8 +182,10 @@ class PriceReplay:
             return
         now, arrives = self.clock.now(), taken.arrives
         if arrives is not None:
-            look = SymbolObservation(taken.symbol, arrives, LOADED, arrives.last, delivery.source)
-            record_observations(connection, [look], now=now, run_id=self.run_id)
+            observation = SymbolObservation(
+                taken.symbol, arrives, LOADED, arrives.last, delivery.source
+            )
+            record_observations(connection, [observation], now=now, run_id=self.run_id)
         record_observations(
             connection, [SymbolObservation(taken.symbol, taken.days)], now=now, run_id=self.run_id
         )

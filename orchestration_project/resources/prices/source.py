@@ -57,7 +57,7 @@ class PriceSource(Protocol):
         ...
 
     def mapped(self, symbols: Iterable[str]) -> VendorSpellings:
-        """Return which of our ``symbols`` the source can be asked for, and why not the others."""
+        """Return which of our ``symbols`` the source has, and why not the others."""
         ...
 
     def ready(self) -> str:
@@ -78,7 +78,7 @@ class PriceSource(Protocol):
         """
         ...
 
-    def fetch(self, asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
+    def fetch(self, requested: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
         """Fetch a symbol's prices, keeping all bytes; return what makes them up, in order.
 
         The answer may hold days outside of the range: sources send what they like. It may also hold

@@ -61,20 +61,22 @@ def read_known(connection: Connection, ranges: Sequence[tuple[str, Days]]) -> Ma
 
 
 def record_observations(
-    connection: Connection, looks: Sequence[SymbolObservation], *, now: datetime, run_id: str
+    connection: Connection, observations: Sequence[SymbolObservation], *, now: datetime, run_id: str
 ) -> Mapping[str, Sequence[SymbolMonth]]:
     """Note how symbols stand after they were looked at, and return the rows of each.
 
     One transaction at a time notes: rows of looks that load nothing have no other lock.
     """
-    if not looks:
+    if not observations:
         return {}
     lock_row(connection, prices_symbol_months.name)
-    ranges = [(look.symbol, look.days) for look in looks]
+    ranges = [(observation.symbol, observation.days) for observation in observations]
     entries, counts = read_known(connection, ranges), _count_rows(connection, ranges)
     rows = {
-        look.symbol: _build_rows(look, entries[look.symbol], counts[look.symbol], now, run_id)
-        for look in looks
+        observation.symbol: _build_rows(
+            observation, entries[observation.symbol], counts[observation.symbol], now, run_id
+        )
+        for observation in observations
     }
     for scope in join_scopes(_build_month_scope(*pair) for pair in ranges if entries[pair[0]]):
         connection.execute(
@@ -86,30 +88,34 @@ def record_observations(
 
 
 def _build_rows(
-    look: SymbolObservation, known: Known, counts: Mapping[date, int], now: datetime, run_id: str
+    observation: SymbolObservation,
+    known: Known,
+    counts: Mapping[date, int],
+    now: datetime,
+    run_id: str,
 ) -> Sequence[SymbolMonth]:
-    standing = look.standing
+    standing = observation.standing
     if standing is None:
         return [row._replace(row_count=counts.get(month, 0)) for month, row in known.items()]
     if standing.reason is not None:
         standing = SymbolStatus(standing.state, clean_text(standing.reason), standing.resumes_at)
     return after(
         known,
-        look.days,
+        observation.days,
         standing,
-        look.through,
+        observation.through,
         counts,
-        symbol=look.symbol,
-        source=look.source,
+        symbol=observation.symbol,
+        source=observation.source,
         now=now,
         run_id=run_id,
     )
 
 
-def symbols_of(warehouse: Warehouse, asked: Sequence[date]) -> Sequence[str]:
-    """Return the symbols that were ever asked for in any of these months."""
+def symbols_of(warehouse: Warehouse, requested: Sequence[date]) -> Sequence[str]:
+    """Return the symbols that were ever requested in any of these months."""
     with warehouse.reading() as connection:
-        query = select(_row.symbol).distinct().where(_row.month_start.in_(asked))
+        query = select(_row.symbol).distinct().where(_row.month_start.in_(requested))
         return sorted(connection.execute(query).scalars())
 
 
@@ -166,7 +172,7 @@ def refused_until(
 
 
 def oldest_month(warehouse: Warehouse) -> date | None:
-    """Return the oldest month for which a symbol was ever asked for."""
+    """Return the oldest month for which a symbol was ever requested."""
     with warehouse.reading() as connection:
         return connection.execute(select(func.min(_row.month_start))).scalar()
 

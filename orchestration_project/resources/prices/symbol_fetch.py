@@ -38,7 +38,7 @@ class SymbolFetch:
 
     Attributes:
         symbol: Ours.
-        asked: The days that were asked for last.
+        requested: The days that were asked for last.
         days: Those of them for which the answer holds, once that is known.
         captures: What makes the answer up.
         kept: Everything that came.
@@ -46,7 +46,7 @@ class SymbolFetch:
     """
 
     def __init__(self, source: PriceSource, symbol: str, spelled: str, days: Days) -> None:
-        self.symbol, self.asked, self.days = symbol, days, days
+        self.symbol, self.requested, self.days = symbol, days, days
         self.captures: Sequence[Capture] = ()
         self.kept: list[Capture] = []
         self.seconds = 0.0
@@ -60,7 +60,7 @@ class SymbolFetch:
         if self._answer is None:
             raise AssertionError("nothing was fetched yet")
         answered_at = max(capture.fetched_at for capture in self.captures)
-        ranged = self._ranged(self._answer, self._source, self._spelled, self.asked)
+        ranged = self._ranged(self._answer, self._source, self._spelled, self.requested)
         said_on = answered_at.astimezone(NEW_YORK).date()
         is_now = is_until_now(self.captures)
         return replace(ranged, said_on=said_on, is_until_now=is_now, count=self._count)
@@ -82,7 +82,7 @@ class SymbolFetch:
         received = sum(capture.byte_count for capture in self.captures)
         parts = build_parts(self.captures)
         self._answer, self._count = read_counted(self._source.name, parts, received)
-        self.asked = days
+        self.requested = days
         self.seconds += time.monotonic() - started
 
     def vouch(self, newest: date | None, stale_sessions: int) -> None:
@@ -92,20 +92,22 @@ class SymbolFetch:
             BehindError: That is before the first day, which is within ``stale_sessions``.
             UnavailableError: The source has no price as late as the first day.
         """
-        if newest is None or newest < self.asked.first:
+        if newest is None or newest < self.requested.first:
             # Without earlier days in the answer, a symbol that is late looks like one that is gone.
-            if (newest or self.asked.first) >= sessions_from(self.asked.last, -stale_sessions):
+            if (newest or self.requested.first) >= sessions_from(
+                self.requested.last, -stale_sessions
+            ):
                 since = f"newest price is of {newest}" if newest else "prices are yet to come"
                 remedy = "nothing; the next load asks again"
                 raise BehindError(f"the source's {since}", remedy=remedy)
             raise UnavailableError(
-                f"{self._source.name} has no price of {self.symbol} from {self.asked.first} on",
+                f"{self._source.name} has no price of {self.symbol} from {self.requested.first} on",
                 expected="a price of at least one day",
                 found=f"the newest is of {newest}" if newest else "no day with a price",
                 remedy="nothing, where the symbol is not traded any more; it is asked for again "
                 "the day after",
             )
-        self.days = Days(self.asked.first, min(self.asked.last, newest))
+        self.days = Days(self.requested.first, min(self.requested.last, newest))
 
     def fetch_from(self, second: PriceSource) -> RequestedRange | str:
         """Ask a second source, which a load does not depend on, for the same days, or say why not.

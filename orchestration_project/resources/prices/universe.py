@@ -92,13 +92,13 @@ GRACE = timedelta(hours=20)
 
 
 def list_unloaded_months(
-    warehouse: Warehouse, symbols: Sequence[str], asked: Sequence[date], now: datetime
+    warehouse: Warehouse, symbols: Sequence[str], requested: Sequence[date], now: datetime
 ) -> list[date]:
-    """Return the ``asked`` months of which not every symbol is loaded to its newest session."""
-    if not asked:
+    """Return the ``requested`` months of which not every symbol is loaded to its newest session."""
+    if not requested:
         return []
-    rows = all_months(warehouse, min(asked), max(asked))
-    return missing_months(rows, symbols, asked, last_complete_session(now))
+    rows = all_months(warehouse, min(requested), max(requested))
+    return missing_months(rows, symbols, requested, last_complete_session(now))
 
 
 def find_oldest_unloaded_session(
@@ -106,7 +106,7 @@ def find_oldest_unloaded_session(
 ) -> OldestMissing | None:
     """Return the month of the oldest session that is due and that a symbol lacks.
 
-    Where no price was ever asked for, none is expected. A month is quarantined if the latest
+    Where no price was ever requested, none is expected. A month is quarantined if the latest
     delivery of each symbol that lacks it is.
     """
     newest = last_complete_session(now - GRACE)

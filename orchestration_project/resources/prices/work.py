@@ -27,7 +27,7 @@ SYMBOL_LEASE = timedelta(hours=1)
 
 
 class SymbolWork(NamedTuple):
-    """A symbol, and the first and the last month that a run asks for."""
+    """A symbol, and the first and the last month that a run requests."""
 
     symbol: str
     first_month: date
@@ -68,7 +68,7 @@ class SymbolItems:
     """Claims and settles the work items of a run's symbols.
 
     Attributes:
-        months: The months that the run asks for.
+        months: The months that the run requests.
         is_under_way: Whether Dagster has a run of this id that has not ended.
         claimed: The run's leases that are not settled, by symbol.
     """

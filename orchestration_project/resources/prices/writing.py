@@ -23,7 +23,7 @@ from orchestration_project.engine.announcements import UNCHANGED
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.audits import Audit
 from orchestration_project.engine.contracts.values import BATCH_INDEX, combine_batches
-from orchestration_project.engine.dataset import NOT_ASKED, TO_ASK
+from orchestration_project.engine.dataset import NOT_REQUESTED, REQUEST_HINT
 from orchestration_project.engine.warehouse import (
     BatchFigures,
     ScopeState,
@@ -43,7 +43,7 @@ from orchestration_project.tables.schema import HISTORY
 
 NO_SECOND = "no second source was asked"
 
-HOW_TO_ASK = f"{TO_ASK}, or the preset prices_full"
+HOW_TO_REQUEST = f"{REQUEST_HINT}, or the preset prices_full"
 
 _daily = prices_daily.c
 
@@ -60,7 +60,7 @@ class PriceChange:
 class LoadedPrices:
     """How a symbol ended, in figures; without ``write_result`` nothing was loaded by this run.
 
-    Without ``is_asked``, this run sent no request for it to the source.
+    Without ``is_requested``, this run sent no request for it to the source.
 
     ``source`` is where its prices come from; of a replay, where they came from when they were kept.
 
@@ -75,7 +75,7 @@ class LoadedPrices:
     open: Mapping[date, SymbolMonth]
     figures: BatchFigures | None = None
     write_result: WriteResult[PriceChange] | None = None
-    is_asked: bool = True
+    is_requested: bool = True
 
     def __str__(self) -> str:
         if self.write_result is None:
@@ -91,13 +91,13 @@ class LoadedPrices:
     def _unwritten(self) -> str:
         standing = self.standing
         if standing == LOADED:
-            is_loaded = f"{NOT_ASKED}: its months are loaded; {HOW_TO_ASK}"
-            return UNCHANGED if self.is_asked else is_loaded
+            is_loaded = f"{NOT_REQUESTED}: its months are loaded; {HOW_TO_REQUEST}"
+            return UNCHANGED if self.is_requested else is_loaded
         reason = f": {standing.reason}" if standing.reason else ""
-        if self.is_asked or standing.resumes_at is None:
+        if self.is_requested or standing.resumes_at is None:
             return f"{standing.state}{reason}"
-        until = f"{NOT_ASKED} until {standing.resumes_at:%Y-%m-%d %H:%M} UTC"
-        return f"{standing.state}{reason}; {until}; {HOW_TO_ASK}"
+        until = f"{NOT_REQUESTED} until {standing.resumes_at:%Y-%m-%d %H:%M} UTC"
+        return f"{standing.state}{reason}; {until}; {HOW_TO_REQUEST}"
 
 
 def loaded(
@@ -108,7 +108,7 @@ def loaded(
     figures: BatchFigures | None = None,
     write_result: WriteResult[PriceChange] | None = None,
     *,
-    is_asked: bool = True,
+    is_requested: bool = True,
 ) -> LoadedPrices:
     """Return how a symbol ended, of which the months stand as ``rows`` say."""
     counts, is_open = {}, {}
@@ -116,7 +116,9 @@ def loaded(
         counts[row.month_start] = row.row_count
         if row.state != LOADED.state:
             is_open[row.month_start] = row
-    return LoadedPrices(symbol, source, standing, counts, is_open, figures, write_result, is_asked)
+    return LoadedPrices(
+        symbol, source, standing, counts, is_open, figures, write_result, is_requested
+    )
 
 
 @dataclass(frozen=True)
@@ -167,19 +169,19 @@ class PriceWriter:
         second: Mapping[str, pl.DataFrame | str],
     ) -> Sequence[Sequence[Audit]]:
         """Look at each delivery beside the loaded day before it, and a second source."""
-        looked_at = [
+        compared = [
             (batch, days)
             for batch in batches
             if (days := find_range(batch.delivery.scope)) and not batch.validated.rows.is_empty()
         ]
-        if not looked_at:
+        if not compared:
             return [()] * len(batches)
-        symbols = [validated_batch.target.partition_key for validated_batch, _ in looked_at]
+        symbols = [validated_batch.target.partition_key for validated_batch, _ in compared]
         before = rows_before(
-            connection, {key: days.first for key, (_, days) in zip(symbols, looked_at, strict=True)}
+            connection, {key: days.first for key, (_, days) in zip(symbols, compared, strict=True)}
         )
-        rows = combine_batches([validated_batch.validated.rows for validated_batch, _ in looked_at])
-        nothing = looked_at[0][0].validated.rows.clear()
+        rows = combine_batches([validated_batch.validated.rows for validated_batch, _ in compared])
+        nothing = compared[0][0].validated.rows.clear()
         beside = [second.get(symbol, NO_SECOND) for symbol in symbols]
         write_result = [name for name in rows.columns if name in _daily]
         places = pl.DataFrame({"symbol": symbols}).with_row_index(BATCH_INDEX)
@@ -193,7 +195,7 @@ class PriceWriter:
                 before.join(places, on="symbol"),
                 combine_batches([nothing if isinstance(item, str) else item for item in beside]),
                 [item if isinstance(item, str) else None for item in beside],
-                [days.last for _, days in looked_at],
+                [days.last for _, days in compared],
             ),
             newest_session=last_complete_session(self.clock.now()),
             limits=self.limits,

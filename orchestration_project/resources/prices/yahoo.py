@@ -60,34 +60,38 @@ class YahooChart:
         return vendor_symbol(symbol, VENDOR, self._overrides)
 
     def mapped(self, symbols: Iterable[str]) -> VendorSpellings:
-        """Return which symbols can be asked for, and why not the others."""
+        """Return which symbols can be requested, and why not the others."""
         return map_symbols(symbols, VENDOR, self._overrides)
 
     def ready(self) -> str:
-        """Ask for a symbol, and make sure that a chart or its refusal comes.
+        """Request a symbol, and make sure that a chart or its refusal comes.
 
         Raises:
             TransientError: The service does not answer.
             SourceError: Something else does.
         """
         today = self._clock.today_in_new_york()
-        response = self._asked(KNOWN_SYMBOL, PriceRange(KNOWN_SYMBOL, today - 7 * A_DAY, today))
+        response = self._fetch_response(
+            KNOWN_SYMBOL, PriceRange(KNOWN_SYMBOL, today - 7 * A_DAY, today)
+        )
         if CHART not in response.body[:200]:
             self._refuse(KNOWN_SYMBOL, response)
         return f"answered that it has no {KNOWN_SYMBOL}" if response.status == 404 else "answered"
 
-    def fetch(self, asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
+    def fetch(self, requested: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
         """Fetch the days until now: the splits after the range are in its prices already."""
-        symbol = self.vendor_symbol(asked.symbol)
+        symbol = self.vendor_symbol(requested.symbol)
         if symbol is None:
-            raise unmapped(asked.symbol, VENDOR)
-        last = max(asked.last_date, self._clock.today_in_new_york())
-        response = self._asked(symbol, PriceRange(asked.symbol, asked.first_date, last))
-        request = {"symbol": symbol, "from": asked.first_date, "to": last}
+            raise unmapped(requested.symbol, VENDOR)
+        last = max(requested.last_date, self._clock.today_in_new_york())
+        response = self._fetch_response(
+            symbol, PriceRange(requested.symbol, requested.first_date, last)
+        )
+        request = {"symbol": symbol, "from": requested.first_date, "to": last}
         messages = {name: str(value) for name, value in request.items()}
         kept.append(keep(self._captures, response, messages, self._clock))
         if response.status != 200 or CHART not in response.body[:200]:
-            self._refuse(asked.symbol, response)
+            self._refuse(requested.symbol, response)
         refuse_another(response, symbol)
         return kept[-1:]
 
@@ -98,14 +102,14 @@ class YahooChart:
             days = [date.fromisoformat(str(request[name])) for name in ("from", "to")]
         except (KeyError, ValueError):
             return None
-        return self._asked(symbol, PriceRange(symbol, *days)).body
+        return self._fetch_response(symbol, PriceRange(symbol, *days)).body
 
-    def _asked(self, symbol: str, asked: PriceRange) -> Response:
+    def _fetch_response(self, symbol: str, requested: PriceRange) -> Response:
         query = urlencode(
             {
                 "interval": "1d",
-                "period1": _find_midnight(asked.first_date),
-                "period2": _find_midnight(asked.last_date + A_DAY),
+                "period1": _find_midnight(requested.first_date),
+                "period2": _find_midnight(requested.last_date + A_DAY),
                 "events": "div,splits",
             }
         )

@@ -99,16 +99,16 @@ class Applier:
         self,
         warehouse: Warehouse,
         clock: Clock,
-        desk: SyncContext,
+        context: SyncContext,
         source: SourceSystem,
         target: TargetSystem,
     ) -> None:
         self._warehouse = warehouse
         self._clock = clock
-        self._desk = desk
+        self._context = context
         self._source = source
         self._target = target
-        self._loop = OutboxLoop(warehouse, clock, desk.run_id)
+        self._loop = OutboxLoop(warehouse, clock, context.run_id)
 
     def apply(self, entities: Sequence[Entity] | None = None) -> ApplyResult:
         """Apply due intentions, of all tasks or just of these.
@@ -138,14 +138,14 @@ class Applier:
     def _due(self, entities: Sequence[Entity] | None) -> list[Entity]:
         names = None if entities is None else [entity.outbox_entity for entity in entities]
         with self._warehouse.reading() as connection:
-            due = read_due_entities(connection, self._desk.topic, self._clock.now(), among=names)
+            due = read_due_entities(connection, self._context.topic, self._clock.now(), among=names)
         return [Entity.of_outbox(self._source.system, name) for name in due]
 
     def _begin(
         self, connection: Connection, entity: Entity
     ) -> ClaimedIntent | Ended[Entity, ClaimedIntent]:
-        now, topic, name = self._clock.now(), self._desk.topic, entity.outbox_entity
-        lease = take_entity(connection, topic, name, now=now, run_id=self._desk.run_id)
+        now, topic, name = self._clock.now(), self._context.topic, entity.outbox_entity
+        lease = take_entity(connection, topic, name, now=now, run_id=self._context.run_id)
         if lease is None:
             return Ended(entity, "busy")
         state = _read_state(connection, entity)
@@ -186,14 +186,14 @@ class Applier:
         facts = {"target_key": agreement.target_key, "applied": _render_applied(agreement)}
         with self._loop.recording(waiting) as connection:
             _update_state(connection, waiting.entity, facts)
-            at, run_id = self._clock.now(), self._desk.run_id
+            at, run_id = self._clock.now(), self._context.run_id
             record(connection, agreement.entries, at=at, run_id=run_id)
         agreement.entries.clear()
 
     def _record(
         self, connection: Connection, waiting: ClaimedIntent, outcome: Outcome, is_current: bool
     ) -> None:
-        now, run_id, agreement = self._clock.now(), self._desk.run_id, waiting.agreement
+        now, run_id, agreement = self._clock.now(), self._context.run_id, waiting.agreement
         latest = _read_state(connection, waiting.entity)
         facts = _collect_facts(waiting, latest.record, now)
         if latest.version_number != waiting.entry.version_number:

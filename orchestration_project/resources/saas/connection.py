@@ -47,9 +47,9 @@ Value = TypeVar("Value")
 
 @contextmanager
 def opened_peopleforce(
-    settings: Settings, captures: Captures, clock: Clock, *, asks_anyway: bool = False
+    settings: Settings, captures: Captures, clock: Clock, *, ignores_breaker: bool = False
 ) -> Iterator[PeopleForce]:
-    """Give PeopleForce, or the demo of it; ``asks_anyway``: also while it counts as down.
+    """Give PeopleForce, or the demo of it; ``ignores_breaker``: also while it counts as down.
 
     Raises:
         ConfigurationError: SAAS_SOURCE is not set.
@@ -61,7 +61,7 @@ def opened_peopleforce(
     if settings.is_demo:
         url, key = f"{saas_demo(settings).url()}/peopleforce/api/public/v3", DEMO_KEY
     rate = settings.peopleforce_requests_per_second
-    with _open_http(settings, "peopleforce", rate, asks_anyway=asks_anyway) as http:
+    with _open_http(settings, "peopleforce", rate, ignores_breaker=ignores_breaker) as http:
         origin = "demo" if settings.is_demo else "api"
         memory = PageMemory(settings.state_path / "saas" / "peopleforce_pages.json")
         yield PeopleForce(
@@ -70,8 +70,8 @@ def opened_peopleforce(
 
 
 @contextmanager
-def opened_jira(settings: Settings, *, asks_anyway: bool = False) -> Iterator[Jira]:
-    """Give Jira, or the demo of it; ``asks_anyway``: also while it counts as down.
+def opened_jira(settings: Settings, *, ignores_breaker: bool = False) -> Iterator[Jira]:
+    """Give Jira, or the demo of it; ``ignores_breaker``: also while it counts as down.
 
     Raises:
         ConfigurationError: SAAS_SOURCE is not set.
@@ -83,14 +83,14 @@ def opened_jira(settings: Settings, *, asks_anyway: bool = False) -> Iterator[Ji
     if settings.is_demo:
         url, email, token = f"{saas_demo(settings).url()}/jira", DEMO_EMAIL, DEMO_TOKEN
     rate = settings.jira_requests_per_second
-    with _open_http(settings, "jira", rate, asks_anyway=asks_anyway) as http:
+    with _open_http(settings, "jira", rate, ignores_breaker=ignores_breaker) as http:
         yield Jira(
             http, url=_require_given(url), email=_require_given(email), token=_require_given(token)
         )
 
 
 def _open_http(
-    settings: Settings, system: str, requests_per_second: int, *, asks_anyway: bool
+    settings: Settings, system: str, requests_per_second: int, *, ignores_breaker: bool
 ) -> HttpClient:
     is_made_up = settings.is_demo
     return open_client(
@@ -98,7 +98,7 @@ def _open_http(
         f"{system}_demo" if is_made_up else system,
         agent="orchestration_project",
         requests_per_second=0 if is_made_up else requests_per_second,
-        breaker=BreakerPolicy(asks_anyway=asks_anyway),
+        breaker=BreakerPolicy(ignores_breaker=ignores_breaker),
         network=select_network(settings),
     )
 

@@ -80,7 +80,7 @@ class Jira:
         return None if record is None else issue_of(record)
 
     def _record(self, key: str) -> Mapping[str, Any] | None:
-        response = self._ask(
+        response = self._fetch(
             "GET", f"{_build_issue_path(key)}?{urlencode({'properties': PROPERTY})}"
         )
         return None if response.status == 404 else self._object(response, 200)
@@ -93,7 +93,7 @@ class Jira:
         if project not in self._newest:
             jql = f'project = "{project}" ORDER BY key DESC'
             values = {"jql": jql, "fields": ["summary"], "maxResults": 1}
-            entries = self._object(self._ask("POST", "/search/jql", values), 200)
+            entries = self._object(self._fetch("POST", "/search/jql", values), 200)
             keys = [needed(item, "key", "an issue of Jira") for item in _list(entries, "issues")]
             self._newest[project] = max(map(_parse_number, keys), default=0)
         return f"{project}-{self._newest[project]}"
@@ -101,7 +101,7 @@ class Jira:
     def find_after(self, mark: str, source_id: str) -> Issue | None:
         """Return the issue of ``source_id`` among those of higher numbers than a mark's.
 
-        They are asked for by their keys, which rests on no index, until a hundred in a row are not
+        They are requested by their keys, which rests on no index, until a hundred in a row are not
         there.
         """
         project, number = mark.rpartition("-")[0], _parse_number(mark)
@@ -118,7 +118,7 @@ class Jira:
     def _of_keys(self, keys: Sequence[str]) -> list[Any]:
         """Return those of these issues that are there, as they came."""
         values = {"issueIdsOrKeys": keys, "fields": READ_FIELDS, "properties": [PROPERTY]}
-        entries = self._object(self._ask("POST", "/issue/bulkfetch", values), 200)
+        entries = self._object(self._fetch("POST", "/issue/bulkfetch", values), 200)
         records = _list(entries, "issues")
         if entries.get("issueErrors"):  # some may be there all the same: each is asked for alone
             there = {key_of(each) for each in records}
@@ -145,7 +145,7 @@ class Jira:
             "properties": [{"key": PROPERTY, "value": {"id": source_id}}],
         }
         try:
-            values = self._object(self._ask("POST", "/issue", body, is_repeatable=False), 201)
+            values = self._object(self._fetch("POST", "/issue", body, is_repeatable=False), 201)
         except RefusedError:
             self._screens.pop((project, issue_type), None)  # it may have changed
             raise
@@ -177,18 +177,18 @@ class Jira:
             issue = self.get(key)
             names = [label_of(issue.source_id)] if issue and issue.source_id else []
             values["labels"] = [*(values["labels"] or ()), *names]
-        self._done(self._ask("PUT", _build_issue_path(key), {"fields": values}))
+        self._done(self._fetch("PUT", _build_issue_path(key), {"fields": values}))
 
     def transitions(self, key: str) -> Sequence[Transition]:
         """Return the steps that an issue may take now."""
-        values = self._object(self._ask("GET", f"{_build_issue_path(key)}/transitions"), 200)
+        values = self._object(self._fetch("GET", f"{_build_issue_path(key)}/transitions"), 200)
         return [transition_of(item) for item in _list(values, "transitions")]
 
     def transition(self, key: str, transition_id: str) -> None:
         """Have an issue take a step; asked once: a second one may start elsewhere."""
         body = {"transition": {"id": transition_id}}
         path = f"{_build_issue_path(key)}/transitions"
-        self._done(self._ask("POST", path, body, is_repeatable=False))
+        self._done(self._fetch("POST", path, body, is_repeatable=False))
 
     def create_fields(self, project: str, issue_type: str) -> Sequence[FieldSpec]:
         """Return the fields that an issue of that kind can be created with.
@@ -216,7 +216,7 @@ class Jira:
         """Return the one active user of exactly that address; None: there is none, or several."""
         if email not in self._users:
             query = urlencode({"query": email, "maxResults": 200})
-            response = self._ask("GET", f"/user/search?{query}")
+            response = self._fetch("GET", f"/user/search?{query}")
             if response.status != 200:
                 raise self._refused(response)
             found = json_in(response)
@@ -254,7 +254,7 @@ class Jira:
         token: str | None = ""
         while token is not None:
             page = {**values, "nextPageToken": token} if token else values
-            entries = self._object(self._ask("POST", "/search/jql", page), 200)
+            entries = self._object(self._fetch("POST", "/search/jql", page), 200)
             records = {key_of(item): item for item in _list(entries, "issues")}
             yield [record for key, record in records.items() if key not in names]
             names |= records.keys()
@@ -270,12 +270,12 @@ class Jira:
 
     def myself(self) -> str:
         """Return by which name Jira knows us: one request."""
-        return str(self._object(self._ask("GET", "/myself"), 200).get("displayName"))
+        return str(self._object(self._fetch("GET", "/myself"), 200).get("displayName"))
 
     def permissions(self, project: str) -> frozenset[str]:
         """Return our permissions in a project, of those we use: none where it does not exist."""
         query = urlencode({"projectKey": project, "permissions": ",".join(PERMISSIONS)})
-        response = self._ask("GET", f"/mypermissions?{query}")
+        response = self._fetch("GET", f"/mypermissions?{query}")
         if response.status == 404:
             self._make_sure_of_jira()
             return frozenset()
@@ -291,7 +291,7 @@ class Jira:
         listed: list[Mapping[str, Any]] = []
         while True:
             query = urlencode({"startAt": len(listed), "maxResults": 50})
-            values = self._object(self._ask("GET", f"{path}?{query}"), 200)
+            values = self._object(self._fetch("GET", f"{path}?{query}"), 200)
             page = _list(values, name if name in values else "values")
             listed += [storable(item, "an entry of Jira's") for item in page]
             total = values.get("total")
@@ -331,7 +331,7 @@ class Jira:
         Raises:
             ConfigurationError: Everything is refused, so nothing follows for a task or a rule.
         """
-        response = self._ask("GET", "/myself")
+        response = self._fetch("GET", "/myself")
         if response.status in FORBIDDEN_STATUSES:
             raise ConfigurationError(
                 "Jira rejects every request",
@@ -344,7 +344,7 @@ class Jira:
                 url=response.url,
             )
 
-    def _ask(
+    def _fetch(
         self, method: str, path: str, body: object = None, *, is_repeatable: bool = True
     ) -> Response:
         return self._http.request(

@@ -29,7 +29,7 @@ KEPT_HEADERS = ("content-type", "date")
 
 
 IN_FLIGHT = 4
-"""Pages that are asked for at once; the rate is limited beside that."""
+"""Pages that are requested at once; the rate is limited beside that."""
 
 
 @dataclass(frozen=True)
@@ -127,14 +127,14 @@ class PeopleForce:
 
     def count(self) -> int:
         """Return how many tasks there are: one request, nothing is kept of it."""
-        return pagination_of(self._object(self._ask("GET", "/tasks?page=1"))).count
+        return pagination_of(self._object(self._fetch("GET", "/tasks?page=1"))).count
 
     def task(self, entity_id: str) -> Task | None:
         """Return a task as it is now; None: it was deleted.
 
         A 404 counts only from what lists tasks: a proxy, or another API, has none of them.
         """
-        response = self._ask("GET", f"/tasks/{quote(entity_id, safe='')}")
+        response = self._fetch("GET", f"/tasks/{quote(entity_id, safe='')}")
         if response.status == 404:
             self.count()
             return None
@@ -146,7 +146,7 @@ class PeopleForce:
         Raises:
             RefusedError: The task does not exist (404), or it may not be completed.
         """
-        response = self._ask("PUT", f"/tasks/{quote(entity_id, safe='')}/complete")
+        response = self._fetch("PUT", f"/tasks/{quote(entity_id, safe='')}/complete")
         if response.status == 404:
             raise refusal("PeopleForce", response, credentials=CREDENTIALS)
         self._object(response)  # a proxy's page has not completed anything
@@ -154,7 +154,7 @@ class PeopleForce:
     def _answer(self, page: int) -> _Answer:
         """Return a page as it came, its bytes kept."""
         requested_names = {"page": str(page)}
-        response = self._ask("GET", f"/tasks?page={page}")
+        response = self._fetch("GET", f"/tasks?page={page}")
         return _Answer(response, self._keep(response, requested_names))
 
     def _listed(
@@ -181,14 +181,14 @@ class PeopleForce:
             CachedPage(page, pagination.pages, pagination.count, digests), lambda: tasks, unreadable
         )
 
-    def _keep(self, response: Response, asked: dict[str, str]) -> Capture:
+    def _keep(self, response: Response, requested: dict[str, str]) -> Capture:
         headers = {
             name: header for name, header in response.headers.items() if name in KEPT_HEADERS
         }
         return self._captures.keep(
             response.body,
             url=response.url,
-            request=asked,
+            request=requested,
             response_headers=headers,
             http_status=response.status,
             fetched_at=self._clock.now(),
@@ -202,7 +202,7 @@ class PeopleForce:
             storable(found, "an answer of PeopleForce")
         return found
 
-    def _ask(self, method: str, path: str) -> Response:
+    def _fetch(self, method: str, path: str) -> Response:
         """Send a request; completing twice is completing once, so all of them may be repeated."""
         headers = {"Accept": "application/json", "X-API-KEY": self._api_key.get_secret_value()}
         return self._http.request(method, self._url + path, headers=headers)

@@ -10,18 +10,18 @@ from typing import Generic, Self, TypeVar
 Answer = TypeVar("Answer")
 
 PAGES_PER_BATCH = 8
-"""Pages that a thread asks for before it hands them over: to wake another thread takes a fifth of
+"""Pages that a thread requests before it hands them over: to wake another thread takes a fifth of
 the time of a request to a source near by."""
 
 
 class PagePrefetcher(Generic[Answer]):
-    """Asks for pages by ``ask``, so many at once, and gives their answers by number.
+    """Asks for pages by ``fetch``, so many at once, and gives their answers by number.
 
     At the end it waits for those that are under way.
     """
 
-    def __init__(self, ask: Callable[[int], Answer], in_flight: int) -> None:
-        self._ask = ask
+    def __init__(self, fetch: Callable[[int], Answer], in_flight: int) -> None:
+        self._fetch = fetch
         self._window = in_flight * PAGES_PER_BATCH
         self._pool = ThreadPoolExecutor(in_flight)
         self._is_over = threading.Event()
@@ -40,7 +40,7 @@ class PagePrefetcher(Generic[Answer]):
         self._pool.shutdown(cancel_futures=True)
 
     def take(self, page: int, last: int) -> Answer:
-        """Return the answer of a page, or raise its error; the next are asked for, to ``last``."""
+        """Return the answer of a page, or raise its error; the next are requested, to ``last``."""
         for number in range(page, min(page + self._window, last + 1)):
             if number not in self._waiting:
                 following = range(number, min(number + PAGES_PER_BATCH, last + 1))
@@ -52,13 +52,13 @@ class PagePrefetcher(Generic[Answer]):
         return answer
 
     def _answers(self, pages: Sequence[int]) -> Mapping[int, Answer | Exception]:
-        """Ask for pages until one fails: what came before it counts all the same."""
+        """Request pages until one fails: what came before it counts all the same."""
         answers: dict[int, Answer | Exception] = {}
         for page in pages:
             if self._is_over.is_set():
                 break
             try:
-                answers[page] = self._ask(page)
+                answers[page] = self._fetch(page)
             except Exception as error:  # noqa: BLE001 - raised where the page is taken
                 answers[page] = error
                 break

@@ -50,7 +50,7 @@ MAX_PLANNED_TASKS = 1_000
 """Tasks of one transaction."""
 
 MAX_REQUESTED_TASKS = 200
-"""Tasks that a listing lacks and that are asked for by their id; the others at the next look."""
+"""Tasks that a listing lacks and that are requested by their id; the others at the next look."""
 
 UNREADABLE = "unreadable"
 """How a sweep calls an issue that exists, and of which no more is known."""
@@ -130,22 +130,22 @@ class Reconciler:
         self._clock = clock
         self._source = source
         self._target = target
-        self._desk = SyncContext(f"{source.system}>{target.system}", run_id)
-        self._applier = Applier(warehouse, clock, self._desk, source, target)
+        self._context = SyncContext(f"{source.system}>{target.system}", run_id)
+        self._applier = Applier(warehouse, clock, self._context, source, target)
         self.unreadable_issues: dict[str, str] = {}
         """Those that the latest sweep met, linked to a task or not: why, by their keys."""
 
     @property
     def pair(self) -> str:
         """The pair of systems, as the outbox and the ticks call it."""
-        return self._desk.topic
+        return self._context.topic
 
     def rules(self) -> RuleSet:
         """Return the rules in effect."""
         with self._warehouse.reading() as connection:
             return rules_in_effect(connection)
 
-    def look(self) -> PollResult:
+    def poll(self) -> PollResult:
         """Plan for every task that is new, changed or gone; unchanged ones cost no statement."""
         rules, poll_result = self.rules(), PollResult()
         with self._warehouse.reading() as connection:
@@ -165,7 +165,7 @@ class Reconciler:
             missing -= {
                 unreadable_record.entity_id for unreadable_record in self._source.unreadable
             }  # they are listed
-            changed += self._ask_for(sorted(missing), rules, poll_result)
+            changed += self._request_task(sorted(missing), rules, poll_result)
             listed = [unreadable_record.reason for unreadable_record in self._source.unreadable]
             poll_result.unreadable = listed or poll_result.unreadable
             poll_result.problem = _check_unreadable(poll_result)
@@ -178,25 +178,25 @@ class Reconciler:
                 refresh(connection, self._source.system, began_at)
         return poll_result
 
-    def _record_pages(self, looked: PollResult) -> None:
+    def _record_pages(self, poll_result: PollResult) -> None:
         record_new_pages(
             self._warehouse,
-            looked.kept,
+            poll_result.kept,
             self._source.unreadable,
             system=self._source.system,
             source=self._source.origin,
-            run_id=self._desk.run_id,
+            run_id=self._context.run_id,
             at=self._clock.now(),
         )
 
-    def look_at(self, entity_ids: Iterable[str]) -> PollResult:
+    def poll_tasks(self, entity_ids: Iterable[str]) -> PollResult:
         """Do the same for some tasks, each asked for by its id."""
         rules, poll_result, chosen = self.rules(), PollResult(), sorted(set(entity_ids))
         with self._warehouse.reading() as connection:
             known_names = known_states(connection, self._source.system, chosen)
         changed: list[FetchedTask] = []
         try:
-            changed += self._ask_for(chosen, rules, poll_result)
+            changed += self._request_task(chosen, rules, poll_result)
         except OrchestrationError as error:
             poll_result.problem = error
         poll_result.seen_count = len(changed)
@@ -240,7 +240,7 @@ class Reconciler:
             reason = f"already in this state: task {row.entity_id} is completed"
             return WebhookEffect("echo", reason=reason)
         if is_of_source:
-            poll_result = self.look_at([event.entity_id])
+            poll_result = self.poll_tasks([event.entity_id])
             entities = [self.entity(event.entity_id)]
             return WebhookEffect(
                 "looked at", entities, poll_result.problem, poll_result.reason_for_nothing
@@ -348,7 +348,7 @@ class Reconciler:
         if not tasks:
             return PlanCounts()
         with self._warehouse.writing() as connection:
-            return plan(connection, self._desk, rules, tasks, self._clock.now())
+            return plan(connection, self._context, rules, tasks, self._clock.now())
 
     def _plan_again(self, entities: Sequence[Entity], cause: str) -> PlanCounts:
         if not entities:
@@ -356,13 +356,13 @@ class Reconciler:
         rules = self.rules()
         with self._warehouse.writing() as connection:
             return plan_again(
-                connection, self._desk, rules, entities, cause=cause, now=self._clock.now()
+                connection, self._context, rules, entities, cause=cause, now=self._clock.now()
             )
 
-    def _ask_for(
-        self, entity_ids: Sequence[str], rules: RuleSet, looked: PollResult
+    def _request_task(
+        self, entity_ids: Sequence[str], rules: RuleSet, poll_result: PollResult
     ) -> list[FetchedTask]:
-        """Ask for tasks that were not seen; return those that are there, and mark the others gone.
+        """Request tasks that were not seen; return those that are there, and mark the others gone.
 
         A page that skips a task, or a listing that comes back empty, does not prove it gone.
         """
@@ -373,7 +373,7 @@ class Reconciler:
             try:
                 task = self._source.task(entity_id)
             except ContractError as error:
-                looked.unreadable.append(str(error))
+                poll_result.unreadable.append(str(error))
                 continue
             if task is None:
                 entities.append(self.entity(entity_id))
@@ -381,18 +381,23 @@ class Reconciler:
                 fetched_tasks.append(seen(task, rules, fetched_at))
         if entities:
             with self._warehouse.writing() as connection:
-                looked.gone_count += mark_gone(connection, self._desk, entities, self._clock.now())
+                poll_result.gone_count += mark_gone(
+                    connection, self._context, entities, self._clock.now()
+                )
         return fetched_tasks
 
 
-def _check_unreadable(looked: PollResult) -> OrchestrationError | None:
-    count, number = len(looked.unreadable), looked.seen_count + len(looked.unreadable)
+def _check_unreadable(poll_result: PollResult) -> OrchestrationError | None:
+    count, number = (
+        len(poll_result.unreadable),
+        poll_result.seen_count + len(poll_result.unreadable),
+    )
     if count <= number * MANY_UNREADABLE_SHARE:
         return None
     return ContractError(
         f"{count} of {number} tasks that are listed cannot be read",
         expected=f"at most {MANY_UNREADABLE_SHARE:.0%}",
-        found=looked.unreadable[0],
+        found=poll_result.unreadable[0],
         remedy="the others were followed; `rejects` has the records: compare them with the "
         "source's API, whose format seems to have changed",
     )

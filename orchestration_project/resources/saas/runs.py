@@ -49,22 +49,22 @@ def poll_all(
     A dry run only plans: no tick, and nothing is applied.
     """
     if is_dry_run:
-        poll_result = reconciler.look()
-        return SyncResult(_count_looked(poll_result), poll_result.problem)
+        poll_result = reconciler.poll()
+        return SyncResult(_count_polled(poll_result), poll_result.problem)
     ticks, began_at = Ticks(warehouse, reconciler.pair), clock.now()
     ticks.begin(began_at)
-    poll_result = reconciler.look()
+    poll_result = reconciler.poll()
     applied = reconciler.apply()
     problem = poll_result.problem or applied.problem
     if problem is None:
         ticks.end(began_at)
-    return SyncResult({**_count_looked(poll_result), **_count_applied(applied)}, problem)
+    return SyncResult({**_count_polled(poll_result), **_count_applied(applied)}, problem)
 
 
-def _count_looked(looked: PollResult) -> dict[str, int | str]:
-    counts: dict[str, int | str] = {"seen": looked.seen_count, "gone": looked.gone_count}
-    unreadable = {"unreadable": len(looked.unreadable)} if looked.unreadable else {}
-    return {**counts, **looked.planned.actions, **unreadable}
+def _count_polled(poll_result: PollResult) -> dict[str, int | str]:
+    counts: dict[str, int | str] = {"seen": poll_result.seen_count, "gone": poll_result.gone_count}
+    unreadable = {"unreadable": len(poll_result.unreadable)} if poll_result.unreadable else {}
+    return {**counts, **poll_result.planned.actions, **unreadable}
 
 
 def follow_delivery(

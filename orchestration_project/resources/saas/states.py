@@ -132,7 +132,7 @@ def seen(task: Task, rules: RuleSet, fetched_at: datetime) -> FetchedTask:
 
 def plan(
     connection: Connection,
-    desk: SyncContext,
+    context: SyncContext,
     rules: RuleSet,
     tasks: Sequence[FetchedTask],
     now: datetime,
@@ -141,10 +141,10 @@ def plan(
 
     A task that was recorded since it was fetched is left as it is.
     """
-    lock_row(connection, desk.topic)
+    lock_row(connection, context.topic)
     latest = {task.entity: task for task in tasks}  # pages may repeat one
     before = _read_rows(connection, list(latest))
-    planned, writer = PlanCounts(), _Writer(connection, desk, now)
+    planned, writer = PlanCounts(), _Writer(connection, context, now)
     for fetched_task in latest.values():
         row = before.get(fetched_task.entity)
         if (
@@ -161,7 +161,7 @@ def plan(
 
 def plan_again(
     connection: Connection,
-    desk: SyncContext,
+    context: SyncContext,
     rules: RuleSet,
     entities: Iterable[Entity],
     *,
@@ -169,8 +169,8 @@ def plan_again(
     now: datetime,
 ) -> PlanCounts:
     """Plan tasks again, as last seen, and put the intentions into the outbox."""
-    lock_row(connection, desk.topic)
-    planned, writer = PlanCounts(), _Writer(connection, desk, now)
+    lock_row(connection, context.topic)
+    planned, writer = PlanCounts(), _Writer(connection, context, now)
     for row in _read_rows(connection, list(entities)).values():
         if row.gone_at is None:
             task = read_task(row.record)
@@ -183,12 +183,12 @@ def plan_again(
 
 
 def mark_gone(
-    connection: Connection, desk: SyncContext, entities: Sequence[Entity], now: datetime
+    connection: Connection, context: SyncContext, entities: Sequence[Entity], now: datetime
 ) -> int:
     """Record that a source has tasks no more; their issues stay as they are."""
-    lock_row(connection, desk.topic)
+    lock_row(connection, context.topic)
     rows = [row for row in _read_rows(connection, entities).values() if row.gone_at is None]
-    writer = _Writer(connection, desk, now)
+    writer = _Writer(connection, context, now)
     for row in rows:
         writer.supersede(entity_of(row))
         writer.entries.append(SyncLogEntry(entity_of(row), "source_deleted", row.target_key))
@@ -201,25 +201,25 @@ def mark_gone(
     return len(rows)
 
 
-def refresh(connection: Connection, system: str, looked_at: datetime) -> None:
+def refresh(connection: Connection, system: str, polled_at: datetime) -> None:
     """Record that all tasks of a system that are there were seen as they are."""
     connection.execute(
         update(saas_source_states)
         .where(
             STATES.system == system,
             STATES.gone_at.is_(None),
-            STATES.last_seen_at < looked_at - LAST_SEEN_TOLERANCE,
+            STATES.last_seen_at < polled_at - LAST_SEEN_TOLERANCE,
         )
-        .values(last_seen_at=looked_at)
+        .values(last_seen_at=polled_at)
     )
 
 
 class _Writer:
     """Collects the writes of a plan, so that many tasks take a few statements."""
 
-    def __init__(self, connection: Connection, desk: SyncContext, now: datetime) -> None:
+    def __init__(self, connection: Connection, context: SyncContext, now: datetime) -> None:
         self._connection = connection
-        self._desk = desk
+        self._context = context
         self._now = now
         self._superseded: list[Entity] = []
         self._states: list[dict[str, Any]] = []
@@ -272,9 +272,9 @@ class _Writer:
         ):
             if rows:
                 self._connection.execute(insert(table), rows)
-        now, run_id = self._now, self._desk.run_id
+        now, run_id = self._now, self._context.run_id
         add_intentions(self._connection, self._intentions, now=now, run_id=run_id)
-        record(self._connection, self.entries, at=self._now, run_id=self._desk.run_id)
+        record(self._connection, self.entries, at=self._now, run_id=self._context.run_id)
 
     def _leave(self, entity: Entity, row: Row[Any] | None, state: dict[str, Any]) -> str:
         """Plan nothing for a task that its rule drops or holds, whatever was planned before."""
@@ -316,7 +316,7 @@ class _Writer:
         self.supersede(entity)
         self._intentions.append(
             Intention(
-                self._desk.topic,
+                self._context.topic,
                 entity.outbox_entity,
                 state["version_number"],
                 "{}" if problem else state["intended"],
@@ -337,14 +337,14 @@ class _Writer:
                     "http_status": None,
                     "failed_at": self._now,
                     "ended_at": None,
-                    "run_id": self._desk.run_id,
+                    "run_id": self._context.run_id,
                 }
             )
 
     def _end_earlier(self, entities: Sequence[Entity]) -> None:
         names = [entity.outbox_entity for entity in entities]
-        now, run_id = self._now, self._desk.run_id
-        supersede(self._connection, self._desk.topic, names, now=now, run_id=run_id)
+        now, run_id = self._now, self._context.run_id
+        supersede(self._connection, self._context.topic, names, now=now, run_id=run_id)
         open_letters = and_(
             saas_dead_letters.c.system == entities[0].system,
             saas_dead_letters.c.entity_id.in_([each.entity_id for each in entities]),

@@ -125,7 +125,7 @@ class TargetSystem(Protocol):
     def find_after(self, mark: str, source_id: str) -> Issue | None:
         """Return the issue of ``source_id`` among all that were made after a mark.
 
-        It is sure also of those that `find` cannot find yet, and so may ask for many.
+        It is sure also of those that `find` cannot find yet, and so may request many.
         """
         ...
 

@@ -42,7 +42,7 @@ class Ticks:
         self._set(synced_at=began_at)
 
     def trigger(self, at: datetime) -> None:
-        """Ask for a look now."""
+        """Request a look now."""
         self._set(triggered_at=at)
 
     def change(self, *, interval: timedelta | None, is_paused: bool | None) -> None:

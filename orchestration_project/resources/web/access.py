@@ -58,7 +58,7 @@ MAX_ROBOTS_REDIRECTS = 5
 ROBOTS_AGE = timedelta(hours=24)
 REDIRECTS = (301, 302, 303, 307, 308)
 THROTTLING = (TOO_MANY_REQUESTS, 503)
-"""Statuses by which a host asks for a pause."""
+"""Statuses by which a host requests a pause."""
 
 URL_BLANK = "".join(map(chr, range(33)))
 """Control characters and the space, which do not count at the ends of a URL."""
@@ -198,7 +198,7 @@ class PageAccess(Protocol):
             headers: Of the first request, such as conditions.
 
         Raises:
-            ThrottledError: The host asks for a pause.
+            ThrottledError: The host requests a pause.
             TransientError: No attempt succeeded.
         """
         ...
@@ -358,7 +358,7 @@ class SiteAccess:
             headers: Of the first request, such as conditions.
 
         Raises:
-            ThrottledError: The host asks for a pause.
+            ThrottledError: The host requests a pause.
             TransientError: No attempt succeeded.
             RobotsUnreachableError: robots.txt failed.
             SwitchedOffError: The site's kill switch is off.

@@ -141,7 +141,7 @@ class SliceLoader:
         """Request the page of a URL, on condition that it has changed.
 
         Where robots.txt of the site's first host, or its circuit breaker, refuses all requests, or
-        a host asks for a pause, the crawl ends, and its URLs wait for the next run.
+        a host requests a pause, the crawl ends, and its URLs wait for the next run.
         """
         if self.lease.lost.is_set():
             self.state.end("stopped", "another run has taken over the site")

@@ -104,7 +104,7 @@ class SiteSwitch:
         self._warehouse = warehouse
         self._site = site
         self._lock = threading.Lock()
-        self._looked_at = float("-inf")
+        self._polled_at = float("-inf")
         self._cause = ""
 
     def check(self) -> None:
@@ -115,9 +115,9 @@ class SiteSwitch:
         """
         with self._lock:
             now = time.monotonic()
-            if now - self._looked_at > MAX_AGE_SECONDS:
+            if now - self._polled_at > MAX_AGE_SECONDS:
                 self._cause = self._look_up()
-                self._looked_at = now
+                self._polled_at = now
             cause = self._cause
         if cause:
             raise SwitchedOffError(

@@ -60,7 +60,7 @@ def finra_on_publication(
     settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
-    """Ask for the weeks within the horizon that FINRA lists and that were never taken.
+    """Request the weeks within the horizon that FINRA lists and that were never taken.
 
     The cursor names what the last look found missing in vain, so that such a look is not repeated
     on the same day; it may be reset at any time.
@@ -87,7 +87,7 @@ def finra_on_restatement(
     settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
-    """Ask for the weeks that were taken and that FINRA has changed since.
+    """Request the weeks that were taken and that FINRA has changed since.
 
     The cursor is the day up to which every change was taken, and by which database; it moves when
     nothing is left to take.
@@ -175,7 +175,7 @@ def _read_first(
 ) -> ReadWeeks:
     """Read the versions of missing weeks until ``max_runs`` of them need a run that is new."""
     new: list[PlannedRun] = []
-    asked_today: list[PlannedRun] = []
+    requested_today: list[PlannedRun] = []
     refusals: dict[str, SourceError] = {}
     while unread and len(new) < max_runs:
         room = max_runs - len(new)
@@ -184,9 +184,9 @@ def _read_first(
         runs = plan_runs(batch, versions, weeks.today)
         chosen = choose_runs(runs, read_known_keys(context.instance, runs))
         new += chosen.requested
-        asked_today += chosen.asked_today
+        requested_today += chosen.requested_today
         refusals |= refused
-    return ReadWeeks(new=new, asked_today=asked_today, rest=unread, refusals=refusals)
+    return ReadWeeks(new=new, requested_today=requested_today, rest=unread, refusals=refusals)
 
 
 def _answer(

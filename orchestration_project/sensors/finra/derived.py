@@ -37,13 +37,13 @@ from orchestration_project.sensors.definitions import (
 )
 from orchestration_project.sensors.finra.arrivals import PROFILE
 
-SECONDS_BETWEEN_LOOKS = 60
+SECONDS_BETWEEN_POLLS = 60
 """The loads are read from the database, some queries a look."""
 
 
 @sensor(
     jobs=[gold_job, tier_week_job],
-    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    minimum_interval_seconds=SECONDS_BETWEEN_POLLS,
     profile=PROFILE,
     needs="loaded weeks",
 )

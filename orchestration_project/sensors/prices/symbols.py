@@ -27,13 +27,13 @@ from orchestration_project.sensors.definitions import (
 )
 from orchestration_project.sensors.prices.schedules import NEEDS, PROFILE
 
-SECONDS_BETWEEN_LOOKS = 3600
+SECONDS_BETWEEN_POLLS = 3600
 """The symbols of most volume change once a week."""
 
 
 @sensor(
     job=daily_job,
-    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    minimum_interval_seconds=SECONDS_BETWEEN_POLLS,
     profile=PROFILE,
     needs=f"{NEEDS}, and a month that was loaded before",
 )
@@ -88,7 +88,7 @@ def prices_on_landing(
 ) -> dg.RunRequest | dg.SkipReason:
     """Derive the symbols of which something was delivered since they were derived.
 
-    A run that failed is asked for again when more is delivered, or on the next day.
+    A run that failed is requested again when more is delivered, or on the next day.
     """
     due = outdated_symbols(warehouse)
     running = find_run_under_way(context.instance, gold_job.name) if due else ""

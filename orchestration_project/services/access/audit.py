@@ -24,7 +24,7 @@ class AccessLogEntry:
     """One row of the audit.
 
     Attributes:
-        step: 1 when it was asked for, 2 when it was answered.
+        step: 1 when it was requested, 2 when it was answered.
         user: Who asked, as far as that was known.
         key_id: The key that was claimed, where no user is known.
         outcome: asked, done, failed or refused.

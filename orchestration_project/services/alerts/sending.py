@@ -108,7 +108,7 @@ def refuse_unusable(channel: Channel) -> None:
     _build_notifier(channel)
 
 
-def look_at(channel: Channel) -> str:
+def check_channel(channel: Channel) -> str:
     """Return the status of ``channel`` that is known without sending to it.
 
     Where the entry names a port (and of mail, whose port is known), that is connected to. Of

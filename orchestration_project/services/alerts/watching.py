@@ -81,7 +81,7 @@ def start_polling(instance: dg.DagsterInstance) -> WatchResult:
     return WatchResult(text, Progress(seen=[position]))
 
 
-def look(
+def poll_runs(
     instance: dg.DagsterInstance,
     alerts: Alerts,
     progress: Progress,
@@ -150,10 +150,10 @@ def _store_alerts(
     for end in run_ends:
         if time.monotonic() > until:
             break
-        looks = waiting.pop(end.run_id, 0)
+        poll_count = waiting.pop(end.run_id, 0)
         retry = retry_of(instance, end.run_id) if end.outcome == "failure" else "none"
-        if retry == "announced" and looks < MAX_POLLS_FOR_RETRY:
-            waiting[end.run_id] = looks + 1
+        if retry == "announced" and poll_count < MAX_POLLS_FOR_RETRY:
+            waiting[end.run_id] = poll_count + 1
         else:
             messages += _take(instance, alerts, inbox, end, is_retried=retry == "made")
         places += [end.place] if end.place else []

@@ -69,7 +69,7 @@ class Sources:
         config: The settings and presets that are in effect.
         applied: What applied presets set.
         tables: Tables with history by name, and what a partition of each is.
-        bytes_of: The captured bytes, None where just their hashes are asked for.
+        bytes_of: The captured bytes, None where just their hashes are requested.
         rules: Rules of tables whose numbers can be recomputed, by table.
         derived: Derivations of tables as of a time, by table.
         artifacts: The store of the documents of applied plans; None: they are left out.
@@ -104,7 +104,7 @@ def export_evidence(
     *,
     now: datetime,
 ) -> ExportedArchive:
-    """Write the archive of what is asked for: of one state of our database, a batch at a time.
+    """Write the archive of what is requested: of one state of our database, a batch at a time.
 
     Runs of it that the ledger lacks are recorded before.
 

@@ -1,7 +1,7 @@
 """Exports as a service: declared in a file, planned by loads, delivered by work items.
 
 Here is what the file declares, and the secrets of targets; `services/export.py` writes rows. A
-derived table as of a time is exported when it is asked for.
+derived table as of a time is exported when it is requested.
 """
 
 import hashlib

@@ -378,11 +378,11 @@ def build_clock_probe(others: Clocks, clock: Clock, *, most_seconds: float) -> P
 
 def measure_skew(ask: Callable[[], Time], clock: Clock) -> float | None:
     """Return how far ``clock`` is ahead, None without an answer: half of the way there and back."""
-    asked_at = clock.now()
+    requested_at = clock.now()
     time = ask()
     if time is None:
         return None
-    return (asked_at + (clock.now() - asked_at) / 2 - time).total_seconds()
+    return (requested_at + (clock.now() - requested_at) / 2 - time).total_seconds()
 
 
 def read_database_time(open_it: OpenWarehouse) -> Time:

@@ -38,7 +38,7 @@ class Admission:
         self._most_rows = most_rows
         self._monotonic = monotonic
         self._lock = Lock()
-        self._looked_at = float("-inf")
+        self._polled_at = float("-inf")
         self._problem = ""
         self._counts = Lock()
         self._waiting_count = 0
@@ -62,14 +62,14 @@ class Admission:
 
     @property
     def _age(self) -> float:
-        return self._monotonic() - self._looked_at
+        return self._monotonic() - self._polled_at
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Look whether there is room, unless that was done just now."""
         with self._lock:
             if not self.is_new:
                 self._problem = self._found()
-                self._looked_at = self._monotonic()
+                self._polled_at = self._monotonic()
 
     def reserve_row(self) -> bool:
         """Reserve a row of the inbox; return whether there was one left."""

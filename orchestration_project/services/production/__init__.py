@@ -77,8 +77,8 @@ def read_listeners(home: Path, processes: Iterable[psutil.Process] | None = None
         home: The DAGSTER_HOME.
         processes: Those to look at; None: all of this host.
     """
-    looked_at = psutil.process_iter() if processes is None else processes
-    return sorted({listener for process in looked_at for listener in _iterate(process, home)})
+    listed = psutil.process_iter() if processes is None else processes
+    return sorted({listener for process in listed for listener in _iterate(process, home)})
 
 
 def _iterate(process: psutil.Process, home: Path) -> Iterator[Listener]:

@@ -154,7 +154,7 @@ class ItemRetryPlan:
     Attributes:
         topics: The items by topic, of topics that have any.
         first: The first of them by topic and key, those before the others that are retried.
-        missing_keys: Keys that were asked for and that no failed or dead item has.
+        missing_keys: Keys that were requested and that no failed or dead item has.
     """
 
     topics: Sequence[TopicCount] = ()

@@ -163,7 +163,7 @@ def _settle(
     retried: Sequence[Launch],
     now: datetime,
 ) -> None:
-    """Note the runs that were seen, and the launches that are asked for again."""
+    """Note the runs that were seen, and the launches that are requested again."""
     is_it = (launches.c.name == bindparam("of_name"), launches.c.due_at == bindparam("of_due"))
     places = {
         launch.run_key: {"of_name": launch.name, "of_due": launch.due_at} for launch in opened

@@ -45,11 +45,11 @@ async def followed(
 ) -> AsyncIterator[Stream]:
     """Follow a stream until the block ends, as a client that then goes away."""
     stream = Stream(event_type, id_field)
-    gone, asked = asyncio.Event(), [{"type": "http.request"}]
+    gone, requested = asyncio.Event(), [{"type": "http.request"}]
 
     async def receive_() -> Any:
-        if asked:
-            return asked.pop()
+        if requested:
+            return requested.pop()
         await gone.wait()
         return {"type": "http.disconnect"}
 

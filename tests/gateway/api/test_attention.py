@@ -186,8 +186,10 @@ def test_an_acceptance_is_a_replay_of_that_sha256_with_reason_user_and_end(api: 
     }
     row = access_audit.c
     with api.services.warehouse.reading() as connection:
-        asked = select(row.target).where(row.operation == "POST /attention", row.outcome == "asked")
-        [*_, target] = connection.execute(asked.order_by(row.happened_at)).scalars()
+        requested = select(row.target).where(
+            row.operation == "POST /attention", row.outcome == "asked"
+        )
+        [*_, target] = connection.execute(requested.order_by(row.happened_at)).scalars()
     assert f'"sha256": "{SHA256}"' in target
     assert '"reason": "a short week"' in target
 

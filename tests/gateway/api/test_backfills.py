@@ -64,7 +64,7 @@ def daemon(api) -> Iterator[Callable[[], None]]:
         yield iterate_without_failure
 
 
-def asked(api, job: str, first: str, last: str, **more: Any) -> Mapping[str, Any]:
+def requested(api, job: str, first: str, last: str, **more: Any) -> Mapping[str, Any]:
     return api.post("/backfills", {"job": job, "from": first, "to": last, **more})
 
 
@@ -97,7 +97,7 @@ def captures_of(api, run: dg.DagsterRun) -> int:
 def test_a_backfill_is_of_the_job_that_was_asked_for(api, job):
     key = keys_of(job)[-1]
     day = next(part for part in key.split("|") if part[:2] == "20")[:10]
-    found = asked(api, job, day, day)
+    found = requested(api, job, day, day)
     backfill = api.services.instance.get_backfill(found["backfill_id"])
     assert (backfill.job_name, backfill.is_asset_backfill) == (job, False)
     assert backfill.partition_names == found["partitions"]
@@ -124,7 +124,7 @@ def test_a_backfill_loads_all_its_partitions_in_one_run_and_is_followed_until_it
     api, daemon
 ):
     weeks = ["2023-01-23", "2023-01-30", "2023-02-06"]
-    found = asked(api, "finra_treasury_weekly", weeks[0], weeks[-1])
+    found = requested(api, "finra_treasury_weekly", weeks[0], weeks[-1])
     daemon()
     run = only_run_of(api, found["backfill_id"])
     assert (run.job_name, run.tags["user"]) == ("finra_treasury_weekly", "the operator")
@@ -134,13 +134,13 @@ def test_a_backfill_loads_all_its_partitions_in_one_run_and_is_followed_until_it
     assert (status["status"], status["partitions"]) == ("COMPLETED_SUCCESS", weeks)
     assert status["outcome"] == "loaded"
     assert run.tags["requested_range"] == run.tags["loaded_range"] == f"{weeks[0]} to {weeks[-1]}"
-    none_missing = asked(api, "finra_treasury_weekly", weeks[0], weeks[-1], only_missing=True)
+    none_missing = requested(api, "finra_treasury_weekly", weeks[0], weeks[-1], only_missing=True)
     assert (none_missing["backfill_id"], none_missing["partitions"]) == (None, [])
 
 
 @pytest.mark.slow
 def test_a_backfill_that_is_canceled_before_it_began_launches_no_run(api, daemon):
-    found = asked(api, "finra_treasury_weekly", "2023-02-06", "2023-02-06")
+    found = requested(api, "finra_treasury_weekly", "2023-02-06", "2023-02-06")
     api.post(f"/backfills/{found['backfill_id']}/cancel")
     daemon()
     assert api.get(f"/backfills/{found['backfill_id']}")["status"] == "CANCELED"
@@ -184,7 +184,7 @@ def test_a_range_beyond_the_known_partitions_is_refused_unless_it_is_clipped(api
     later = refused(api, job, first, "2031-12-31", dry_run=True)
     assert later["detail"] == f"invalid range: {job} has no partition after {last}"
     assert "DEMO_CLOCK_NOW" in later["remedy"]
-    clipped = asked(api, job, "2020-01-06", last, dry_run=True, clip=True)
+    clipped = requested(api, job, "2020-01-06", last, dry_run=True, clip=True)
     assert clipped["requested_range"] == f"2020-01-06 to {last}"
     assert clipped["loaded_range"] == f"{first} to {last}"
     assert clipped["notes"][0] == f"nothing is loaded before {first}, the first partition"
@@ -209,7 +209,7 @@ def test_the_client_clips_a_range_only_on_request(client):
 def test_a_month_in_which_a_range_begins_is_loaded_whole_and_named(api):
     months = keys_of("prices_daily")
     first, last = months[-3], months[-2]
-    found = asked(api, "prices_daily", f"{first[:8]}15", f"{last[:8]}20")
+    found = requested(api, "prices_daily", f"{first[:8]}15", f"{last[:8]}20")
     assert found["partitions"] == [first, last]
     assert found["notes"] == [
         f"{first} is loaded whole: the range begins within it, on {first[:8]}15",
@@ -244,7 +244,7 @@ def test_the_period_of_a_date_is_proposed(api, job, partition, meant):
 
 @pytest.mark.slow
 def test_a_backfill_of_what_is_not_published_says_so(api, daemon):
-    found = asked(api, "finra_otc_weekly", "2026-02-09", "2026-02-09", part="T2")
+    found = requested(api, "finra_otc_weekly", "2026-02-09", "2026-02-09", part="T2")
     daemon()
     daemon()
     status = api.get(f"/backfills/{found['backfill_id']}")

@@ -96,7 +96,7 @@ FLAG: dict[str, Any] = {"share": 0.5, "listed_keys": ["k"], "owner": "x", "expir
 
 
 def ask_for_all(client: Client) -> list[Any]:
-    """Return what asks for all that there is, with all that can be said."""
+    """Return what requests all that there is, with all that can be said."""
     again: dict[str, Any] = {"kinds": ["source"], "dry_run": True}
     items: dict[str, Any] = {"topics": ["t"], "item_keys": ["k"], "include_permanent": True}
     rows: dict[str, Any] = {"columns": ["tier"], "where": ["tier=T1"], "as_of": NOON}
@@ -252,10 +252,10 @@ def ask_for_all(client: Client) -> list[Any]:
 
 
 def test_every_operation_has_a_method_by_which_all_can_be_said_that_it_takes():
-    asked: list[httpx.Request] = []
+    requested: list[httpx.Request] = []
 
     def refuse(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
+        requested.append(request)
         problem = {"title": "Not Found", "status": 404, "detail": "no", "category": "not_found"}
         return httpx.Response(404, json=problem)
 
@@ -270,7 +270,7 @@ def test_every_operation_has_a_method_by_which_all_can_be_said_that_it_takes():
         form = re.compile("/api/v1" + re.sub(r"\{\w+\}", "[^/]+", operation.path))
         found = [
             each
-            for each in asked
+            for each in requested
             if each.method == operation.method and form.fullmatch(each.url.path)
         ]
         assert found, operation.name
@@ -375,10 +375,10 @@ def test_a_log_is_taken_up_where_it_was_however_it_broke_off():
             httpx.Response(200, text="event: end\ndata: {}\n\n"),
         ]
     )
-    asked, slept = list[str | None](), list[float]()
+    requested, slept = list[str | None](), list[float]()
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request.headers.get("last-event-id"))
+        requested.append(request.headers.get("last-event-id"))
         found = next(answers)
         if isinstance(found, Exception):
             raise found
@@ -387,7 +387,7 @@ def test_a_log_is_taken_up_where_it_was_however_it_broke_off():
     way = httpx.MockTransport(answer)
     with Client(HOME, "key", transport=way, sleep=slept.append) as client:
         assert [log.id for log in client.logs("r")] == [7]
-    assert asked == [None] * 4 + ["7"] * LOG_ATTEMPTS
+    assert requested == [None] * 4 + ["7"] * LOG_ATTEMPTS
     assert slept == [0.5, 1, 2, 0.5, 0.5, 1, 2, 4, 8, 16, 30]
 
 
@@ -400,16 +400,16 @@ def test_a_log_is_taken_up_where_it_was_however_it_broke_off():
     ],
 )
 def test_a_log_that_says_nothing_is_not_asked_for_for_ever(answer, error, times):
-    asked = list[httpx.Request]()
+    requested = list[httpx.Request]()
 
     def refuse(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
+        requested.append(request)
         return answer
 
     way = httpx.MockTransport(refuse)
     with Client(HOME, "key", transport=way, sleep=lambda _: None) as client, pytest.raises(error):
         next(client.logs("r"))
-    assert len(asked) == times
+    assert len(requested) == times
 
 
 def test_a_key_in_clear_goes_to_no_proxy(monkeypatch):
@@ -620,8 +620,10 @@ def test_the_rest_of_the_api_has_typed_results(client, loaded, tmp_path):
     assert client.pipeline_status(loaded).status == "completed"
     again = client.run_pipeline("finra_otc_weekly", tier="T1", week_ending=FRIDAY)
     assert client.wait(again.execution_id).rows_in == 0
-    asked = client.backfill("finra_otc_weekly", date(2026, 2, 2), date(2026, 2, 8), dry_run=True)
-    assert WEEK in asked.partitions
+    requested = client.backfill(
+        "finra_otc_weekly", date(2026, 2, 2), date(2026, 2, 8), dry_run=True
+    )
+    assert WEEK in requested.partitions
     [capture] = client.artifacts(where=[f"run_id={loaded}"])
     assert client.download(capture.capture_id, tmp_path / "page") == capture.sha256
     assert (tmp_path / "page").stat().st_size == capture.bytes
@@ -644,11 +646,11 @@ def test_the_rest_of_the_api_has_typed_results(client, loaded, tmp_path):
 
 @pytest.mark.slow
 def test_evidence_is_exported_and_downloaded_by_its_printed_name(client, loaded, tmp_path):
-    asked = client.export_evidence(run_id=loaded)
-    assert client.wait(asked.run_id).status == "SUCCESS"
-    assert asked.file in [archive.file for archive in client.archives()]
-    file = tmp_path / asked.file
-    client.download_archive(asked.file, file)
+    requested = client.export_evidence(run_id=loaded)
+    assert client.wait(requested.run_id).status == "SUCCESS"
+    assert requested.file in [archive.file for archive in client.archives()]
+    file = tmp_path / requested.file
+    client.download_archive(requested.file, file)
     found = verify(file)
     assert (found.manifest.about, found.problems) == ({"run": loaded}, [])
 
@@ -679,10 +681,10 @@ def test_gold_is_exported_by_a_run_to_a_file_that_is_named(client, loaded, tmp_p
     import pandas as pd
 
     times = {"as_of": "2999-01-01T02:00:00+02:00", "published_by": "9999-12-31"}
-    asked = client.export_gold("finra_symbol_week", WEEK, **times)
-    assert asked.job == "operations_export"
-    assert client.status(asked.run_id).status == "SUCCESS"
-    client.download_file(asked.file, tmp_path / "gold.parquet")
+    requested = client.export_gold("finra_symbol_week", WEEK, **times)
+    assert requested.job == "operations_export"
+    assert client.status(requested.run_id).status == "SUCCESS"
+    client.download_file(requested.file, tmp_path / "gold.parquet")
     found = pd.read_parquet(tmp_path / "gold.parquet")
     names = ["symbol", "total_share_quantity", "top_venue_id", "hhi_upper"]
     whole = client.gold_frame("finra_symbol_week", WEEK)
@@ -739,15 +741,15 @@ def test_a_diff_of_days_has_what_the_source_published_between_them(api, client, 
         row(symbol, initial_published_date=day, last_update_date=day)
         for symbol, day in zip(("AAA", "BBB"), days, strict=True)
     )
-    asked = {
+    requested = {
         "columns": ["symbol", "venue_id", "change", "new_share_quantity"],
         "where": [f"week_start={MONDAY}"],
     }
     between = {"published_from": "2025-12-31", "published_by": days[1]}
     with published(api, *rows):
-        changes = list(client.diff("finra_otc_weekly", **between, **asked))
-        changed = client.diff_frame("finra_otc_weekly", **between, **asked)
-        client.save_diff("finra_otc_weekly", tmp_path / "diff.csv", **between, **asked)
+        changes = list(client.diff("finra_otc_weekly", **between, **requested))
+        changed = client.diff_frame("finra_otc_weekly", **between, **requested)
+        client.save_diff("finra_otc_weekly", tmp_path / "diff.csv", **between, **requested)
         before = list(
             client.diff("finra_otc_weekly", published_from=days[0], published_by="2026-01-04")
         )

@@ -219,11 +219,11 @@ def test_the_client_resumes_a_stream_that_breaks_off_and_loses_nothing():
         httpx.Response(200, text=sent(13)),
         httpx.Response(401, json=problem),
     ]
-    asked = []
+    requested = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append((request.headers.get("last-event-id"), request.url.params.get("topic")))
-        return answers[len(asked) - 1]
+        requested.append((request.headers.get("last-event-id"), request.url.params.get("topic")))
+        return answers[len(requested) - 1]
 
     transport = httpx.MockTransport(answer)
     found = []
@@ -234,6 +234,6 @@ def test_the_client_resumes_a_stream_that_breaks_off_and_loses_nothing():
 
     with pytest.raises(ApiError, match="401"):
         follow()
-    assert [last for last, _ in asked] == [None, "8", "8", "12", "13"]
-    assert {topic for _, topic in asked} == {"tracker/#"}
+    assert [last for last, _ in requested] == [None, "8", "8", "12", "13"]
+    assert {topic for _, topic in requested} == {"tracker/#"}
     assert found == [8, 9, 13]

@@ -31,7 +31,7 @@ from orchestration_project.resources.plugins.changes import PluginChange
 from orchestration_project.resources.plugins.edits import PluginEdits
 from orchestration_project.resources.plugins.store import read_given
 from orchestration_project.settings import load_settings
-from tests.gateway.login_client import asked
+from tests.gateway.login_client import requested
 from tests.plugin_files import usable_isolation
 from tests.prepared import Prepared
 
@@ -41,7 +41,7 @@ ADMIN = PluginChange("admin", NOW)
 
 
 class Api:
-    """The routes of endpoints over a database, asked by a viewer."""
+    """The routes of endpoints over a database, requested by a viewer."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         settings = load_settings()
@@ -73,7 +73,7 @@ class Api:
         return True
 
     def ask(self, path: str) -> httpx.Response:
-        return asked(self.app, "GET", path)
+        return requested(self.app, "GET", path)
 
     def expect_problem(self, path: str) -> Any:
         answer = self.ask(path)

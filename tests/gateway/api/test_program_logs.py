@@ -174,11 +174,11 @@ async def followed(
     app: Any, query: str = "", *, key: object = "", last: str | None = None
 ) -> AsyncIterator[Stream]:
     """Follow the stream until the block ends, as a client that then goes away."""
-    stream, gone, asked = Stream(), asyncio.Event(), [{"type": "http.request"}]
+    stream, gone, requested = Stream(), asyncio.Event(), [{"type": "http.request"}]
 
     async def receive() -> Any:
-        if asked:
-            return asked.pop()
+        if requested:
+            return requested.pop()
         await gone.wait()
         return {"type": "http.disconnect"}
 
@@ -415,11 +415,11 @@ def test_the_client_searches_and_resumes_a_stream_that_breaks_off(api):
         httpx.Response(200, text=sent(2) + "id: run:9\n: still here\n\n"),
         httpx.Response(401, json=problem),
     ]
-    asked: list[httpx.Request] = []
+    requested: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
-        return answers[len(asked) - 1]
+        requested.append(request)
+        return answers[len(requested) - 1]
 
     client = Client(HOME, "key", transport=httpx.MockTransport(answer), sleep=lambda _: None)
     frame = client.log_lines(level="INFO", max_rows=3)
@@ -427,7 +427,7 @@ def test_the_client_searches_and_resumes_a_stream_that_breaks_off(api):
     found: list[tuple[str, str | None]] = []
     with pytest.raises(ApiError, match="401"):
         found.extend((last, line.message) for last, line in client.log_stream(run="r1"))
-    assert [each.headers.get("last-event-id") for each in asked[2:]] == [
+    assert [each.headers.get("last-event-id") for each in requested[2:]] == [
         *(None, "run:1", "run:1", "run:9")
     ]
-    assert {each.url.params["run"] for each in asked[2:]} == {"r1"}
+    assert {each.url.params["run"] for each in requested[2:]} == {"r1"}

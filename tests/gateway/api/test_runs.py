@@ -230,15 +230,15 @@ def test_a_backfill_names_its_partitions_and_launches_the_missing_ones(api, load
         "is_repeated": False,
     }
     key = {"Idempotency-Key": "two-weeks"}
-    asked = api.post("/backfills", {**body, "only_missing": True}, **key)
-    assert asked["partitions"] == weeks
+    requested = api.post("/backfills", {**body, "only_missing": True}, **key)
+    assert requested["partitions"] == weeks
     again = api.post("/backfills", {**body, "only_missing": True}, **key)
-    assert again == asked | {"is_repeated": True}
+    assert again == requested | {"is_repeated": True}
     for path, other in (("/backfills", body), ("/runs", {"job": "finra_daily"})):
         assert api.expect_problem("POST", path, json=other, headers=key)["status"] == 409
-    status = api.get(f"/backfills/{asked['backfill_id']}")
+    status = api.get(f"/backfills/{requested['backfill_id']}")
     assert (status["status"], status["partition_count"]) == ("REQUESTED", 2)
-    ended = api.post(f"/backfills/{asked['backfill_id']}/cancel")
+    ended = api.post(f"/backfills/{requested['backfill_id']}/cancel")
     assert ended["status"] in ("CANCELING", "CANCELED")
     none = api.expect_problem("POST", "/backfills", json={**body, "job": "finra_daily"})
     assert none["detail"] == "the job finra_daily has no partitions"
@@ -334,16 +334,16 @@ class Reading:
 
 @pytest.mark.slow_after_first
 @pytest.mark.parametrize(
-    "asked",
+    "requested",
     [{"path": "events?after={}"}, {"path": "logs", "headers": {"Last-Event-ID": "{}"}}],
     ids=["events", "logs"],
 )
-def test_what_is_before_an_event_is_not_read_again(api, loaded, asked):
+def test_what_is_before_an_event_is_not_read_again(api, loaded, requested):
     middle = api.get(f"/runs/{loaded}/events?limit=10")["next"]
     reading = Reading(api.services.instance)
     services: Any = replace(api.services, instance=reading, caller=lambda: SOMEBODY)
-    headers = {name: text.format(middle) for name, text in asked.get("headers", {}).items()}
-    url = f"{HOME}/api/v1/runs/{loaded}/{asked['path'].format(middle)}"
+    headers = {name: text.format(middle) for name, text in requested.get("headers", {}).items()}
+    url = f"{HOME}/api/v1/runs/{loaded}/{requested['path'].format(middle)}"
     app = Starlette(routes=routes(services))
     answer = replace(api, app=app).handle_request(httpx.Request("GET", url, headers=headers))
     assert answer.status_code == 200
@@ -591,10 +591,10 @@ def test_who_may_no_more_does_not_go_on_following_a_log(api):
 async def _streamed(app, run, *, then, key="") -> bytes:
     """Return what is sent of a run's log until that ends; ``then`` is called with each message."""
     path = f"/api/v1/runs/{run.run_id}/logs"
-    sent, asked = bytearray(), [{"type": "http.request"}]
+    sent, requested = bytearray(), [{"type": "http.request"}]
 
     async def receive() -> Any:
-        return asked.pop() if asked else await asyncio.Event().wait()
+        return requested.pop() if requested else await asyncio.Event().wait()
 
     async def send(message) -> None:
         sent.extend(message.get("body", b""))

@@ -20,9 +20,9 @@ def followed(tmp_path_factory):
         spans.forget_settings()
         with open_api(tmp_path_factory.mktemp("spans"), storage) as api:
             body = {"tier": "T1", "week_ending": FRIDAY}
-            asked = api.post("/pipelines/run/finra_otc_weekly", body, traceparent=str(REQUEST))
+            requested = api.post("/pipelines/run/finra_otc_weekly", body, traceparent=str(REQUEST))
             spans.flush(20)
-            yield api, asked["execution_id"], collector
+            yield api, requested["execution_id"], collector
         spans.forget_settings()
 
 

@@ -421,8 +421,8 @@ def test_pieces_go_on_where_the_last_one_ended(api, inbox, left_over):
     assert (first.status_code, first.headers["range"]) == (308, "bytes=0-3")
     gap = put(api, inbox, content[6:], content_range="bytes 6-9/10")
     assert (gap.status_code, gap.headers["range"]) == (416, "bytes=0-3")
-    asked = put(api, inbox, b"", content_range="bytes */10")
-    assert (asked.status_code, asked.headers["range"]) == (308, "bytes=0-3")
+    requested = put(api, inbox, b"", content_range="bytes */10")
+    assert (requested.status_code, requested.headers["range"]) == (308, "bytes=0-3")
     assert stored(api, inbox) == []
     last = put(api, inbox, content[4:], content_range="bytes 4-9/10")
     assert (last.status_code, last.json()["sha256"]) == (202, hashlib.sha256(content).hexdigest())

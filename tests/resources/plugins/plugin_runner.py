@@ -66,7 +66,7 @@ class PluginRunner:
         state: str = "enabled",
         **changes: Any,
     ) -> StoredPlugin:
-        """Add a plugin with this code and fields; by default all that it asks for is granted."""
+        """Add a plugin with this code and fields; by default all that it requests is granted."""
         changes.setdefault("row_schemas", {"items": TITLES})
         text = yaml.safe_dump(manifest(**changes, **({"budget": budget} if budget else {})))
         files = {"plugin.yaml": text.encode(), "main.py": main.encode()}

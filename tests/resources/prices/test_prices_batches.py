@@ -28,7 +28,7 @@ from tests.resources.price_loading import (
     FRIDAY_EVENING,
     JANUARY,
     MONTH,
-    NOT_ASKED,
+    NOT_REQUESTED,
     Metered,
     PriceLoader,
     light,
@@ -205,7 +205,7 @@ def test_a_symbol_that_another_run_loaded_first_is_skipped(
     runs = dict(price_loader.months().select("symbol", "run_id").rows())
     assert runs == {"AAA": "run 1", "BBB": "run 2", "CCC": "run 1"}
     [again] = load.batches(["BBB"])
-    assert str(load.write_batch(again)["BBB"]) == NOT_ASKED
+    assert str(load.write_batch(again)["BBB"]) == NOT_REQUESTED
 
 
 @pytest.mark.slow_after_first
@@ -227,13 +227,13 @@ def test_a_failed_symbol_keeps_the_rows_that_another_run_loaded(
 ):
     fetch, requests = light_loader.source.fetch, list[PriceRange]()
 
-    def fails_late(asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
-        requests.append(asked)
+    def fails_late(requested: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
+        requests.append(requested)
         if len(requests) > 1:
-            return fetch(asked, kept)
+            return fetch(requested, kept)
         light_loader.load("AAA")
         if is_answered:
-            fetch(asked, kept)
+            fetch(requested, kept)
         raise error
 
     monkeypatch.setattr(light_loader.source, "fetch", fails_late)

@@ -56,20 +56,20 @@ def test_of_a_changed_day_the_rows_that_its_windows_reach_back_to_are_read_once(
     }
     light_loader.write("AAA", *map(line, days[:-1]), line(days[-1], 11, dividend=0.25))
     light_loader.load("AAA", months=months[-1:], full=True)
-    asked: list[tuple[str, tuple]] = []
+    requested: list[tuple[str, tuple]] = []
 
     def note(_connection, _cursor, statement, values, _context, _many):
         if statement.startswith("SELECT"):
-            asked.append((statement, values))
+            requested.append((statement, values))
 
     event.listen(Engine, "before_cursor_execute", note)
     rows = derive_outdated(light_loader.warehouse).rows
     event.remove(Engine, "before_cursor_execute", note)
     assert rows == {"prices_corporate_actions": 1, "prices_returns": 1}
     with light_loader.warehouse.reading() as connection:
-        found = [len(connection.exec_driver_sql(*request).all()) for request in asked]
+        found = [len(connection.exec_driver_sql(*request).all()) for request in requested]
     assert [count for count in found if count > 2] == [ROWS_BEFORE + 1, ROWS_BEFORE + 2]
-    assert not any("prices_returns" in statement for statement, _ in asked)
+    assert not any("prices_returns" in statement for statement, _ in requested)
 
 
 @pytest.mark.parametrize(

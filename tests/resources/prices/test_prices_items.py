@@ -20,7 +20,7 @@ from orchestration_project.resources.prices.load import LoadedPrices, PriceLoad
 from orchestration_project.resources.prices.work import SYMBOL_LEASE, SYMBOLS_TOPIC, retried_work
 from orchestration_project.tables.spine import landings
 from tests.domains.prices import line
-from tests.resources.price_loading import FEBRUARY, MONTH, NOT_ASKED, PriceLoader
+from tests.resources.price_loading import FEBRUARY, MONTH, NOT_REQUESTED, PriceLoader
 from tests.resources.prices.test_prices_batches import Refused
 from tests.resources.weeks import StoppedClock
 
@@ -122,7 +122,7 @@ def test_a_run_by_hand_works_on_what_is_done_or_dead_or_waits_for_its_next_attem
     light_loader.load("AAA", full=True)
     light_loader.load("AAA", full=True)
     assert light_loader.items()["AAA"] == ("done", 2, None)  # `full` is another version
-    assert [request.symbol for request in light_loader.source.asked].count("AAA") == 3
+    assert [request.symbol for request in light_loader.source.requested].count("AAA") == 3
 
 
 def test_work_that_failed_and_needs_no_request_any_more_is_done_by_the_next_run(
@@ -137,7 +137,7 @@ def test_work_that_failed_and_needs_no_request_any_more_is_done_by_the_next_run(
     assert failed.state == "failed"
     light_loader.load("AAA")
     assert item(light_loader, "AAA|2026-02-01|2026-02-01").state == "done"
-    assert len(light_loader.source.asked) == 2
+    assert len(light_loader.source.requested) == 2
 
 
 def test_retried_work_waits_for_a_run_over_its_months(light_loader: PriceLoader):
@@ -188,7 +188,7 @@ def test_a_symbol_that_a_run_under_way_has_claimed_is_left_to_it_and_reported_as
     assert (waits.symbol, waits.reason, waits.run_id) == ("AAA", "the run run 1 loads it", "run 1")
     assert str(first.write_batch(batch)["AAA"]).startswith("19 rows added")
     assert price_loader.items() == {"AAA": DONE, "BBB": DONE}
-    assert [request.symbol for request in price_loader.source.asked] == ["AAA", "BBB"]
+    assert [request.symbol for request in price_loader.source.requested] == ["AAA", "BBB"]
 
 
 @pytest.mark.slow
@@ -222,7 +222,7 @@ def test_runs_at_once_over_the_same_symbols_ask_for_each_once_and_neither_waits(
     assert sorted(written) == symbols
     assert set(price_loader.states(MONTH).values()) == {"landed"}
     assert {state for state, *_ in price_loader.items().values()} == {"done"}
-    assert sorted(request.symbol for request in price_loader.source.asked) == symbols
+    assert sorted(request.symbol for request in price_loader.source.requested) == symbols
     with price_loader.warehouse.reading() as connection:
         assert len(connection.execute(select(landings.c.group_id)).all()) == 24
 
@@ -273,7 +273,7 @@ def test_a_lease_that_expires_during_its_run_lets_one_run_load(
     assert [str(value)[:13] for value in ended.values()] == ["19 rows added"] * 2
     assert price_loader.items() == {"BBB": DONE, "AAA": ("leased", 1, "run 2")}
     assert {symbol: str(value) for symbol, value in loaded(second, later).items()} == {
-        "AAA": NOT_ASKED
+        "AAA": NOT_REQUESTED
     }
     assert price_loader.items()["AAA"][::2] == ("done", None)
     assert dict(price_loader.months().select("symbol", "run_id").rows()) == {
@@ -297,7 +297,7 @@ def test_a_run_that_lost_its_lease_and_comes_late_leaves_the_symbol_as_the_other
     assert isinstance(late, SupersededError)
     assert item(price_loader, "AAA|2026-02-01|2026-02-01") == before
     [again] = first.batches(["AAA"])
-    assert str(first.write_batch(again)["AAA"]) == NOT_ASKED
+    assert str(first.write_batch(again)["AAA"]) == NOT_REQUESTED
     assert set(price_loader.closes("AAA").values()) == {12.0}
 
 

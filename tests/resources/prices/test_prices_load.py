@@ -42,7 +42,7 @@ from tests.resources.price_loading import (
     FRIDAY_EVENING,
     JANUARY,
     MONTH,
-    NOT_ASKED,
+    NOT_REQUESTED,
     PriceLoader,
 )
 from tests.resources.weeks import StoppedClock
@@ -55,15 +55,15 @@ def test_a_range_is_loaded_and_a_second_load_requests_nothing(price_loader: Pric
     assert str(first) == "39 rows added, 0 changed, 0 removed, 0 unchanged"
     assert list(price_loader.closes("AAA")) == [*JANUARY, *FEBRUARY]
     [second] = price_loader.load("AAA", months=BOTH).values()
-    assert str(second) == NOT_ASKED
-    assert len(price_loader.source.asked) == 1
+    assert str(second) == NOT_REQUESTED
+    assert len(price_loader.source.requested) == 1
     assert price_loader.months().select("month_start", "state", "row_count", "run_id").rows() == [
         (date(2026, 1, 1), "landed", 20, "run 1"),
         (MONTH, "landed", 19, "run 1"),
     ]
     [third] = price_loader.load("AAA", months=BOTH, full=True).values()
     assert str(third) == "unchanged"
-    assert len(price_loader.source.asked) == 2
+    assert len(price_loader.source.requested) == 2
     kept = price_loader.warehouse.frame(select(deliveries.c.group_id), deliveries)
     assert len(kept) == 1
 
@@ -107,7 +107,7 @@ def test_a_vendor_that_refused_a_symbol_is_not_asked_until_a_stated_time(light_l
         f"{light_loader.folder}; not asked until 2026-02-28 19:30 UTC; to ask the source: --full, "
         "or full: true in the run's config, or the preset prices_full"
     )
-    assert len(light_loader.source.asked) == 1
+    assert len(light_loader.source.requested) == 1
 
 
 @pytest.mark.slow
@@ -119,10 +119,10 @@ def test_loaded_months_ending_on_a_saturday_are_not_requested(
     for month, session in ends.items():
         clock.at = closes_at(session).astimezone(UTC)
         light_loader.load("AAA", months=[month])
-    assert len(light_loader.source.asked) == 3
+    assert len(light_loader.source.requested) == 3
     [ended] = light_loader.load("AAA", months=list(ends)).values()
-    assert str(ended) == NOT_ASKED
-    assert len(light_loader.source.asked) == 3
+    assert str(ended) == NOT_REQUESTED
+    assert len(light_loader.source.requested) == 3
 
 
 @pytest.mark.slow_on_postgresql
@@ -174,11 +174,11 @@ def test_symbols_beyond_the_quota_are_loaded_the_next_day(
         "as many were sent today, or the vendor said so"
     )
     light_loader.load(*symbols)
-    assert len(light_loader.source.asked) == 2
+    assert len(light_loader.source.requested) == 2
     [resumes_at] = light_loader.months()["resumes_at"].drop_nulls()
     clock.at = resumes_at
     light_loader.load(*symbols)
-    assert [request.symbol for request in light_loader.source.asked] == symbols
+    assert [request.symbol for request in light_loader.source.requested] == symbols
     assert set(light_loader.states(MONTH).values()) == {"landed"}
     assert light_loader.closes("CCC") == light_loader.closes("AAA")
 
@@ -213,7 +213,7 @@ def test_a_missing_or_unmapped_symbol_harms_no_other(
     states = {"UNKNOWN": "unmapped", "GONE": "refused", "AAA": "landed"}
     assert light_loader.states(MONTH) == states
     light_loader.load(*symbols)
-    assert [request.symbol for request in light_loader.source.asked] == ["GONE", "AAA"]
+    assert [request.symbol for request in light_loader.source.requested] == ["GONE", "AAA"]
     light_loader.write("GONE", *map(line, FEBRUARY))
     clock.at += timedelta(days=1)
     light_loader.load(*symbols)
@@ -248,7 +248,7 @@ def test_a_source_that_has_not_the_newest_session_yet_is_asked_again_and_removes
     assert ended.standing.reason == "the source's newest price is of 2026-02-25"
     assert list(light_loader.closes("AAA")) == FEBRUARY
     light_loader.load("AAA")
-    assert len(light_loader.source.asked) == 2  # what is loaded stays loaded
+    assert len(light_loader.source.requested) == 2  # what is loaded stays loaded
 
 
 def test_a_newest_day_without_prices_is_one_that_the_source_has_not_yet(light_loader: PriceLoader):
@@ -319,12 +319,12 @@ def test_a_complete_month_left_waiting_is_loaded_after_a_run(
     with light_loader.warehouse.writing() as connection:
         connection.execute(update(prices_symbol_months).values(waits))
     [found] = light_loader.load("AAA").values()
-    assert str(found) == NOT_ASKED
+    assert str(found) == NOT_REQUESTED
     rows = (
         light_loader.months().select("state", "reason", "resumes_at", "landed_through_date").rows()
     )
     assert rows == [("landed", None, None, FEBRUARY[-1])]
-    assert len(light_loader.source.asked) == 1
+    assert len(light_loader.source.requested) == 1
 
 
 def test_a_day_whose_session_is_not_over_is_left_out(
@@ -350,7 +350,7 @@ def late(price_loader: PriceLoader, symbols: str, now: datetime) -> str | None:
 def test_a_session_of_which_a_symbol_has_no_prices_is_late_a_day_after_its_close(
     light_loader: PriceLoader, clock: StoppedClock
 ):
-    assert late(light_loader, "AAA BBB", clock.at) is None  # nothing was ever asked for
+    assert late(light_loader, "AAA BBB", clock.at) is None  # nothing was ever requested
     light_loader.write("AAA", *map(line, FEBRUARY))
     light_loader.write("BBB", *map(line, FEBRUARY[:-2]))
     light_loader.load("AAA", "BBB")
@@ -487,7 +487,7 @@ def test_a_new_dividend_has_all_loaded_months_requested_again(light_loader: Pric
     payday = line(FEBRUARY[3], 9, dividend=1)
     light_loader.write("AAA", *adjusted, payday, *(line(day, 9) for day in FEBRUARY[4:]))
     light_loader.load("AAA")
-    assert [request.first_date for request in light_loader.source.asked] == [
+    assert [request.first_date for request in light_loader.source.requested] == [
         date(2026, 1, 1),
         MONTH,
         JANUARY[0],
@@ -511,7 +511,7 @@ def test_months_before_loaded_ones_are_requested_up_to_now(
     light_loader.load("AAA", months=BOTH[:1])
     assert set(light_loader.closes("AAA").values()) == {5.0}
     assert light_loader.states(MONTH) == {"AAA": "landed"}
-    assert len(light_loader.source.asked) == 2
+    assert len(light_loader.source.requested) == 2
 
 
 def test_months_before_loaded_ones_do_not_wait_for_later_gaps(
@@ -537,7 +537,10 @@ def test_a_split_without_prices_has_all_loaded_months_requested(
     halved = [line(day, 5) for day in [*JANUARY, *FEBRUARY] if day != FEBRUARY[3]]
     light_loader.write("AAA", *halved, split)
     light_loader.load("AAA")
-    assert [request.first_date for request in light_loader.source.asked[1:]] == [MONTH, JANUARY[0]]
+    assert [request.first_date for request in light_loader.source.requested[1:]] == [
+        MONTH,
+        JANUARY[0],
+    ]
     assert set(light_loader.closes("AAA").values()) == {5.0}
 
 
@@ -565,7 +568,7 @@ def test_a_dividend_of_a_day_that_the_source_does_not_have_yet_is_not_taken_for_
     light_loader.load("AAA", months=BOTH)
     light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:-1]]))
     light_loader.load("AAA", full=True)
-    assert len(light_loader.source.asked) == 2
+    assert len(light_loader.source.requested) == 2
 
 
 def series(closes: Mapping[date, float]) -> bytes:
@@ -593,7 +596,7 @@ def test_another_source_replaces_all_loaded_months_by_force(price_loader: PriceL
     assert set(price_loader.closes("AAA").values()) == {5.0}
     assert set(price_loader.months()["source"]) == {"alpha_vantage"}
     [again] = price_loader.load("AAA", months=BOTH).values()
-    assert str(again) == NOT_ASKED
+    assert str(again) == NOT_REQUESTED
 
 
 @pytest.mark.parametrize(("close", "outcome"), [(10, "passed"), (12, "failed")])

@@ -165,7 +165,7 @@ class Run:
         self._send({"type": "publish", "topic": topic, "key": key, "payload": payload})
 
     def act(self, action: str, key: str, **fields: object) -> None:
-        """Ask for an action, a request with method, url, headers and body, after the load."""
+        """Request an action, a request with method, url, headers and body, after the load."""
         self._send({"type": "act", "action": action, "key": key, "fields": fields})
 
     def page(self, format: str, content: str) -> None:

@@ -158,7 +158,7 @@ def _find_no_pause(_: Subject) -> Pause | None:
 
 
 def evaluate_health(
-    look: Observation,
+    observation: Observation,
     overdue: Iterable[OldestMissing],
     *,
     now: datetime,
@@ -168,7 +168,7 @@ def evaluate_health(
     """Return how every subject stands, domains before their assets.
 
     Args:
-        look: Observation of the database.
+        observation: Observation of the database.
         overdue: Late partitions of calendars, at most one of an asset.
         now: The project's time, of loads and promises.
         machine_now: Dagster's time, of runs.
@@ -176,15 +176,17 @@ def evaluate_health(
     """
     late = sorted(overdue, key=lambda each: each.due_at)
     assets = {
-        *look.landed_at,
-        *look.quarantined,
+        *observation.landed_at,
+        *observation.quarantined,
         *(oldest_missing.asset for oldest_missing in late),
     }
     of_assets = {Subject(asset.split("/")[0], asset) for asset in assets}
-    seen_subjects = {Subject(*row) for row in look.ended.select("domain", "asset").unique().rows()}
-    subjects = seen_subjects | of_assets | set(look.under_way)
+    seen_subjects = {
+        Subject(*row) for row in observation.ended.select("domain", "asset").unique().rows()
+    }
+    subjects = seen_subjects | of_assets | set(observation.under_way)
     subjects |= {Subject(subject.domain) for subject in subjects}
-    figures = {hours: _sum_figures(look.ended, hours) for hours in WINDOWS}
+    figures = {hours: _sum_figures(observation.ended, hours) for hours in WINDOWS}
     subject_healths: list[SubjectHealth] = []
     for subject in sorted(subjects):
         of_it = [figures[hours].get(subject, Figures(hours)) for hours in WINDOWS]
@@ -195,11 +197,13 @@ def evaluate_health(
             if _is_of(missing.asset, subject)
             and pause_of(Subject(subject.domain, missing.asset)) is None
         ]
-        loaded = [at for asset, at in look.landed_at.items() if _is_of(asset, subject)]
-        way = look.under_way.get(subject, ActiveRuns())
+        loaded = [at for asset, at in observation.landed_at.items() if _is_of(asset, subject)]
+        way = observation.under_way.get(subject, ActiveRuns())
         judged = way if pause is None else replace(way, waiting_since=None)
         quarantined = {
-            asset: count for asset, count in look.quarantined.items() if _is_of(asset, subject)
+            asset: count
+            for asset, count in observation.quarantined.items()
+            if _is_of(asset, subject)
         }
         state, reasons = evaluate_state(
             of_it, judged, missing_items, now=now, machine_now=machine_now, quarantined=quarantined

@@ -23,7 +23,7 @@ class Workload:
 
     Attributes:
         job: The job.
-        due: When its runs are asked for, in seconds from the start of the simulation, ascending.
+        due: When its runs are requested, in seconds from the start of the simulation, ascending.
         run_seconds: Duration of a run.
         priority: Runs with a higher one leave the queue before; equal ones in their order.
     """
@@ -84,7 +84,7 @@ def simulate(workloads: Sequence[Workload], limits: QueueLimits) -> Sequence[Wai
 def add_backfill(
     workloads: Sequence[Workload], run_count: int, run_seconds: float
 ) -> Sequence[Workload]:
-    """Return workloads beside a backfill of so many runs, all of which are asked for at once."""
+    """Return workloads beside a backfill of so many runs, all of which are requested at once."""
     if not run_count:
         return workloads
     return [*workloads, Workload(BACKFILL, [0.0] * run_count, run_seconds, priority=-1)]

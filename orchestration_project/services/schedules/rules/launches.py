@@ -13,7 +13,7 @@ from orchestration_project.services.schedules.rules.schedules import Schedule, S
 from orchestration_project.services.schedules.rules.timetable import DueTimes, find_due_times
 
 MAX_LAUNCHES = 250
-"""Runs that one tick asks for: Dagster's daemon makes them within a minute."""
+"""Runs that one tick requests: Dagster's daemon makes them within a minute."""
 
 RETRY_AFTER = timedelta(minutes=5)
 """Several times as long as the daemon needs to make `MAX_LAUNCHES` runs."""
