@@ -72,7 +72,7 @@ def _find_months(_: str, scope: Scope) -> tuple[str, str] | None:
 
 def _explain_unused(settings: Settings) -> str:
     settings = PricesSettings.of(settings)
-    return "" if settings.prices_source else "PRICES_SOURCE is not set: no prices are asked for"
+    return "" if settings.prices_source else "PRICES_SOURCE is not set: no prices are requested"
 
 
 def _build_definitions() -> DomainDefinitions:
@@ -128,7 +128,7 @@ def _connections() -> Mapping[str, Connection[Any]]:
             unused=lambda settings: (
                 ""
                 if PricesSettings.of(settings).prices_source
-                else "PRICES_SOURCE is not set: no prices are asked for"
+                else "PRICES_SOURCE is not set: no prices are requested"
             ),
         ),
         "prices_second": Connection(

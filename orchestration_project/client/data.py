@@ -213,7 +213,7 @@ class DataMethods(Requests):
             if cursor is None or row_count == limit:
                 return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
             _log.info(
-                "%s: %d rows so far, the next are asked for",
+                "%s: %d rows so far, the next are requested",
                 table,
                 row_count,
                 extra={"event": "frame_continued"},

@@ -161,7 +161,7 @@ class DltReader:
             f"the source of {self.dataset.name} has nothing for {partition.label}",
             expected=f"records of {partition.label}",
             found=f"{len(lines)} rows of the resource, none of {partition.label}",
-            remedy="wait for its publication, or ask for another partition",
+            remedy="wait for its publication, or request another partition",
         )
 
 

@@ -99,7 +99,7 @@ class DocumentSource(Source):
             f"{self.label} has nothing for {partition.label}",
             expected=f"{partition.label} in {' or '.join(names)}",
             found="other days",
-            remedy="wait for its publication, or ask for another partition",
+            remedy="wait for its publication, or request another partition",
         )
 
     @contextmanager

@@ -52,7 +52,7 @@ def read_partition_keys(
         ConfigurationError: The tags disagree or name no partition.
     """
     if definition is None:
-        raise AssertionError("partitions are asked for only of what has partitions")
+        raise AssertionError("partitions are requested only of what has partitions")
     return list_partitions(tags, _read_dimensions(definition))
 
 

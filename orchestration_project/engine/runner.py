@@ -589,7 +589,7 @@ def _retry_or_fail(
         return failure
     if wait:
         context.log.warning(
-            f"Retry in {wait:.0f} s, as the source asks for.\n{failure}",
+            f"Retry in {wait:.0f} s, as the source requests.\n{failure}",
             extra={"event": "retry_delayed"},
         )
         time.sleep(wait)

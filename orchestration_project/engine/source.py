@@ -469,7 +469,7 @@ class QuerySource(Source):
                 f"{self.dataset} of {partition.label} is not published, or not kept any more",
                 expected="a partition that the source lists",
                 found=f"{len(published)} others",
-                remedy="ask for another, or wait for its publication",
+                remedy="request another, or wait for its publication",
             )
         query = fill_json(self.query, date.fromisoformat(texts[0]), partition.value)
         total = self._total(partition, query)

@@ -135,7 +135,7 @@ def _require_small(
     if total.depth > MAX_DEPTH or total.fields > MAX_FIELDS or total.aliases > MAX_ALIASES:
         raise Refusal(
             400,
-            f"The query asks for too much at once: at most {MAX_DEPTH} levels, {MAX_FIELDS} "
+            f"The query requests too much at once: at most {MAX_DEPTH} levels, {MAX_FIELDS} "
             f"fields and {MAX_ALIASES} aliases.",
         )
 

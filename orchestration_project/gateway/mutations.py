@@ -148,7 +148,7 @@ class Mutations:
         refused = [name for name in operations if not _may(user.role, name)]
         if refused:
             await self._note_refusal(scope, operations, target, f"{user.role} may not")
-            raise Refusal(403, f"{user.name} is {user.role}, and may not ask for {refused[0]}.")
+            raise Refusal(403, f"{user.name} is {user.role}, and may not request {refused[0]}.")
 
     async def _require_types(
         self, scope: Scope, operations: list[str], target: str, untyped: Sequence[str]

@@ -119,7 +119,7 @@ def _build_absence_error(dataset: Dataset, partition: Partition, place: str) -> 
         f"the source of {dataset.name} has nothing for {partition.label}",
         expected=f"records of {partition.label}",
         found=f"none at {place}" if place else "none",
-        remedy="wait for its publication, or ask for another partition",
+        remedy="wait for its publication, or request another partition",
     )
 
 
@@ -559,7 +559,7 @@ def _build_page_count_error(url: str, paging: Paging) -> SourceError:
         "the answer has too many pages",
         expected=f"at most {paging.most}",
         found="a further one",
-        remedy="raise most= of the paging, or ask for smaller partitions",
+        remedy="raise most= of the paging, or request smaller partitions",
         url=url,
     )
 

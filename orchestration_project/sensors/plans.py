@@ -68,7 +68,7 @@ def plan_own_derivation(
     run = table.build_run()
     if run.run_key in known_keys:
         return TickPlan(
-            skip_reason=f"Not derived, and asked for today; {ONCE_A_DAY}",
+            skip_reason=f"Not derived, and requested today; {ONCE_A_DAY}",
             cursor=table.state,
             places={"asked_today": table.due.keys()},
         )

@@ -188,7 +188,7 @@ def test_a_key_that_is_none_is_refused_with_what_one_is(key: str, found: str, li
         PARTITIONS.partition_of(key, today=TODAY)
     assert refused.value.found == found
     assert refused.value.expected == "<EAST|WEST>|<a past Monday, yyyy-mm-dd>"
-    assert refused.value.remedy == f"ask for another partition, e.g. {likely}"
+    assert refused.value.remedy == f"request another partition, e.g. {likely}"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_key_that_is_none_is_refused_with_what_one_is(key: str, found: str, li
 def test_without_a_clock_no_partition_of_a_far_year_is_proposed(partitioning, key, likely):
     with pytest.raises(ConfigurationError) as refused:
         partitioning.partition_of(key, today=date.max)
-    assert refused.value.remedy == f"ask for another partition, e.g. {likely}"
+    assert refused.value.remedy == f"request another partition, e.g. {likely}"
 
 
 def test_a_key_before_the_first_day_is_refused():
@@ -307,7 +307,7 @@ def test_a_dataset_that_ended_has_no_later_partition_and_none_of_it_is_late():
     with pytest.raises(ConfigurationError, match="no partition 2023-02-13") as refused:
         WEEKS.partition_of("2023-02-13", today=TODAY, first_day=first)
     assert refused.value.found == "a day after 2023-02-06, the last partition"
-    assert refused.value.remedy == "ask for another partition, e.g. 2023-02-06"
+    assert refused.value.remedy == "request another partition, e.g. 2023-02-06"
     later = "2026-01-05"  # an earlier version of the demo had such weeks
     assert WEEKS.partition_of(later, today=TODAY) == Partition(date(2026, 1, 5))
     assert WEEKS.newest_loaded([later]) == []

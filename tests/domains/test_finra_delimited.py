@@ -286,7 +286,7 @@ def separated_by(what: str) -> tuple[str, str]:
             ("a zip archive or a spreadsheet", "unpack it, or save it as text"),
             id="zip",
         ),
-        pytest.param(b'[{"symbol": "A"}]', ("JSON", "ask for delimited text"), id="JSON"),
+        pytest.param(b'[{"symbol": "A"}]', ("JSON", "request delimited text"), id="JSON"),
         pytest.param(
             b" <html>\xff",
             ("a web page", "look at it in a browser: it may say why; then download the data again"),

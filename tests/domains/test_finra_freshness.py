@@ -49,7 +49,7 @@ def test_a_due_week_is_loaded_quarantined_missing_or_not_published():
     }
     assert [str(states[index]) for index in (0, 2, 3)] == [
         "OTCE, week 2025-11-03, was due on 2025-12-08 and is quarantined: an audit failed, or the "
-        "file cannot be read; the page Quarantined has the reason, and it is asked for again once "
+        "file cannot be read; the page Quarantined has the reason, and it is requested again once "
         "FINRA changes it.",
         "T2, week 2025-11-03, was due on 2025-12-08 and is loaded.",
         "OTCE, week 2025-11-10, was due on 2025-12-15 and is not out: FINRA does not list it yet; "

@@ -71,7 +71,7 @@ def test_a_key_that_is_no_past_monday_of_a_tier_is_refused(key: str, found: str)
         f"invalid partition {key}",
         "  expected: <T1|T2|OTCE>|<a past Monday, yyyy-mm-dd>, as in T1|2025-11-10",
         f"  found: {found}",
-        "  what to do: ask for another partition",
+        "  what to do: request another partition",
     ]
 
 

@@ -119,7 +119,7 @@ def test_nothing_is_requested_where_all_is_loaded_and_unchanged():
     plan = plan_crates(partitions([FIRST], loaded=["2026-01-05"]), {"2026-01-05": "v1"})
     assert plan.requests == ()
     assert plan.skip_reason == (
-        "Nothing to ask for: 1 partitions are listed, and of those in the horizon 0 were never "
+        "Nothing to request: 1 partitions are listed, and of those in the horizon 0 were never "
         "taken; of the latest 1 that were, 0 changed."
     )
     assert plan.places["unchanged"] == ["2026-01-05"]
@@ -199,7 +199,7 @@ def test_ranges_that_were_requested_today_are_not_requested_again():
     assert plan.message == "Requested d to d."
     again = plan_ranges(["a", "b", "d"], runs, ["1", "2"], left_out=" One is left out.")
     assert again.skip_reason == (
-        "Not derived, and asked for today: a to b, d to d; a run that brings nothing is asked for "
+        "Not derived, and requested today: a to b, d to d; a run that brings nothing is requested "
         "again the day after. One is left out."
     )
 
@@ -264,7 +264,7 @@ def test_the_cursor_moves_once_all_missing_weeks_were_requested_in_vain():
 def test_the_cursor_stays_while_finra_refuses_a_week():
     plan = plan_publication(published(WEEKS[:1]), [], ReadWeeks(refusals=[KEYS[0]]), None)
     assert plan.cursor is None
-    assert plan.skip_reason.startswith("Nothing can be asked for. FINRA says nothing of")
+    assert plan.skip_reason.startswith("Nothing can be requested. FINRA says nothing of")
 
 
 def test_weeks_that_a_run_loads_are_not_read():
@@ -449,7 +449,7 @@ def test_new_symbols_are_requested_without_refused_ones():
 def test_no_symbol_is_new_before_the_oldest_month_of_all():
     plan = plan_new_symbols(replace(wanted(), oldest=None, months=[]), [])
     assert plan == TickPlan(
-        skip_reason="Nothing to do: no price was ever asked for; launch prices_backfill."
+        skip_reason="Nothing to do: no price was ever requested; launch prices_backfill."
     )
     later = replace(wanted(), months=[])
     assert later.build_runs() == []

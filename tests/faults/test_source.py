@@ -156,7 +156,7 @@ def test_a_bomb_is_kept_as_it_came_and_never_unpacked(load_from):
     packed = bomb()
     headers = {"Content-Encoding": "gzip", "Content-Length": str(len(packed))}
     ended = load_from(Spoiler(lambda: [packed], **headers))
-    assert_it_failed(ended, "compressed (gzip) although that was not asked for")
+    assert_it_failed(ended, "compressed (gzip) although that was not requested")
 
 
 @pytest.mark.slow

@@ -180,7 +180,7 @@ def test_a_source_that_ignores_the_parameter_is_a_failure(shop, api):
     declared = declared_of(shop)
     shop.load(declared)
     api.is_ordered = False
-    with pytest.raises(SourceError, match="older than what was asked for") as raised:
+    with pytest.raises(SourceError, match="older than what was requested") as raised:
         shop.load(declared, NEXT_DAY)
     assert (raised.value.expected, raised.value.found) == (
         "at from 2026-01-05T02:00:00Z on",

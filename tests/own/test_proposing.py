@@ -195,7 +195,8 @@ def test_the_yaml_declares_what_the_python_does(options):
     )
     found = proposed(body)
     names: dict = {}
-    exec(compile(render_source("quotes", found, options, is_file=False), "source.py", "exec"), names)  # noqa: S102 - what a user's file would do
+    source = render_source("quotes", found, options, is_file=False)
+    exec(compile(source, "source.py", "exec"), names)  # noqa: S102 - what a user's file would do
     text = render_yaml("quotes", found, options, is_file=False)
     made, other = parse_dataset(text), names["quotes"]
     assert isinstance(made, Dataset)

@@ -592,7 +592,7 @@ UNUSABLE = {
     "nested": (Reply(200, {"Record-Total": "3"}, b"[" * 100_000), SourceError),
     "nan": (Reply(200, {"Record-Total": "3"}, b'[{"lastUpdateDate": NaN}]'), SourceError),
 }
-COMPRESSED = r"HTTP 200, compressed \(gzip\) although that was not asked for: \\x1f"
+COMPRESSED = r"HTTP 200, compressed \(gzip\) although that was not requested: \\x1f"
 FOUND = {
     "redirect": r"HTTP 302, a redirect to https://elsewhere/\?token=\*\*\*, which is not ",
     "gzip": COMPRESSED,

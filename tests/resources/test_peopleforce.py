@@ -224,7 +224,7 @@ def page(number, count):
 def test_another_page_than_the_one_that_was_asked_for_is_noticed(saas_http, tmp_path):
     with FaultyServer(lambda _: page(1, 2)) as server:
         source = peopleforce(server.url, saas_http, tmp_path)
-        with pytest.raises(MovedError, match="another page than the one that was asked for"):
+        with pytest.raises(MovedError, match="another page than the one that was requested"):
             all_ids(source)
 
 

@@ -155,7 +155,7 @@ def test_a_run_that_failed_is_asked_for_again_on_the_next_day_and_costs_nothing_
     assert first.said == second.said
     assert first.said == (
         "Not loaded, and requested today: OTCE 2026-01-26 (1 week), T1 2026-02-09 (1 week), "
-        "T2 2026-01-26 (1 week); a run that brings nothing is asked for again the day after."
+        "T2 2026-01-26 (1 week); a run that brings nothing is requested again the day after."
     )
     assert len(first.probes) == 3
     assert second.probes == []
@@ -313,9 +313,9 @@ def test_the_watermark_waits_until_all_changes_are_loaded(
     assert (second.keys, second.day) == ([RESTATED], "2026-03-02")
     note_run(instance, second.requests[0], FAILURE)
     assert restatement.tick().said == (
-        "Nothing more to ask for of the 2 weeks that were taken, from 2026-03-02 to 2026-03-12. "
-        "Being loaded or asked for today: T1 2026-01-12 (1 week); a run that brings nothing is "
-        "asked for again the day after."
+        "Nothing more to request of the 2 weeks that were taken, from 2026-03-02 to 2026-03-12. "
+        "Being loaded or requested today: T1 2026-01-12 (1 week); a run that brings nothing is "
+        "requested again the day after."
     )
     set_clock("2026-03-13T15:00:00+00:00")
     third = restatement.tick()

@@ -104,8 +104,8 @@ def test_what_a_failed_run_left_is_asked_for_again_the_day_after(instance, monke
     failed = dg.DagsterRunStatus.FAILURE
     instance.create_run_for_job(job, status=failed, tags={"dagster/run_key": str(request.run_key)})
     assert tick(finra_on_landing, instance) == (
-        "Not derived, and asked for today: T1|2026-01-26 to T1|2026-01-26; a run that brings "
-        f"nothing is asked for again the day after. {NO_TIERS}"
+        "Not derived, and requested today: T1|2026-01-26 to T1|2026-01-26; a run that brings "
+        f"nothing is requested again the day after. {NO_TIERS}"
     )
     monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-03-03T15:00:00+00:00")
     assert requested(tick(finra_on_landing, instance)) == [("T1|2026-01-26", "T1|2026-01-26")]

@@ -221,10 +221,10 @@ def test_new_symbols_are_asked_for_over_the_months_that_others_have(
             dg.build_sensor_context(instance, resources=resources(price_loader))
         )
 
-    assert expect_skip(tick("AAA")).endswith("no price was ever asked for; launch prices_backfill.")
+    assert expect_skip(tick("AAA")).endswith("no price was ever requested; launch prices_backfill.")
     price_loader.write("AAA", *map(line, FEBRUARY))
     price_loader.load("AAA", "GONE")
-    assert expect_skip(tick("AAA,GONE")) == "Nothing to do: all 2 wanted symbols were asked for."
+    assert expect_skip(tick("AAA,GONE")) == "Nothing to do: all 2 wanted symbols were requested."
     requested = tick("AAA,BBB")
     assert isinstance(requested, dg.RunRequest)
     assert requested.tags[FIRST] == "2026-02-01"
@@ -259,7 +259,7 @@ def test_a_new_symbol_that_an_evening_met_first_is_asked_for_over_the_months_tha
     assert (first.tags[FIRST], first.tags[LAST]) == ("2026-01-01", "2026-03-01")
     assert first.run_key == again.run_key != later.run_key  # what waited in it is requested again
     price_loader.load("AAA", "BBB", months=(*BOTH, "2026-03-01"))
-    assert expect_skip(tick()) == "Nothing to do: all 2 wanted symbols were asked for."
+    assert expect_skip(tick()) == "Nothing to do: all 2 wanted symbols were requested."
 
 
 @pytest.mark.slow
@@ -286,12 +286,12 @@ def test_a_new_symbol_that_an_evening_was_refused_is_asked_for_once_that_may_hel
     monkeypatch.setenv("FINRA_SOURCE", "api")
     monkeypatch.setenv("PRICES_SOURCE", price_loader.source.name)
     monkeypatch.setenv("PRICES_FILES_DIR", str(tmp_path))
-    later = "Nothing to do: a new symbol may be asked for from 2026-03-03 19:30:00+00:00 on."
+    later = "Nothing to do: a new symbol may be requested from 2026-03-03 19:30:00+00:00 on."
     assert expect_skip(tick()) == later
     clock.at += timedelta(hours=14)
     assert tick().tags[FIRST] == "2026-01-01"
     price_loader.load("AAA", "GONE", months=(*BOTH, "2026-03-01"))
-    assert expect_skip(tick()) == "Nothing to do: all 2 wanted symbols were asked for."
+    assert expect_skip(tick()) == "Nothing to do: all 2 wanted symbols were requested."
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ def test_what_stays_is_left_out_unless_it_is_asked_for():
         "a setting or run config"
     )
     assert explain_skip(failed("1", "configuration"), ["configuration"]) == ""
-    assert explain_skip(failed("1", "crash"), ["transient"]) == "its kind was not asked for"
+    assert explain_skip(failed("1", "crash"), ["transient"]) == "its kind was not requested"
     assert (
         explain_skip(failed("1", "crash", obstacle="under way"), TRANSIENT_CATEGORIES)
         == "under way"

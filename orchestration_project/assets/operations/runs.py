@@ -21,7 +21,7 @@ class Reconciliation(JobOptions):
     since: Moment = Field(
         default=None,
         examples=["2026-11-01T00:00:00Z"],
-        description="Runs that were asked for after this time, such as 2026-11-01T00:00:00Z; "
+        description="Runs that were requested after this time, such as 2026-11-01T00:00:00Z; "
         "without it, all.",
     )
     only_changed: bool = Field(

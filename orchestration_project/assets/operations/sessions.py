@@ -31,7 +31,7 @@ class ListSessions(JobOptions):
     since: Moment = Field(
         default=None,
         examples=["2026-11-01T00:00:00Z"],
-        description="Sessions of which a run was asked for after this time, such as "
+        description="Sessions of which a run was requested after this time, such as "
         "2026-11-01T00:00:00Z; without it, all.",
     )
     domain: str | None = Field(

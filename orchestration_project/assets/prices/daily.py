@@ -78,7 +78,7 @@ SPECS = [
     asset_spec(
         CAPTURE,
         "One object per answer of a source of prices, its bytes unchanged, and one row per fetch "
-        "in `captures`; an answer serves all months that were asked for.",
+        "in `captures`; an answer serves all months that were requested.",
         build_schema(captures.columns),
         "bronze",
         QUOTES,

@@ -39,7 +39,7 @@ COUNT_NAMES = {
 
 REMEDIES = {
     State.QUARANTINED: "quarantined: an audit failed, or the file cannot be read; the page "
-    "Quarantined has the reason, and it is asked for again once FINRA changes it",
+    "Quarantined has the reason, and it is requested again once FINRA changes it",
     State.NOT_LOADED: "not loaded: FINRA lists it; start finra_otc_weekly for it, or see why its "
     "runs failed",
     State.NOT_REQUESTED: "not loaded, and FINRA not asked: start finra_otc_weekly for it, or see "

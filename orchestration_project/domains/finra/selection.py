@@ -99,7 +99,7 @@ def _build_key_error(key: str, found: str) -> ConfigurationError:
         f"invalid partition {key}",
         expected=f"<{'|'.join(TIERS)}>|<a past Monday, yyyy-mm-dd>, as in T1|2025-11-10",
         found=found,
-        remedy="ask for another partition",
+        remedy="request another partition",
     )
 
 

@@ -185,7 +185,7 @@ def plan_publication(
     if read.refusals:  # which may be over in a minute, so the next tick looks again
         refused = describe_refusals(read.refusals)
         return TickPlan(
-            places=places, skip_reason=f"Nothing can be asked for.{refused}{weeks.left_out}"
+            places=places, skip_reason=f"Nothing can be requested.{refused}{weeks.left_out}"
         )
     return TickPlan(places=places, skip_reason=in_vain, cursor=digest)
 
@@ -287,10 +287,10 @@ def plan_restatement(
             chosen.requested, waiting_count=len(chosen.waiting), refusals=sweep.refusals
         )
         return TickPlan(requests=chosen.requested, places=places, message=message)
-    again = f" Being loaded or asked for today: {summary(sweep.changed)}; {ONCE_A_DAY}"
+    again = f" Being loaded or requested today: {summary(sweep.changed)}; {ONCE_A_DAY}"
     left_out = (again if sweep.changed else "") + describe_refusals(sweep.refusals)
     return TickPlan(
-        places=places, skip_reason=f"Nothing more to ask for of the {polled}.{left_out}"
+        places=places, skip_reason=f"Nothing more to request of the {polled}.{left_out}"
     )
 
 
@@ -352,5 +352,5 @@ def plan_chart(
     if running:
         return TickPlan(skip_reason=running)
     if run.run_key in known_keys:
-        return TickPlan(skip_reason=f"The picture of {version} was asked for today; {ONCE_A_DAY}")
+        return TickPlan(skip_reason=f"The picture of {version} was requested today; {ONCE_A_DAY}")
     return TickPlan(requests=[run], message=f"Requested the chart of {version}.")

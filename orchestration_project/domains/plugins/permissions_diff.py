@@ -89,9 +89,9 @@ def selected(
         for name in names or ():
             if name not in known_names:
                 raise ConfigurationError(
-                    f"{plugin} does not ask for {name!r:.100} of {permission}",
-                    expected=", ".join(known_names) or "no name: it asks for none",
-                    remedy=did_you_mean(name, known_names) or "grant what plugin.yaml asks for",
+                    f"{plugin} does not request {name!r:.100} of {permission}",
+                    expected=", ".join(known_names) or "no name: it requests none",
+                    remedy=did_you_mean(name, known_names) or "grant what plugin.yaml requests",
                 )
         fields[permission] = [entry for entry in entries if names is None or _name(entry) in names]
     hosts = [field.host for field in fields["hosts"]]

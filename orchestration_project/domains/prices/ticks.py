@@ -148,17 +148,17 @@ class WantedSymbols:
 def plan_new_symbols(symbols: WantedSymbols, known_keys: Collection[str]) -> TickPlan:
     """Return the run that loads new symbols; Dagster starts none for a run key that a run has."""
     if symbols.oldest is None:
-        reason = "Nothing to do: no price was ever asked for; launch prices_backfill."
+        reason = "Nothing to do: no price was ever requested; launch prices_backfill."
         return TickPlan(skip_reason=reason)
     if not symbols.months:  # the project's clock was set back
         reason = f"Nothing to do: {symbols.oldest}, the oldest month of all, is yet to come."
         return TickPlan(skip_reason=reason)
     if not symbols.missing:
-        reason = f"Nothing to do: all {len(symbols.wanted)} wanted symbols were asked for."
+        reason = f"Nothing to do: all {len(symbols.wanted)} wanted symbols were requested."
         return TickPlan(skip_reason=reason)
     if not symbols.new:
         soonest = min(symbols.refused_until[symbol] for symbol in symbols.missing)
-        reason = f"Nothing to do: a new symbol may be asked for from {soonest} on."
+        reason = f"Nothing to do: a new symbol may be requested from {soonest} on."
         return TickPlan(skip_reason=reason)
     [run] = symbols.build_runs()
     places = {

@@ -33,8 +33,8 @@ STARTS = (
     (b"\xff\xfe", UTF_16),
     (b"\xfe\xff", UTF_16),
     (b"<", ("a web page", "look at it in a browser: it may say why; then download the data again")),
-    (b"{", ("JSON", "ask for delimited text")),
-    (b"[", ("JSON", "ask for delimited text")),
+    (b"{", ("JSON", "request delimited text")),
+    (b"[", ("JSON", "request delimited text")),
 )
 """How other things begin, what each is, and what to do about it."""
 

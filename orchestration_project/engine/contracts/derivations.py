@@ -102,7 +102,7 @@ def plan_derivations(
         "asked_today": _find_within(chosen.requested_today, due),
     }
     if not chosen.requested:
-        reason = f"Not derived, and asked for today: {_describe(runs)}; {ONCE_A_DAY}{left_out}"
+        reason = f"Not derived, and requested today: {_describe(runs)}; {ONCE_A_DAY}{left_out}"
         return TickPlan(places=places, skip_reason=reason)
     message = f"Requested {_describe(chosen.requested)}.{left_out}"
     return TickPlan(requests=chosen.requested, places=places, message=message)

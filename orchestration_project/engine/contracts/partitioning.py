@@ -337,7 +337,7 @@ class Partitioning:
             f"{self.table_name} has no partition {key}",
             expected="|".join(f"<{values[name]}>" for name in sorted(values)),
             found=found,
-            remedy=f"ask for another partition, e.g. {self.key_of(likely)}",
+            remedy=f"request another partition, e.g. {self.key_of(likely)}",
         )
 
     def missing_and_recent(

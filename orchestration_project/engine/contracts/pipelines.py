@@ -202,7 +202,7 @@ def require_known(unit: str, count: int | None, keys: Sequence[str], setting: st
     raise ConfigurationError(
         f"invalid {unit} {count}: expected at most {len(keys)}",
         found=f"{len(keys)} {unit}, {keys[0]} to {keys[-1]}",
-        remedy=f"ask for fewer, set {setting} to an earlier day, or clip: true",
+        remedy=f"request fewer, set {setting} to an earlier day, or clip: true",
     )
 
 

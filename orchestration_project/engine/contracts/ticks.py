@@ -19,7 +19,7 @@ TICK = "tick"
 REQUESTED = "requested"
 """Place of partitions that a tick requests runs or a backfill of."""
 
-ONCE_A_DAY = "a run that brings nothing is asked for again the day after."
+ONCE_A_DAY = "a run that brings nothing is requested again the day after."
 
 Places = Mapping[str, Collection[str]]
 """Keys that a tick considered, by what became of them, such as requested, loaded and waiting."""
@@ -253,9 +253,9 @@ def plan_tick(
     left_out = _describe_left_out(listed.unknown, read.unreadable)
     if not chosen.requested:
         missing, recent = listed.missing_and_recent
-        again = f" Being loaded or asked for today: {', '.join(due)}; {ONCE_A_DAY}" if due else ""
+        again = f" Being loaded or requested today: {', '.join(due)}; {ONCE_A_DAY}" if due else ""
         reason = (
-            f"Nothing to ask for: {len(listed.listed)} partitions are listed, and of those in the "
+            f"Nothing to request: {len(listed.listed)} partitions are listed, and of those in the "
             f"horizon {len(missing)} were never taken; of the latest {len(recent)} that were, "
             f"{len(changed)} changed.{again}{left_out}"
         )

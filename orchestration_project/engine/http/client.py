@@ -458,7 +458,7 @@ class HttpClient:
             f"{self._system} answered {question.method} {question.url} without end",
             expected=f"a body of at most {self._limits.max_body_bytes} bytes",
             found=found,
-            remedy="ask for less at a time",
+            remedy="request less at a time",
             system=self._system,
             url=question.url,
         )

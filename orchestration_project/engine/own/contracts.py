@@ -377,7 +377,7 @@ def exclude_known(
         comparable = _parse_comparable(field, record.texts.get(field.source_name, ""))
         if comparable < start:
             raise SourceError(
-                "the source sent a record that is older than what was asked for",
+                "the source sent a record that is older than what was requested",
                 expected=f"{field.source_name} from {before.value} on",
                 found=record.texts[field.source_name],
                 remedy="see the answer among the captures; correct the parameter of incremental",

@@ -205,7 +205,7 @@ def build_absent_error(name: str, key: str, absent: Sequence[str]) -> Underivabl
         f"{name} of {key} cannot be derived",
         expected="what it is made of was loaded and published by then",
         found=f"no rows then: {', '.join(absent)}",
-        remedy="ask for a later time, or for another partition",
+        remedy="request a later time, or for another partition",
     )
 
 

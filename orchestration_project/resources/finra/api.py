@@ -201,7 +201,7 @@ class FinraApi(FinraSource):
             found=f"no such week in {CURRENT} and {HISTORIC}"
             if is_older
             else f"no such week in {CURRENT}",
-            remedy="ask for another week, or wait for its publication",
+            remedy="request another week, or wait for its publication",
         )
 
     def _historic_weeks(self) -> frozenset[tuple[str, str]]:

@@ -341,7 +341,7 @@ def shown(response: Response) -> str:
     if target:
         names.append(f"a redirect to {without_secrets(target)[:200]}, which is not followed")
     if compression := _detect_compression(response):
-        names.append(f"compressed ({compression}) although that was not asked for")
+        names.append(f"compressed ({compression}) although that was not requested")
     return f"{', '.join(names)}: {escape_bytes(body, 200)}"
 
 

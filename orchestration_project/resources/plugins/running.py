@@ -308,7 +308,7 @@ class _Session:
                 for permission, what in self.recorder.violations[:5]
             ]
             raise ContractError(
-                f"the plugin {self.stored.id} was refused what it asked for; nothing is loaded",
+                f"the plugin {self.stored.id} was refused what it requested; nothing is loaded",
                 expected="calls within its granted permissions",
                 found="; ".join(shown_names),
                 remedy="grant the permission in a new version, or disable the plugin",

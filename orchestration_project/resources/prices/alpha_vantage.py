@@ -38,7 +38,7 @@ COMPACT = timedelta(days=130)
 QUOTED_CHARACTERS = 200
 
 REMEDIES = {
-    "premium": "with a free key set ALPHA_VANTAGE_IS_PREMIUM=false, and ask for the latest 100 "
+    "premium": "with a free key set ALPHA_VANTAGE_IS_PREMIUM=false, and request the latest 100 "
     "sessions alone; a premium key, and PRICES_SOURCE=yahoo or files, have longer histories",
     "unknown_symbol": "see whether it still trades, and under which symbol; the file that "
     "PRICES_SYMBOLS_FILE names can spell it otherwise, or leave it out",

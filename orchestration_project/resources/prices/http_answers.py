@@ -39,7 +39,7 @@ def refuse_another(response: Response, symbol: str) -> None:
     match = SYMBOL.search(response.body, 0, SYMBOL_WITHIN_BYTES)
     if match and match[1] != symbol.encode():
         raise SourceError(
-            f"{symbol} was asked for, and another symbol's prices came",
+            f"{symbol} was requested, and another symbol's prices came",
             expected=symbol,
             found=match[1].decode("utf-8", "backslashreplace"),
             remedy="see whether the symbol was changed; the file that PRICES_SYMBOLS_FILE names "

@@ -38,7 +38,7 @@ class SymbolFetch:
 
     Attributes:
         symbol: Ours.
-        requested: The days that were asked for last.
+        requested: The days that were requested last.
         days: Those of them for which the answer holds, once that is known.
         captures: What makes the answer up.
         kept: Everything that came.
@@ -104,7 +104,7 @@ class SymbolFetch:
                 f"{self._source.name} has no price of {self.symbol} from {self.requested.first} on",
                 expected="a price of at least one day",
                 found=f"the newest is of {newest}" if newest else "no day with a price",
-                remedy="nothing, where the symbol is not traded any more; it is asked for again "
+                remedy="nothing, where the symbol is not traded any more; it is requested again "
                 "the day after",
             )
         self.days = Days(self.requested.first, min(self.requested.last, newest))

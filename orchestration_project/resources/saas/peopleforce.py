@@ -169,7 +169,7 @@ class PeopleForce:
         records, pagination = _read_records(found, response.url), pagination_of(found)
         if pagination.page != page:
             raise MovedError(
-                "PeopleForce answered with another page than the one that was asked for",
+                "PeopleForce answered with another page than the one that was requested",
                 expected=f"page {page}",
                 found=f"page {pagination.page}",
                 remedy="nothing: all are read again",

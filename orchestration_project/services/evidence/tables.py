@@ -110,7 +110,7 @@ def _select_published(
             raise ConfigurationError(
                 f"which rows of {name} a partition has is not known here",
                 expected=f"a partition of {', '.join(sorted(tables))}",
-                remedy="ask for the evidence of the run that delivered it: run_id",
+                remedy="request the evidence of the run that delivered it: run_id",
                 partition_key=subject.partition,
             )
         keys = (subject.partition, *subject.inputs.get(name, ()))

@@ -205,7 +205,7 @@ class Gate:
             examined = self._look_again(needed)
         except OrchestrationError as error:
             error.within(
-                refused_by="the gate, before any data was asked for",
+                refused_by="the gate, before any data was requested",
                 dependency="database",
                 findings="neither looked up nor stored: they are kept in this database",
             )

@@ -60,7 +60,7 @@ def explain_skip(failed: FailedPartition, kinds: Collection[str]) -> str:
     """Return why a failed partition is not retried; empty if it is."""
     if failed.obstacle or failed.category in kinds:
         return failed.obstacle
-    return PERMANENT_REASONS.get(failed.category, "its kind was not asked for")
+    return PERMANENT_REASONS.get(failed.category, "its kind was not requested")
 
 
 def build_batches(due: Sequence[FailedPartition]) -> list[Batch]:

@@ -126,7 +126,7 @@ def test_a_grant_names_what_is_asked_for():
     assert selected(wanted, {}, plugin="rss") == wanted
     some = selected(wanted, {"hosts": ["a.org"], "tables": []}, plugin="rss")
     assert some == asked(hosts=[HOST])
-    with pytest.raises(ConfigurationError, match=r"does not ask for 'c.org'"):
+    with pytest.raises(ConfigurationError, match=r"does not request 'c.org'"):
         selected(wanted, {"hosts": ["c.org"]}, plugin="rss")
     with pytest.raises(ConfigurationError, match="invalid kind of permission 'host'"):
         selected(wanted, {"host": ["a.org"]}, plugin="rss")
