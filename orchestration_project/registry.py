@@ -28,7 +28,6 @@ from orchestration_project.engine.environment import open_clock
 from orchestration_project.engine.http.limits import IGNORING_BREAKER, USUAL_BREAKER, BreakerPolicy
 from orchestration_project.engine.replay_plans import Replay
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.as_of import AsOf
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import Settings
@@ -39,6 +38,7 @@ if TYPE_CHECKING:  # commands that need no definitions import no Dagster
     from orchestration_project.engine.dagster_private.definitions import (
         UnresolvedAssetJobDefinition,
     )
+    from orchestration_project.engine.warehouse.as_of import AsOf
 
 T = TypeVar("T")
 
@@ -518,7 +518,7 @@ class Registry:
         ]
 
     @cached_property
-    def tables_as_of(self) -> AsOf:
+    def tables_as_of(self) -> "AsOf":
         """Derivations of tables as of a time, by name of the table."""
         return {
             name: derive

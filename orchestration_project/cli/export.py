@@ -30,7 +30,6 @@ from orchestration_project.services.export import (
 from orchestration_project.services.parquet_dataset import ParquetDataset, infer_partitioning
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import (
-    Relation,
     internal_tables,
     known_tables,
     relation,
@@ -39,6 +38,7 @@ from orchestration_project.tables.catalogue import (
 from orchestration_project.tables.conditions import MOMENT, read_moment
 from orchestration_project.tables.queries.published import REASON, REASONS, Published
 from orchestration_project.tables.queries.published import published_by as published_state
+from orchestration_project.tables.queries.relations import Relation
 
 READER_WENT_AWAY = 141
 """The exit status of a program that SIGPIPE ended."""

@@ -49,8 +49,8 @@ from orchestration_project.engine.warehouse.frames import Scope, read_frame
 from orchestration_project.engine.warehouse.target import KNOWN_FROM
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
 from orchestration_project.settings.project import own_domain
-from orchestration_project.tables.catalogue import Part, Relation
 from orchestration_project.tables.conditions import write_condition
+from orchestration_project.tables.queries.relations import Part, Relation
 from orchestration_project.tables.schema import HISTORY, PUBLICATION, Query, asset_of_table
 from orchestration_project.tables.spine import fences
 

@@ -29,7 +29,7 @@ from orchestration_project.engine.contracts.chain import LOAD, START
 from orchestration_project.engine.warehouse.chaining import parse_partition
 from orchestration_project.engine.warehouse.frames import Scope, match_scope
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.tables.catalogue import Part, Relation, table_with_history
+from orchestration_project.tables.catalogue import table_with_history
 from orchestration_project.tables.queries.changes import (
     ADDED,
     CHANGE,
@@ -40,6 +40,7 @@ from orchestration_project.tables.queries.changes import (
 )
 from orchestration_project.tables.queries.paging import page, read_key, write_key
 from orchestration_project.tables.queries.personal import masked
+from orchestration_project.tables.queries.relations import Part, Relation
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import deliveries, landings, load_chain
 

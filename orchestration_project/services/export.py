@@ -29,7 +29,7 @@ import polars as pl
 from orchestration_project.engine.connections.files import find_default_mode, open_partial_file
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.catalogue import Relation
+from orchestration_project.tables.queries.relations import Relation
 from orchestration_project.tables.schema import Query
 
 if TYPE_CHECKING:

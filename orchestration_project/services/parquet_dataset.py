@@ -24,12 +24,12 @@ from orchestration_project.engine.connections.files import find_default_mode, op
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.export import PARTIAL_PREFIX, PARTIAL_SUFFIX, write_parquet
-from orchestration_project.tables.catalogue import Relation
 from orchestration_project.tables.conditions import (
     condition,
     public_names,
     refuse_contradictions,
 )
+from orchestration_project.tables.queries.relations import Relation
 from orchestration_project.tables.schema import key_names
 
 MANIFEST = "_manifest.json"

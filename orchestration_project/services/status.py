@@ -15,7 +15,6 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import select_quarantined
 from orchestration_project.engine.warehouse.frames import Scope, decode_scope
 from orchestration_project.settings import Settings
-from orchestration_project.tables.catalogue import asset_of
 from orchestration_project.tables.spine import audits, deliveries
 
 if TYPE_CHECKING:
@@ -163,6 +162,8 @@ class QuarantinedDelivery:
 
 def count_quarantined(warehouse: Warehouse) -> Mapping[str, int]:
     """Return how many quarantined partitions each asset has, of the assets that have some."""
+    from orchestration_project.tables.catalogue import asset_of
+
     partitions = select_quarantined([deliveries.c.table_name, deliveries.c.partition_key])
     with warehouse.reading() as connection:  # DISTINCT in SQL would read all deliveries
         found = {(row.table_name, row.partition_key) for row in connection.execute(partitions)}

@@ -10,12 +10,8 @@ from sqlalchemy import Text, delete, func, insert, literal, select
 
 from orchestration_project.engine.warehouse import Warehouse, bounded, bulk
 from orchestration_project.settings import PROJECT_ROOT, child_environment
-from orchestration_project.tables.catalogue import (
-    Relation,
-    known_tables,
-    relation,
-    relation_as_of,
-)
+from orchestration_project.tables.catalogue import known_tables, relation, relation_as_of
+from orchestration_project.tables.queries.relations import Relation
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import database_labels, landings
 from tests.prepared import Prepared

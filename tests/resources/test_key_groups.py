@@ -13,14 +13,10 @@ from sqlalchemy import Connection, insert, select
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.tables.catalogue import (
-    Relation,
-    known_tables,
-    relation,
-    relation_as_of,
-)
+from orchestration_project.tables.catalogue import known_tables, relation, relation_as_of
 from orchestration_project.tables.key_groups import KEY_GROUPS, groups_of
 from orchestration_project.tables.queries.published import published_by
+from orchestration_project.tables.queries.relations import Relation
 from orchestration_project.tables.schema import METADATA, Query, key_names
 from tests.resources.weeks import MONDAY, PartitionLoader, row
 

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Select, Table, and_, case, func, select
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope, match_scope, read_frame
 from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
-from orchestration_project.tables.catalogue import Relation, relation, relation_as_of
 from orchestration_project.tables.queries.published import REASON, published_by
+from orchestration_project.tables.queries.relations import Relation
 from orchestration_project.tables.schema import HISTORY, PUBLICATION, key_names
 
 
@@ -93,6 +93,8 @@ class StateAsOf:
 
     def relation_of(self, table: Table) -> Relation:
         """Return the rows of a table in this state."""
+        from orchestration_project.tables.catalogue import relation, relation_as_of
+
         if self.day and PUBLICATION in table.info:
             return published_by(table.name, self.day, self.at).relation
         return relation_as_of(table.name, self.at) if self.at else relation(table.name)

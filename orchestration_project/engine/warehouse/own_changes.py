@@ -56,9 +56,6 @@ from orchestration_project.tables.catalogue import METADATA
 from orchestration_project.tables.schema import HISTORY, USD_SCALE, asset_of_table, key_names
 from orchestration_project.tables.spine import declared_tables
 
-COPY_DAYS = 90
-"""Days after which a clean-up removes the copy of a table."""
-
 INVALID_VALUE = "22"
 """Begins the SQLSTATEs of values that a conversion cannot take."""
 

@@ -32,17 +32,13 @@ from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.export import WRITERS, escape_formulas, write_parquet
 from orchestration_project.services.retries.retrying import iterate_topics
 from orchestration_project.services.status import ItemTopics
-from orchestration_project.tables.catalogue import (
-    Relation,
-    known_tables,
-    relation,
-    relation_as_of,
-)
+from orchestration_project.tables.catalogue import known_tables, relation, relation_as_of
 from orchestration_project.tables.conditions import is_secret, write_condition
 from orchestration_project.tables.queries.json_rows import write_json
 from orchestration_project.tables.queries.paging import cursor_after, page
 from orchestration_project.tables.queries.personal import masked
 from orchestration_project.tables.queries.published import published_by
+from orchestration_project.tables.queries.relations import Relation
 from orchestration_project.tables.schema import HISTORY, key_names, personal_columns
 from orchestration_project.tables.spine import work_items
 from orchestration_project.tables.views import VIEWS

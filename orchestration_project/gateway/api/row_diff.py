@@ -21,7 +21,6 @@ from orchestration_project.gateway.api.operation import Body, Call, Operation
 from orchestration_project.gateway.api.problems import problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.tables.catalogue import Relation
 from orchestration_project.tables.queries.published import (
     MISSING,
     NO_FIRST_DAY,
@@ -29,6 +28,7 @@ from orchestration_project.tables.queries.published import (
     UNDATED,
     published_by,
 )
+from orchestration_project.tables.queries.relations import Relation
 from orchestration_project.tables.queries.row_diff import publication_diff, row_diff
 
 

@@ -9,11 +9,12 @@ from sqlalchemy.schema import DropTable
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import find_sql_state
 from orchestration_project.engine.warehouse.migrating import INSUFFICIENT_PRIVILEGE
-from orchestration_project.engine.warehouse.own_changes import COPY_DAYS
 from orchestration_project.services.cleanup.retention import ExpiredRows
-from orchestration_project.tables.catalogue import METADATA
-from orchestration_project.tables.schema import COPY_OF
+from orchestration_project.tables.schema import COPY_OF, METADATA
 from orchestration_project.tables.spine import declared_tables
+
+COPY_DAYS = 90
+"""Days after which a clean-up removes the copy of a table."""
 
 
 class CopyRetention:

@@ -10,7 +10,7 @@ from orchestration_project.engine.warehouse.frames import match_scope, read_batc
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import PartitionedTable
 from orchestration_project.services.evidence.subjects import EvidenceSubject, contains_key
-from orchestration_project.tables.catalogue import Part, Relation, relation_as_of
+from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.operations_alerts import (
     operations_alert_deliveries,
     operations_alerts,
@@ -18,6 +18,7 @@ from orchestration_project.tables.operations_alerts import (
 from orchestration_project.tables.operations_edits import operations_presets
 from orchestration_project.tables.operations_events import operations_events
 from orchestration_project.tables.operations_runs import operations_runs, operations_steps
+from orchestration_project.tables.queries.relations import Part, Relation
 from orchestration_project.tables.spine import (
     audits,
     balances,

@@ -28,9 +28,10 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
 from orchestration_project.services.export import WRITERS, open_batches, write_csv_for_excel
 from orchestration_project.services.parquet_dataset import ParquetDataset, infer_partitioning
-from orchestration_project.tables.catalogue import Relation, relation, relation_as_of, tables
+from orchestration_project.tables.catalogue import relation, relation_as_of, tables
 from orchestration_project.tables.operations_artifacts import operations_exports
 from orchestration_project.tables.queries.changes import CHANGE, changed_rows
+from orchestration_project.tables.queries.relations import Relation
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import fences, landings
 from orchestration_project.tables.views import VIEWS

@@ -30,12 +30,12 @@ from sqlalchemy.sql.selectable import FromClause
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from orchestration_project.errors import ConfigurationError, did_you_mean
-from orchestration_project.tables.catalogue import Relation
 from orchestration_project.tables.conditions import (
     comparable,
     public_names,
     refuse_contradictions,
 )
+from orchestration_project.tables.queries.relations import Relation
 from orchestration_project.tables.schema import USD_SCALE, Dollars, Quantity, as_quantity
 
 COUNT = "count"

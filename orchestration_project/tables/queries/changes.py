@@ -19,8 +19,9 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from orchestration_project.tables.catalogue import Part, Relation, relation_as_of
+from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.conditions import condition, refuse_contradictions
+from orchestration_project.tables.queries.relations import Part, Relation
 from orchestration_project.tables.schema import BYTEWISE_TEXT, HISTORY, VALUES, UtcTimestamp
 
 CHANGE = "change"

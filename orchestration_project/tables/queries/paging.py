@@ -15,8 +15,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NULLTYPE
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.catalogue import Part, Relation
 from orchestration_project.tables.conditions import READERS
+from orchestration_project.tables.queries.relations import Part, Relation
 from orchestration_project.tables.schema import UtcTimestamp, key_names
 
 

@@ -15,7 +15,8 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from orchestration_project.tables.catalogue import METADATA, Part, Relation
+from orchestration_project.tables.catalogue import METADATA
+from orchestration_project.tables.queries.relations import Part, Relation
 from orchestration_project.tables.schema import BYTEWISE_TEXT, is_personal, personal_columns
 from orchestration_project.tables.spine import rejects
 

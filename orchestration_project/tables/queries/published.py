@@ -38,14 +38,8 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from orchestration_project.errors import ConfigurationError, did_you_mean
-from orchestration_project.tables.catalogue import (
-    Part,
-    Relation,
-    groups_to_look_into,
-    relation,
-    tables,
-)
 from orchestration_project.tables.conditions import condition, conditions_on
+from orchestration_project.tables.queries.relations import Part, Relation, groups_to_look_into
 from orchestration_project.tables.schema import (
     BYTEWISE_TEXT,
     ENDED_ON,
@@ -274,6 +268,8 @@ def published_by(name: str, day: date, at: datetime | None = None) -> Published:
     Raises:
         ConfigurationError: The table is not found, or its rows are not dated by their source.
     """
+    from orchestration_project.tables.catalogue import relation, tables
+
     table = relation(name).table
     if PUBLICATION not in table.info:
         dated = sorted(each.name for each in tables() if PUBLICATION in each.info)

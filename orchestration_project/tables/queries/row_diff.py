@@ -27,9 +27,10 @@ from sqlalchemy import (
 )
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.catalogue import Part, Relation, relation_as_of
+from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.conditions import conditions_on
 from orchestration_project.tables.queries.published import Published, published_by
+from orchestration_project.tables.queries.relations import Part, Relation
 from orchestration_project.tables.schema import BYTEWISE_TEXT, HISTORY, VALUES, key_names
 
 CHANGE = "change"

@@ -12,7 +12,6 @@ from orchestration_project.engine.contracts.failures import classify_step, run_c
 from orchestration_project.engine.contracts.partitioning import LoadOutcome, load_outcome
 from orchestration_project.engine.tracing.traceparent import HIDDEN_PREFIX, read_tag
 from orchestration_project.errors import cut
-from orchestration_project.tables.catalogue import table_of
 
 Row = dict[str, Any]
 
@@ -184,6 +183,8 @@ def build_entry(
 
 def _build_step_row(run: RunFacts, step: StepFacts, volumes: Mapping[str, Volume]) -> Row:
     """Return a step's row; one that was under way when its run ended otherwise is canceled."""
+    from orchestration_project.tables.catalogue import table_of
+
     ended_at = step.ended_at or run.ended_at
     tables = [table_of(asset) for asset in step.assets]
     is_left = step.status == "IN_PROGRESS" and run.status in FINAL_STATUSES
