@@ -6,7 +6,12 @@ from collections.abc import Sequence
 import click
 import pytest
 
-from tools.contracts.comparison import compare, named_changes, unnamed_breaks
+from tools.contracts.comparison import (
+    compare,
+    named_changes,
+    undeprecated_removals,
+    unnamed_breaks,
+)
 from tools.contracts.record import FILE, Record, format_record, read_record
 from tools.contracts.surface import (
     names_of,
@@ -147,6 +152,25 @@ def test_a_break_needs_its_name_before_the_colon_of_an_unreleased_item_of_its_he
         unnamed_break.name for unnamed_break in unnamed_breaks(recorded, present, CHANGELOG)
     ] == ["orchestrate runs"]
     assert len(unnamed_breaks(recorded, present, "# Changelog\n\n## 0.1.0\n")) == 4
+
+
+def test_a_released_name_goes_only_after_a_release_that_lists_it_as_deprecated():
+    recorded = {"settings": {name: {} for name in ("OLD_PORT", "PORT", "NEW_PORT", "KEPT_PORT")}}
+    present = {"settings": {"KEPT_PORT": {}}}
+    removed = (
+        "# Changelog\n\n## Unreleased\n\n### Added\n\n- `NEW_PORT`: of drafts.\n\n### Removed\n\n"
+        "- `OLD_PORT`, `PORT`, `NEW_PORT`: use `KEPT_PORT`.\n\n"
+    )
+    deprecation = "### Deprecated\n\n- `OLD_PORT`: use `KEPT_PORT`.\n"
+    drafted, released = (
+        f"{removed}## 0.2.0{day}\n\n{deprecation}" for day in ("", " - 2027-03-01")
+    )
+    assert unnamed_breaks(recorded, present, released) == []
+    assert undeprecated_removals(recorded, present, drafted) == []
+    assert [found.describe() for found in undeprecated_removals(recorded, present, released)] == [
+        "settings: PORT is gone without a deprecation; restore it until a minor release lists "
+        '"- `PORT`: …" in Deprecated of CHANGELOG.md'
+    ]
 
 
 def test_a_break_is_shown_with_the_line_and_the_command_that_allow_it():

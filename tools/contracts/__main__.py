@@ -1,7 +1,7 @@
 """Compares the names that others build on with the record, or with `--write` records additions.
 
 Run as `python -m tools.contracts`. A name that is gone or changed incompatibly needs a line in the
-changelog: without one, it fails, and `--write` writes nothing.
+changelog, and a released name an earlier deprecation: else it fails, and `--write` writes nothing.
 """
 
 import sys
@@ -15,13 +15,18 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         clean_environment(folder)
         from orchestration_project.settings import PROJECT_ROOT
-        from tools.contracts.comparison import COMMAND, unnamed_breaks
+        from tools.contracts.comparison import COMMAND, undeprecated_removals, unnamed_breaks
         from tools.contracts.record import FILE, format_record, read_record
         from tools.contracts.surface import read_surface
 
         present = read_surface()
     recorded = read_record(FILE.read_text()) if FILE.is_file() else {}
-    breaks = unnamed_breaks(recorded, present, (PROJECT_ROOT / "CHANGELOG.md").read_text())
+    changelog = (PROJECT_ROOT / "CHANGELOG.md").read_text()
+    breaks = [
+        found
+        for find in (unnamed_breaks, undeprecated_removals)
+        for found in find(recorded, present, changelog)
+    ]
     for found in breaks:
         print(found.describe())
     if not breaks and present != recorded:

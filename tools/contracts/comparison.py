@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tools.contracts.record import Members, Record
 
@@ -20,6 +20,12 @@ SPACED = ("API operations", "commands")
 REQUIRED = "required"
 REMOVED, CHANGED, UNRELEASED = "Removed", "Changed", "Unreleased"
 """Headings of the changelog: items of the first two in the third allow a break."""
+
+ADDED, DEPRECATED = "Added", "Deprecated"
+"""Headings that allow a removal: of the unreleased part, and of a release."""
+
+RELEASE = re.compile(r"\d+\.\d+\.\d+ - \d{4}-\d{2}-\d{2}")
+"""Title of a release; one without its day is not published."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,11 @@ class Break:
 
     def describe(self) -> str:
         """Return the problem with its remedies."""
+        if self.heading == DEPRECATED:
+            return (
+                f"{self.section}: {self.name} {self.problem}; restore it until a minor release "
+                f'lists "- `{self.name}`: …" in {DEPRECATED} of CHANGELOG.md'
+            )
         return (
             f'{self.section}: {self.name} {self.problem}; restore it, or add "- `{self.name}`: …" '
             f"to {self.heading} of {UNRELEASED} in CHANGELOG.md and run `{COMMAND}`"
@@ -92,13 +103,22 @@ def difference(
 
 
 def named_changes(changelog: str) -> Collection[tuple[str, str]]:
-    """Return heading and name of what the unreleased part removed or changed.
+    """Return heading and name of what the unreleased part names.
 
     An item names it in backticks before its first colon, such as "- `orchestrate run --weeks`: …".
     """
-    title, _, body = re.split(r"(?m)^## ", changelog)[1].partition("\n")
-    if title.strip() != UNRELEASED:
-        return set()
+    title, body = split_parts(changelog)[0]
+    return named_items(body) if title == UNRELEASED else set()
+
+
+def split_parts(changelog: str) -> Sequence[tuple[str, str]]:
+    """Return title and text of each part of a changelog, the newest first."""
+    parts = [part.partition("\n") for part in re.split(r"(?m)^## ", changelog)[1:]]
+    return [(title.strip(), body) for title, _, body in parts]
+
+
+def named_items(body: str) -> Collection[tuple[str, str]]:
+    """Return heading and name of each item of a part that names something."""
     named: set[tuple[str, str]] = set()
     for part in re.split(r"(?m)^### ", body):
         heading, _, items = part.partition("\n")
@@ -114,4 +134,22 @@ def unnamed_breaks(recorded: Record, present: Record, changelog: str) -> Sequenc
     named = named_changes(changelog)
     return [
         found for found in compare(recorded, present) if (found.heading, found.name) not in named
+    ]
+
+
+def undeprecated_removals(recorded: Record, present: Record, changelog: str) -> Sequence[Break]:
+    """Return the removals of released names that no release listed as deprecated.
+
+    Before the first release there are none. A name that the unreleased part added may go again.
+    """
+    released = [body for title, body in split_parts(changelog) if RELEASE.fullmatch(title)]
+    if not released:
+        return []
+    named = {item for body in released for item in named_items(body)}
+    deprecated = {name for heading, name in named if heading == DEPRECATED}
+    new = {name for heading, name in named_changes(changelog) if heading == ADDED}
+    return [
+        replace(found, problem="is gone without a deprecation", heading=DEPRECATED)
+        for found in compare(recorded, present)
+        if found.heading == REMOVED and found.name not in deprecated | new
     ]
