@@ -223,7 +223,7 @@ check-wheel: $(VENV)/installed-dev ## build the wheel, and run its commands in a
 audit: $(VENV)/installed-dev $(RELEASE_VENV)/installed ## security rules, secrets in tracked files, known vulnerabilities of the lock
 	@$(VENV)/bin/python .ci/audit.py
 
-release: $(VENV)/installed-dev $(RELEASE_VENV)/installed $(DOCS_VENV)/installed ## build the last commit twice into dist/ and compare: wheels, sdist, site, SBOMs, provenance, sums
+release: $(VENV)/installed-dev $(RELEASE_VENV)/installed $(DOCS_VENV)/installed ## build the last commit twice into dist/ and compare: wheels, sdist, site, image, SBOMs, provenance, sums
 	@$(VENV)/bin/python .ci/release.py
 
 observe: $(VENV)/installed-dev ## rules and dashboards, against the Prometheus of the running stack, or of one of its own

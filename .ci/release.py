@@ -1,24 +1,25 @@
 """Builds what a release has into dist/, twice, and compares the bytes of both builds.
 
-`.ci/release.py`: source distribution, wheel, the wheel of the demo, the site of the docs, the SBOM
-as SPDX and CycloneDX, their provenance, and SHA256SUMS. The last commit gives their times. Nothing
-is uploaded, and no tag is made.
+`.ci/release.py`: source distribution, wheel, the wheel of the demo, the site of the docs, the image
+as an archive of OCI, the SBOM as SPDX and CycloneDX, their provenance, and SHA256SUMS. The last
+commit gives their times. Nothing is uploaded, and no tag is made.
 """
 
 import gzip
 import hashlib
-import io
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ROOT / ".venv-release/bin"
@@ -26,11 +27,14 @@ SITE_BUILDER = ROOT / ".venv-docs/bin/zensical"
 TARGET = ROOT / "dist"
 PACKAGE = "orchestration_project"
 BUILDER = f"pkg:generic/{PACKAGE}#.ci/release.py"
-LOCKS = ("dev.lock", "docs.lock", "release.lock")
+LOCKS = ("dev.lock", "docs.lock", "release.lock", "runtime.lock")
 """Locks of the environments whose programs build the artifacts."""
 WITH_LOCKED_BACKEND = ("--no-isolation",)
 """Option of `build` that takes hatchling of `release.lock`, and not the newest one of the index."""
 LICENCE = ".dist-info/licenses/LICENSE"
+BUILDERS = ("buildah", "mmdebstrap")
+"""Debian's programs that build the image; without them a release has none, and says so."""
+IMAGE = "image.oci.tar"
 
 
 def run(*command: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> str:
@@ -49,7 +53,12 @@ def build(source: Path, folder: Path, commit: str, env: Mapping[str, str]) -> No
     run(*builder, "--outdir", str(folder), str(source), env=env)
     run(*builder, "--wheel", "--outdir", str(folder), str(source / "demo"), env=env)
     build_site(source, env)
-    pack(source / "site", folder / "docs.tar.gz", int(env["SOURCE_DATE_EPOCH"]))
+    seconds = int(env["SOURCE_DATE_EPOCH"])
+    pack(source / "site", folder / "docs.tar.gz", seconds, "docs/")
+    if not missing_builders():
+        layout = folder.with_name("image")
+        run("python3", "deploy/image.py", "--layout", str(layout), env=env, cwd=source)
+        pack(layout, folder / IMAGE, seconds)
     sbom = run(sys.executable, "deploy/sbom.py", "--without-system", env=env, cwd=source)
     (folder / "sbom.spdx.json").write_text(sbom)
     write_json(folder / "sbom.cdx.json", cyclonedx(json.loads(sbom)))
@@ -65,18 +74,28 @@ def build_site(source: Path, env: Mapping[str, str]) -> None:
     run(str(SITE_BUILDER), "build", "--strict", "--clean", env=env, cwd=source)
 
 
-def pack(folder: Path, archive: Path, seconds: int) -> None:
+def missing_builders() -> list[str]:
+    """Return what an image cannot be built without, and is not here."""
+    return [
+        *(name for name in BUILDERS if shutil.which(name) is None),
+        *(["the user root"] if os.geteuid() else []),
+    ]
+
+
+def pack(folder: Path, archive: Path, seconds: int, prefix: str = "") -> None:
     """Pack the files of a folder so that names and contents alone decide the bytes."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
+    with ExitStack() as stack:
+        written: IO[bytes] = stack.enter_context(archive.open("wb"))
+        if archive.suffix == ".gz":
+            written = stack.enter_context(gzip.GzipFile("", "wb", fileobj=written, mtime=0))
+        tar = stack.enter_context(tarfile.open(fileobj=written, mode="w"))
         for name in sorted(
             file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()
         ):
-            content = (folder / name).read_bytes()
-            member = tarfile.TarInfo(f"docs/{name}")  # of owner 0, with mode 644
-            member.size, member.mtime = len(content), seconds
-            tar.addfile(member, io.BytesIO(content))
-    archive.write_bytes(gzip.compress(packed.getvalue(), mtime=0))
+            member = tarfile.TarInfo(f"{prefix}{name}")  # of owner 0, with mode 644
+            member.size, member.mtime = (folder / name).stat().st_size, seconds
+            with (folder / name).open("rb") as content:
+                tar.addfile(member, content)
 
 
 def write_json(file: Path, document: Mapping[str, Any]) -> None:
@@ -158,10 +177,11 @@ def provenance(
 
 def hashes(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file of a folder by name."""
-    return {
-        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(folder.iterdir())
-    }
+    found: dict[str, str] = {}
+    for file in sorted(folder.iterdir()):
+        with file.open("rb") as content:
+            found[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
+    return found
 
 
 def contents(file: Path) -> list[str]:
@@ -193,7 +213,8 @@ def problems_of(file: str, names: list[str], sources: list[str]) -> Iterator[str
 def main() -> int:
     """Build twice; return 1 if the builds differ or a content is wrong."""
     commit, seconds = run("git", "log", "-1", "--format=%H %ct").split()  # others may commit
-    env = {**os.environ, "SOURCE_DATE_EPOCH": seconds}  # noqa: TID251 - for programs
+    given = {"SOURCE_DATE_EPOCH": seconds, "REVISION": commit}
+    env = {**os.environ, **given}  # noqa: TID251 - for programs
     with tempfile.TemporaryDirectory() as name:
         folders = [Path(name) / each for each in ("first", "second")]
         for folder in folders:
@@ -215,10 +236,14 @@ def main() -> int:
             run(str(PROGRAMS / "twine"), "check", "--strict", str(file))
         TARGET.mkdir(exist_ok=True)
         for file in sorted(built.iterdir()):
-            (TARGET / file.name).write_bytes(file.read_bytes())
+            shutil.copyfile(file, TARGET / file.name)
             print(f"{first[file.name]}  {file.stat().st_size:>9} bytes  {file.name}")
         sums = "".join(f"{digest}  {each}\n" for each, digest in first.items())
         (TARGET / "SHA256SUMS").write_text(sums)
+    if lacking := missing_builders():
+        print(f"{IMAGE} is not built: it needs {' and '.join(lacking)}")
+    else:
+        print(f"{IMAGE} is not scanned for known vulnerabilities: no scanner is part of this build")
     print(*problems, sep="\n", end="\n" if problems else "")
     return int(bool(problems))
 

@@ -24,7 +24,7 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,11 @@ KEY = re.compile(r"\bop_[0-9a-f]+_[\w-]+")
 class Buildah:
     """Buildah with a store of its own in a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, given: Mapping[str, str] | None = None) -> None:
+        """Keep the arguments of builds; SOURCE_DATE_EPOCH among them is the time of all files."""
+        self._folder, self._given = folder, dict(given or {})
+        seconds = self._given.get("SOURCE_DATE_EPOCH")
+        self._at = [f"--timestamp={seconds}", "--omit-history"] if seconds else []
         self._command = ("buildah", f"--root={folder / 'store'}", f"--runroot={folder / 'run'}")
 
     def run(self, *arguments: str) -> str:
@@ -105,17 +108,23 @@ class Buildah:
         container = self.run("from", "scratch")
         self.run("add", "--quiet", container, str(archive), "/")
         self.run("run", container, "--", "ln", "-s", "python3", "/usr/bin/python")
-        self.run("commit", "--quiet", "--rm", container, BASE)
+        self.run("commit", "--quiet", "--rm", *self._at, container, BASE)
         archive.unlink()
 
     def build(self, target: str) -> None:
         """Build a target; packages come by the authorities that this host trusts."""
         self.run(
-            *("bud", "--quiet", "--layers", "--format=docker", "--file=deploy/Dockerfile"),
+            *("bud", "--quiet", f"--layers={str(not self._at).lower()}", "--format=docker"),
+            "--file=deploy/Dockerfile",
             "--ignorefile=deploy/Dockerfile.dockerignore",
             *(f"--target={target}", f"--tag={IMAGE}:{target}", f"--build-arg=BASE_IMAGE={BASE}"),
+            *(*self._at, *(f"--build-arg={name}={value}" for name, value in self._given.items())),
             *("--volume=/etc/ssl/certs:/etc/ssl/certs:ro", "."),
         )
+
+    def save(self, target: str, folder: Path) -> None:
+        """Write an image into a folder, in the layout of OCI."""
+        self.run("push", "--quiet", "--format=oci", f"{IMAGE}:{target}", f"oci:{folder}:{target}")
 
     def size_mb(self, target: str) -> float:
         """Return the size of an image, as `docker images` shows it."""
@@ -293,8 +302,21 @@ def hash_inputs() -> str:
     return hashed.hexdigest()
 
 
+def save_layout(target: Path) -> None:
+    """Build the default target and write its OCI layout, with the time and commit of a release."""
+    given = {name: os.environ[name] for name in ("SOURCE_DATE_EPOCH", "REVISION")}
+    with tempfile.TemporaryDirectory(prefix="image-") as name:
+        buildah = Buildah(Path(name), given)
+        buildah.build_base()
+        buildah.build(DEFAULT)
+        buildah.save(DEFAULT, target)
+
+
 def main() -> None:
     """Build and check in a new folder, which is removed at the end."""
+    if sys.argv[1:2] == ["--layout"]:
+        save_layout(Path(sys.argv[2]))
+        return
     built_of = hash_inputs()
     if sys.argv[1:] == ["--is-recorded"]:
         sys.exit(not RECORD.exists() or RECORD.read_text().strip() != built_of)

@@ -52,7 +52,7 @@ def test_the_archive_of_the_docs_has_sorted_members_without_owner_and_one_time(t
         (folder / "b.html").write_text("2")
         (folder / "a" / "index.html").write_text("1")
         (folder / "b.html").chmod(0o600)
-        RELEASE["pack"](folder, folder.with_suffix(".tar.gz"), 1_700_000_000)
+        RELEASE["pack"](folder, folder.with_suffix(".tar.gz"), 1_700_000_000, "docs/")
         packed.append(folder.with_suffix(".tar.gz").read_bytes())
     assert packed[0] == packed[1]
     assert packed[0][3:8] == bytes(5), "neither a name nor a time in the header of gzip"
@@ -104,6 +104,7 @@ def test_cyclonedx_has_packages_licences_and_addresses_of_the_spdx_document():
 
 def test_the_provenance_names_artifacts_commit_command_python_and_locks_alone():
     locks = {"dev.lock": "d", "docs.lock": "o", "other.lock": "x", "release.lock": "r"}
+    locks["runtime.lock"] = "t"
     found = RELEASE["provenance"]({"a.whl": "1", "b.json": "2"}, "c0ffee", "1700000000", locks)
     builder = "pkg:generic/orchestration_project#.ci/release.py"
     assert found == {
@@ -126,6 +127,7 @@ def test_the_provenance_names_artifacts_commit_command_python_and_locks_alone():
                     {"name": "requirements/dev.lock", "digest": {"sha256": "d"}},
                     {"name": "requirements/docs.lock", "digest": {"sha256": "o"}},
                     {"name": "requirements/release.lock", "digest": {"sha256": "r"}},
+                    {"name": "requirements/runtime.lock", "digest": {"sha256": "t"}},
                 ],
             },
             "runDetails": {"builder": {"id": builder}},
