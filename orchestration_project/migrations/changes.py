@@ -202,7 +202,7 @@ class AddColumn:
 
 @dataclass(frozen=True)
 class DropColumn:
-    """The last column of a table, which goes with what it holds."""
+    """A column of a table, which goes with what it holds."""
 
     words: ClassVar[str] = "drop column {0.table}.{0.column.name}"
     rows_of: ClassVar[str] = "{0.table}"
@@ -214,7 +214,7 @@ class DropColumn:
         op.drop_column(self.table, self.column.name)
 
     def reversed(self) -> AddColumn:
-        """Return its creation; what it held stays lost."""
+        """Return its creation as the last one; what it held stays lost."""
         return AddColumn(self.table, self.column)
 
     def record(self, schema: Schema) -> None:

@@ -152,7 +152,7 @@ def check(connection: Connection, metadata: MetaData, views: dict[str, View[Any]
     """Check that the database has what is declared."""
     assert differences(connection, metadata) == []
     for name, table in metadata.tables.items():
-        assert shape(connection, name)["columns"] == [column.name for column in table.columns]
+        assert shape(connection, name)["columns"] == {column.name for column in table.columns}
     found = inspect(connection)
     assert sorted(found.get_view_names()) == sorted(views)
     for name, view in views.items():
@@ -161,6 +161,43 @@ def check(connection: Connection, metadata: MetaData, views: dict[str, View[Any]
         connection.exec_driver_sql(f"CREATE VIEW declared_one AS {sql}".replace("%%", "%"))
         assert definition(connection, name) == definition(connection, "declared_one")
         connection.exec_driver_sql("DROP VIEW declared_one")
+
+
+def test_a_column_amid_others_is_added_as_the_last_one_of_table_and_history():
+    metadata = copied()
+    for name in ("finra_short_interest", "finra_short_interest_history"):
+        redeclare(metadata, name, {3: optional("lot_size")})
+    before, after = declared_schema(METADATA, VIEWS), declared_schema(metadata, VIEWS)
+    changes = changes_between(before, after)
+    assert [change.words.format(change) for change in changes] == [
+        "add column finra_short_interest.lot_size",
+        "add column finra_short_interest_history.lot_size",
+    ]
+    migrated_schema = dict(before)
+    for change in changes:
+        change.record(migrated_schema)
+    assert migrated_schema != after
+    assert changes_between(migrated_schema, after) == []
+
+
+@pytest.mark.slow_after_first
+def test_a_column_is_loaded_and_kept_in_history_wherever_it_stands(migrated, tmp_path):
+    with migrated.writing() as connection:
+        for name in ("finra_otc_weekly", "finra_otc_weekly_history"):
+            connection.execute(text(f"ALTER TABLE {name} DROP COLUMN product_type"))
+            connection.execute(text(f"ALTER TABLE {name} ADD COLUMN product_type TEXT"))
+            assert inspect(connection).get_columns(name)[-1]["name"] == "product_type"
+    partition_loader = PartitionLoader(migrated, tmp_path / "store")
+    partition_loader.write_batch(row("AAA", product_type="CS"), row("BBB", product_type="ETF"))
+    partition_loader.write_batch(row("AAA", product_type="ADR", share_quantity=7))
+    with migrated.reading() as connection:
+        for name, found in {
+            "finra_otc_weekly": {("AAA", "ADR", 7)},
+            "finra_otc_weekly_history": {("AAA", "CS", 100), ("BBB", "ETF", 100)},
+        }.items():
+            columns = METADATA.tables[name].c
+            chosen = select(columns.symbol, columns.product_type, columns.share_quantity)
+            assert set(map(tuple, connection.execute(chosen))) == found
 
 
 @pytest.mark.slow
@@ -254,7 +291,9 @@ def test_a_planned_upgrade_names_changes_and_rows_and_writes_nothing(migrated, t
         "create table weather",
         "drop table source_fields, with its rows",
         "copy table captures to one with other columns",
-        "copy table finra_symbol_week to one with other columns",
+        "add column finra_otc_weekly.lot_size",
+        "add column finra_otc_weekly_history.lot_size",
+        "drop column finra_symbol_week.top_5_venue_share",
         "create index landings_by_cause of landings",
         "drop index deliveries_by_run of deliveries",
         "drop view operations_alert_states",
@@ -285,7 +324,7 @@ def test_a_pending_version_that_is_killed_leaves_all_rows_and_is_repeated(migrat
         check(connection, *(changed()))
 
 
-KILLED_AT = (1, 3, 10, 20, 30)
+KILLED_AT = (1, 3, 10, 15, 20)
 """Statements at which an upgrade by the changes above is killed."""
 
 UPGRADE = """
