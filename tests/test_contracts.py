@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import MetaData
 
 from orchestration_project.engine.contracts.audits import (
     Audit,
@@ -15,8 +16,14 @@ from orchestration_project.engine.contracts.audits import (
     summarize_audits,
 )
 from orchestration_project.engine.contracts.chain import hash_content, hash_pieces
-from orchestration_project.engine.contracts.contract import Contract, split_rows
+from orchestration_project.engine.contracts.contract import (
+    Contract,
+    build_line_rules,
+    build_row_formulas,
+    split_rows,
+)
 from orchestration_project.engine.contracts.delimited import parse_parts
+from orchestration_project.engine.contracts.formulas import build_row_set, evaluate, judge_line
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import (
     RowRule,
@@ -39,6 +46,50 @@ RULES = [
     RowRule("odd", NUMBER % 2 == 1, pl.lit("it is odd")),
     RowRule("even_lower", NUMBER < -5, pl.lit("never the first rule that breaks")),
 ]
+
+
+DERIVED_FIELDS = (
+    Field("tradeDate", day("trade_date", "Day of the trades", key=True)),
+    Field("advances", count("advance_count", "Bonds whose price rose")),
+    Field("declines", count("decline_count", "Bonds whose price fell", optional=True)),
+)
+MOVES = Field(
+    "net_count",
+    count("net_count", "Bonds that rose, less those that fell"),
+    is_signed=True,
+    formula=["subtract", "advance_count", "decline_count"],
+)
+
+
+@bounded
+@given(st.lists(st.tuples(st.integers(0, 2**63 - 1), st.none() | st.integers(0, 9)), max_size=5))
+def test_a_derived_column_is_the_one_that_evidence_computes_from_the_line(
+    counts: list[tuple[int, int | None]],
+):
+    fields = (*DERIVED_FIELDS, MOVES)
+    columns = [field.column._copy() for field in fields]
+    declared = table("moves", "Moves", *columns, metadata=MetaData())
+    contract = Contract(declared, DERIVED_FIELDS, ["tradeDate"], derived=[MOVES])
+    lines = [f"2026-01-05|{rose}|{'' if fell is None else fell}" for rose, fell in counts]
+    parts = [Part(1, "\n".join(["tradeDate|advances|declines", *lines, ""]).encode())]
+    parsed = parse_parts(parts, [field.name for field in DERIVED_FIELDS], of="moves")
+    split = split_rows(contract, parsed, parts, partition_texts=["2026-01-05"])
+    formulas, rules = build_row_formulas(contract), build_line_rules(contract)
+    records = [
+        build_row_set(
+            dict(zip(("tradedate", "advances", "declines"), line.split("|"), strict=True)), {}
+        )
+        for line in lines
+    ]
+    outcomes = [judge_line(record, rules) for record in records]
+    expected = [
+        evaluate(formulas["net_count"], record)
+        for record, outcome in zip(records, outcomes, strict=True)
+        if outcome == "row"
+    ]
+    assert sorted(split.rows["net_count"].to_list()) == sorted(expected)
+    assert split.rejects["reason_code"].to_list() == [name for name in outcomes if name != "row"]
+    assert len(expected) == sum(fell is not None for _, fell in counts)
 
 
 @bounded

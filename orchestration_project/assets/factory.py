@@ -40,6 +40,7 @@ from orchestration_project.engine.contracts.audits import (
 )
 from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.contracts.contract import HELP
+from orchestration_project.engine.contracts.field_formulas import list_row_columns
 from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.contracts.partition_tags import group_consecutive
 from orchestration_project.engine.contracts.values import format_decimals
@@ -329,9 +330,16 @@ class _DeclaredReport(DatasetReport):
 
 
 def _build_table_spec(dataset: Dataset, source: dg.AssetKey) -> dg.AssetSpec:
+    names = {field.column.key: [field.name] for field in dataset.contract.fields}
+    names |= {
+        field.column.key: [
+            name for column in list_row_columns(field.formula) for name in names[column]
+        ]
+        for field in dataset.contract.derived
+    }
     lineage = {
-        field.column.key: [dg.TableColumnDep(source, field.name)]
-        for field in dataset.contract.fields
+        column: [dg.TableColumnDep(source, name) for name in named]
+        for column, named in names.items()
     }
     return build_asset_spec(
         dataset.key,

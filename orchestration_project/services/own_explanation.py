@@ -16,6 +16,7 @@ from orchestration_project.engine.contracts.api.explanation import (
 )
 from orchestration_project.engine.contracts.contract import split_rows
 from orchestration_project.engine.contracts.delimited import REJECT, Parsed
+from orchestration_project.engine.contracts.field_formulas import list_row_columns
 from orchestration_project.engine.contracts.formulas import hash_formula
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.parts import Part
@@ -59,7 +60,10 @@ def explain_own(
         require_field(table, column, fields)
     row = read_row(connection, table, key)
     capture, record = _read_record(connection, store, declared, row)
-    formula = _describe_formula(declared, fields.get(column))
+    field = fields.get(column)
+    formula = _describe_formula(declared, field)
+    read = [column] if field is None or field.formula is None else list_row_columns(field.formula)
+    names = [fields[name].source_name for name in read if name in fields]
     recomputed = record.values.get(column) if record.values else None
     return NumberExplanation(
         table=table.name,
@@ -73,7 +77,7 @@ def explain_own(
         is_equal=record.values is not None and recomputed == row[column],
         rows_of=table.name,
         input_count=1,
-        inputs=[record.shown(key, row, capture, fields.get(column))],
+        inputs=[record.shown(key, row, capture, names)],
         other_count=0,
         last_change=_find_last_change(connection, declared, row),
     )
@@ -98,13 +102,12 @@ class _Record:
         self.content: str | None = None
 
     def shown(
-        self, key: str, row: RowMapping, capture: RowMapping, field: Field | None
+        self, key: str, row: RowMapping, capture: RowMapping, names: Sequence[str]
     ) -> InputRow:
-        """Return the record as an input row; its value is the text of the field."""
-        name = "" if field is None else field.source_name
+        """Return the record as an input row; its values are the texts of these fields."""
         return InputRow(
             key=key,
-            values={name: redacted(str(self.texts[name]))} if name in self.texts else {},
+            values={name: redacted(str(self.texts[name])) for name in names if name in self.texts},
             known_from=row["known_from"].astimezone(UTC),
             capture_id=capture["capture_id"],
             sha256=capture["sha256"],
@@ -127,6 +130,8 @@ def _describe_formula(declared: Declaration, field: Field | None) -> list[Any]:
         return ["partition", read]
     kind = str(field.type) if field.kind == "decimal" else field.kind
     values = {"type": kind, "checks": [check.says for check in field.checks]}
+    if field.formula is not None:
+        return ["derived", field.formula, {**values, "is_optional": field.optional}]
     return ["field", field.source_name, {**read, **values, "is_optional": field.optional}]
 
 

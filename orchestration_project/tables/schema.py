@@ -413,6 +413,8 @@ class Field:
         pattern: A regular expression that a text matches; blank: any text.
         is_signed: Whether a number may be negative.
         checks: What else holds for its values.
+        formula: Of a derived field, which no source has: how it is computed from columns of its
+            row, such as ``["subtract", "advance_count", "decline_count"]``.
     """
 
     name: str
@@ -423,11 +425,17 @@ class Field:
     pattern: str = ""
     is_signed: bool = False
     checks: Sequence[FieldCheck] = ()
+    formula: Any = None
 
     @property
     def kind(self) -> str:
         """Its type: Date, String, Number, Boolean or Timestamp."""
         return TYPE_NAMES[type(self.column.type)]
+
+
+def list_source_fields(fields: Sequence[Field]) -> Sequence[Field]:
+    """Return the fields that a source has, without derived ones."""
+    return [field for field in fields if field.formula is None]
 
 
 def dataset_table(name: str, comment: str, *fields: Field, asset: str = "") -> Table:

@@ -1,5 +1,6 @@
 """Documents in declared formats become rows, or rejects with a reason."""
 
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -16,8 +17,9 @@ from orchestration_project import (
     positive,
     row_count,
 )
+from orchestration_project.engine.own.contracts import hash_rules
 from orchestration_project.engine.own.records import build_counter
-from orchestration_project.errors import SourceError
+from orchestration_project.errors import ConfigurationError, SourceError
 from tests.own.declared import dataset, read, rejects, rows
 
 
@@ -31,6 +33,118 @@ DAY = date(2026, 1, 5)
 
 def source(form, **more):
     return http_source(URL, format=form, **more)
+
+
+def derived_dataset(*fields, **more):
+    """Return a dataset with a price, a volume, a day, and fields that are derived of them."""
+    return dataset(
+        Field("close", decimal(9, 2), "euros", source="Close"),
+        Field("volume", int, "shares", optional=True),
+        Field("traded_on", date, "day"),
+        *fields,
+        **more,
+    )
+
+
+TURNOVER = Field(
+    *("turnover", decimal(14, 2), "euros"),
+    optional=True,
+    check=between(0, 1000),
+    formula=["multiply", "close", "volume"],
+)
+CELLS = b"name,Close,volume,traded_on\nAAA,6.82,3,2026-01-05\nBBB,1.10,,2026-01-30\n"
+
+
+def test_a_derived_field_is_computed_from_others_of_its_row_whatever_its_type():
+    declared = derived_dataset(
+        TURNOVER,
+        Field("settled_on", date, "day", formula=["days_after", "traded_on", 2]),
+        Field("is_dear", bool, "above 5 euros", formula=["greater", "close", 5]),
+        Field("side", str, "up or down", formula=UP_OR_DOWN),
+        Field("spare", int, "shares below 5", optional=True, formula=["subtract", 5, "volume"]),
+    )
+    names = ("turnover", "settled_on", "is_dear", "side", "spare")
+    assert [tuple(made[name] for name in names) for made in rows(declared, CELLS)] == [
+        (Decimal("20.46"), date(2026, 1, 7), True, "close", 2),
+        (None, date(2026, 2, 1), False, "down", None),
+    ]
+
+
+UP_OR_DOWN = ["if", ["greater", "close", 5], ["text", "close"], ["text", "down"]]
+
+
+@pytest.mark.parametrize(
+    ("field", "reject"),
+    [
+        (TURNOVER, ("out_of_range", "turnover is not from 0 to 1000: 1500")),
+        (
+            Field("twice", decimal(2, 2), "euros", formula=["multiply", "close", 2]),
+            ("too_many_digits", "twice is not a number with up to 2 decimals, below 1, of 2 "),
+        ),
+        (
+            Field("product", decimal(18, 6), "euros", formula=["multiply", "close", "rate"]),
+            ("not_an_amount", "product is no number with up to 6 decimals that 64 bits keep "),
+        ),
+        (
+            Field("large", int, "shares", formula=["multiply", "volume", 2**62]),
+            ("not_an_amount", "large is no number with up to 0 decimals that 64 bits keep "),
+        ),
+        (
+            Field("loss", int, "shares", formula=["if", ["greater", "volume", 9], None, 1]),
+            ("missing_value", "loss is blank"),
+        ),
+    ],
+)
+def test_a_derived_value_is_judged_like_one_of_the_source(field, reject):
+    rate = Field("rate", decimal(12, 6), "share")
+    declared = derived_dataset(rate, field)
+    body = b"name,Close,volume,traded_on,rate\nAAA,50.01,10,2026-01-05,0.000001\n"
+    if field is TURNOVER:
+        body = body.replace(b"50.01", b"150")
+    [(code, reason)] = rejects(declared, body)
+    assert (code, reason[: len(reject[1])]) == reject
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        (Field("x", int, "n", formula=["sum", "volume"]), "add, subtract.*found.*sum"),
+        (Field("x", int, "n", formula=["add", "volume", "y"]), "columns name, close.*found.*y"),
+        (Field("x", int, "n", formula=["add", 1, 2]), "columns name, close.*found.*none"),
+        (Field("x", int, "n", formula=["add", "volume", "name"]), "fit the types of their"),
+        (Field("x", str, "n", formula=["add", "volume", 1]), "a value of the type text"),
+        (Field("x", int, "n", formula=["greater", "volume", 1]), "a value of the type integer"),
+        (Field("x", datetime, "n", formula=["add", "volume", 1]), "found: timestamp"),
+        (Field("x", int, "n", formula=["add", "volume", 1], source="y"), "without source"),
+        (Field("Close".lower(), int, "n", formula=["add", "volume", 1]), "each name once"),
+        (Field("secret_twice", int, "n", formula=["add", "secret", 1]), "personal=True"),
+    ],
+)
+def test_a_formula_that_cannot_be_computed_is_refused_where_it_is_declared(field, said):
+    secret = Field("secret", int, "count of a person", personal=True)
+    with pytest.raises(ConfigurationError) as error:
+        derived_dataset(secret, field)
+    found = f"{error.value} {error.value.expected} found: {error.value.found}"
+    assert re.search(said, found), found
+
+
+def test_a_derived_field_is_neither_key_nor_day_of_partitions():
+    tag = Field("tag", str, "name", formula=["if", ["equal", "volume", 1], "name", "name"])
+    with pytest.raises(ConfigurationError, match="invalid key"):
+        derived_dataset(tag, key=("tag",))
+    settled = Field("settled_on", date, "day", formula=["days_after", "traded_on", 2])
+    with pytest.raises(ConfigurationError, match="invalid field 'settled_on'"):
+        derived_dataset(settled, partitions=Daily("2026-01-01", column="settled_on"))
+
+
+def test_another_formula_is_another_version_of_the_rules():
+    twice, thrice = (
+        Field("more", int, "shares", optional=True, formula=["multiply", "volume", factor])
+        for factor in (2, 3)
+    )
+    versions = {hash_rules(derived_dataset(*own), b"") for own in ([], [twice], [thrice])}
+    assert len(versions) == 3
+    assert hash_rules(derived_dataset(twice), b"") in versions
 
 
 def test_each_type_is_read_exactly():

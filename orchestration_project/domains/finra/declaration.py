@@ -18,7 +18,13 @@ from orchestration_project.engine.own.declarations import Dataset
 from orchestration_project.engine.own.packaged import build_fields
 from orchestration_project.engine.own.partitions import Calendar, Daily, Partitions
 from orchestration_project.engine.own.sources import http_source, offsets
-from orchestration_project.tables.schema import HISTORY, Field, asset_of_table, key_names
+from orchestration_project.tables.schema import (
+    HISTORY,
+    Field,
+    asset_of_table,
+    key_names,
+    list_source_fields,
+)
 
 FIXED_INCOME, OTC_MARKET = "fixedIncomeMarket", "otcMarket"
 """Groups of datasets: the first answers to clients with a credential alone."""
@@ -130,7 +136,7 @@ class FinraDataset:
         Raises:
             ContractError: A part's header lacks a field of the dataset.
         """
-        return parse_parts(parts, [field.name for field in self.fields], of=self.name)
+        return parse_parts(parts, [field.name for field in self.contract.fields], of=self.name)
 
 
 def finra_dataset(
@@ -151,21 +157,19 @@ def finra_dataset(
 
     ``only_rows`` are values of fields that choose the rows of a partition.
     """
-    where, names = (
-        endpoints(group, name),
-        {own_field.column.key: own_field.name for own_field in fields},
-    )
+    where, source_fields = endpoints(group, name), list_source_fields(fields)
+    names = {own_field.column.key: own_field.name for own_field in source_fields}
     texts = {names[partitions.column]: "{partition}"}
     texts |= {names[partitions.value_column]: "{value}"} if partitions.value_column else {}
     query = {
-        "fields": [own_field.name for own_field in fields],
+        "fields": [own_field.name for own_field in source_fields],
         "compareFilters": [
             {"fieldName": field, "fieldValue": text, "compareType": "EQUAL"}
             for field, text in {**texts, **(only_rows or {})}.items()
         ],
         "sortFields": [
             own_field.name
-            for own_field in fields
+            for own_field in source_fields
             if own_field.column.primary_key and own_field.name not in texts
         ],
         "delimiter": DELIMITER,

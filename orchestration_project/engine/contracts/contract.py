@@ -24,15 +24,18 @@ from orchestration_project.engine.contracts.audits import (
 from orchestration_project.engine.contracts.delimited import Parsed, add_records
 from orchestration_project.engine.contracts.field_formulas import (
     Reject,
+    compute_texts,
     is_empty,
     read_plain_millionths,
     read_signed_number,
     read_text,
     read_whole_number,
     reject_cusip,
+    reject_derived,
     reject_long,
     reject_quantity,
     reject_unreadable,
+    replace_columns,
 )
 from orchestration_project.engine.contracts.formulas import Formula, LineRules
 from orchestration_project.engine.contracts.parts import Part
@@ -125,6 +128,7 @@ class Contract:
     Attributes:
         table: Where its rows go.
         fields: The fields that fill the table's columns, in their order.
+        derived: Fields that are computed from columns of these, in place of texts of the source.
         partition_fields: The fields that name a partition, in the order of the partitioning.
         claims: What holds for every row.
         rule_version: Raised with every change that could make other rows of the same bytes.
@@ -139,6 +143,7 @@ class Contract:
     rule_version: str = "2"
     has_record_total: bool = True
     row_limits: tuple[int, int | None] | None = None
+    derived: Sequence[Field] = ()
 
     @property
     def audits(self) -> Mapping[str, str]:
@@ -220,21 +225,40 @@ def split_rows(
     texts = trim_texts(parsed.rows, [field.name for field in contract.fields])
     source = texts.with_columns(_read(texts, field) for field in contract.fields)
     rules = [rule for field in contract.fields for rule in _build_rules(field)]
-    good, broken = apply_rules(source, rules)
+    good, *broken = apply_rules(source, rules)
+    for field in contract.derived:
+        good, refused = _derive(good, field, contract.fields)
+        broken.append(refused)
     rows = good.select(
-        *(pl.col(_read_name(field)).alias(field.column.key) for field in contract.fields),
+        *(
+            pl.col(_read_name(field)).alias(field.column.key)
+            for field in (*contract.fields, *contract.derived)
+        ),
         "part_number",
     )
-    rejects = pl.concat([parsed.rejects, broken.select(parsed.rejects.columns)])
+    rejects = [parsed.rejects, *(frame.select(parsed.rejects.columns) for frame in broken)]
     named = zip(contract.partition_fields, partition_texts, strict=True)
     expressions = [pl.col(name) == text for name, text in named]
     foreign_rows = source.filter(~pl.all_horizontal(expressions))
     return ContractRows(
         rows=rows.sort(key_names(contract.table)),
-        rejects=add_records(rejects, parsed.parts or parts),
+        rejects=add_records(pl.concat(rejects), parsed.parts or parts),
         foreign_rows=foreign_rows.select(*PLACE, *contract.partition_fields),
         received_count=len(source) + len(parsed.rejects),
     )
+
+
+def _derive(
+    rows: pl.DataFrame, field: Field, fields: Sequence[Field]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return rows with a derived field, and those that its rules reject.
+
+    It is computed as a text, which is read and judged like one of the source.
+    """
+    inputs = rows.select(pl.col(_read_name(one)).alias(one.column.key) for one in fields)
+    types = {one.column.key: str(one.column.type) for one in fields}
+    texts = rows.with_columns(compute_texts(field.formula, inputs, types).alias(field.name))
+    return apply_rules(texts.with_columns(_read(texts, field)), _build_rules(field))
 
 
 def _read_name(field: Field) -> str:
@@ -335,8 +359,12 @@ def is_violation(value: pl.Expr, check: FieldCheck) -> pl.Expr:
 
 def build_row_formulas(contract: Contract) -> dict[str, Formula]:
     """Return the formula of each column, of the fields of a line; `split_rows` reads the same."""
+    formulas = {field.column.key: _build_formula(field) for field in contract.fields}
     return {
-        **{field.column.key: _build_formula(field) for field in contract.fields},
+        **formulas,
+        **{
+            field.column.key: replace_columns(field.formula, formulas) for field in contract.derived
+        },
         "capture_id": ["given", "capture_id"],
         "known_from": ["given", "loaded_at"],
     }
@@ -344,7 +372,15 @@ def build_row_formulas(contract: Contract) -> dict[str, Formula]:
 
 def build_line_rules(contract: Contract) -> LineRules:
     """Return which lines are rejected, as `_build_rules` does."""
-    return LineRules([reject for field in contract.fields for reject in _build_rejects(field)])
+    formulas = build_row_formulas(contract)
+    derived = [
+        reject
+        for field in contract.derived
+        for reject in reject_derived(formulas[field.column.key], field)
+    ]
+    return LineRules(
+        [*(reject for field in contract.fields for reject in _build_rejects(field)), *derived]
+    )
 
 
 def _build_formula(field: Field) -> Formula:

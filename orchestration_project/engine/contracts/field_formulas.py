@@ -1,15 +1,27 @@
 """Formulas of the rules that fields of all sources share; `values` has the same rules in polars."""
 
-from collections.abc import Mapping
+from __future__ import annotations
 
-from orchestration_project.engine.contracts.formulas import Formula
+from collections.abc import Mapping
+from decimal import Context
+from fractions import Fraction
+from typing import Any
+
+from orchestration_project.engine.contracts import lazy_polars as pl
+from orchestration_project.engine.contracts.formulas import (
+    GREATEST,
+    Formula,
+    build_row_set,
+    evaluate,
+    read_value,
+)
 from orchestration_project.engine.contracts.values import (
     CUSIP_SHAPE,
     MAX_TEXT_BYTES,
     TOO_FINE,
     TOO_LARGE,
 )
-from orchestration_project.tables.schema import USD_SCALE
+from orchestration_project.tables.schema import USD_SCALE, Field
 
 DIGITS, PLAIN_NUMBER = "^[0-9]+$", rf"^[0-9]+(\.[0-9]{{1,{USD_SCALE}}})?$"
 Reject = tuple[str, Formula]
@@ -99,3 +111,113 @@ def reject_quantity(name: str, reading: Formula, *, is_whole: bool) -> list[Reje
             for code, spelling in spellings.items()
         ),
     ]
+
+
+ROW_OPERATORS = (
+    *("add", "subtract", "multiply", "days_after", "greater", "equal", "not", "and", "if"),
+    "text",
+)
+"""Operators of derived fields: their values follow from columns of the row alone."""
+
+SAMPLES: Mapping[str, Any] = {
+    "integer": 1,
+    "decimal": Fraction(1),
+    "boolean": True,
+    "date": "2026-01-05",
+    "text": "a",
+}
+"""A value of each type, as formulas have it; timestamps and JSON are not computed with."""
+
+DIGITS_OF_PRODUCTS = Context(prec=100)
+
+
+def list_row_columns(formula: Formula) -> list[str]:
+    """Return the columns that the formula of a derived field reads."""
+    if isinstance(formula, str):
+        return [formula]
+    if not isinstance(formula, list | tuple) or formula[0] == "text":
+        return []
+    return list(dict.fromkeys(name for part in formula[1:] for name in list_row_columns(part)))
+
+
+def replace_columns(formula: Formula, readings: Mapping[str, Formula]) -> Formula:
+    """Return the formula of a derived field with what each column is read from."""
+    if isinstance(formula, str):
+        return readings[formula]
+    if not isinstance(formula, list | tuple) or formula[0] == "text":
+        return formula
+    return [formula[0], *(replace_columns(part, readings) for part in formula[1:])]
+
+
+def find_formula_problem(
+    formula: Formula, kind: str, kinds: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """Return what is expected of the formula of a derived field, and what it has; None: it fits.
+
+    Args:
+        formula: The formula.
+        kind: Type of the derived field, in one word.
+        kinds: Types of the columns that it may read.
+    """
+    if kind not in SAMPLES:
+        return f"a field of the types {', '.join(SAMPLES)}", kind
+    if unknown := _list_operators(formula) - {*ROW_OPERATORS}:
+        return f"operators {', '.join(ROW_OPERATORS)}", ", ".join(sorted(unknown))
+    names = list_row_columns(formula)
+    unread = [name for name in names if kinds.get(name) not in SAMPLES]
+    if unread or not names:
+        readable = [name for name, column_kind in kinds.items() if column_kind in SAMPLES]
+        return f"columns {', '.join(readable)}", ", ".join(unread) or "none"
+    row = build_row_set({name: SAMPLES[kinds[name]] for name in names}, {})
+    try:
+        value = evaluate(formula, row)
+    except (TypeError, ValueError) as error:
+        return "operators that fit the types of their columns", str(error)
+    types: Mapping[str, type] = {"boolean": bool, "text": str, "date": str}
+    fits = isinstance(value, types.get(kind, int | Fraction)) and (
+        kind == "boolean" or not isinstance(value, bool)
+    )
+    return None if value is None or fits else (f"a value of the type {kind}", repr(value))
+
+
+def _list_operators(formula: Formula) -> set[str]:
+    if not isinstance(formula, list | tuple) or not formula:
+        return set()
+    parts = formula[1:] if formula[0] != "text" else ()
+    return {str(formula[0])}.union(*map(_list_operators, parts))
+
+
+def compute_texts(formula: Formula, rows: pl.DataFrame, types: Mapping[str, str]) -> pl.Series:
+    """Return the value of a derived field in each row, as a text; null is blank.
+
+    ``types`` are the types of the columns of ``rows``, in SQL.
+    """
+    names = list_row_columns(formula)
+    values = (
+        evaluate(
+            formula,
+            build_row_set({name: read_value(types[name], row[name]) for name in names}, {}),
+        )
+        for row in rows.select(names).iter_rows(named=True)
+    )
+    return pl.Series(map(_format, values), dtype=pl.String())
+
+
+def _format(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Fraction):  # of products of decimals, which is one
+        quotient = DIGITS_OF_PRODUCTS.divide(value.numerator, value.denominator)
+        return f"{quotient:f}"
+    return "" if value is None else str(value)
+
+
+def reject_derived(formula: Formula, field: Field) -> list[Reject]:
+    """Return the defects of a derived field: null though required, and more than 64 bits."""
+    missing = ("missing_value", ["equal", formula, None])
+    large = GREATEST if field.kind == "Number" else None
+    if large is not None and str(field.column.type).startswith("NUMERIC"):
+        formula = ["multiply", formula, 10**USD_SCALE]
+    is_small = ["not", ["greater", formula, large]], ["not", ["greater", -(large or 0), formula]]
+    too_large = ("not_an_amount", ["and", ["not", missing[1]], ["not", ["and", *is_small]]])
+    return [*([] if field.column.nullable else [missing]), *([too_large] if large else [])]

@@ -166,6 +166,7 @@ class FieldAttributes(Attributes):
     check: CheckAttributes | None = None
     subject: str = ""
     personal: bool = False
+    formula: list[Any] | None = None
 
     def made(self) -> Field:
         """Return the field."""

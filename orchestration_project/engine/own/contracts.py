@@ -47,6 +47,7 @@ from orchestration_project.tables.schema import (
     dataset_table,
     day,
     flag,
+    list_source_fields,
     moment,
     quantity,
     text,
@@ -101,6 +102,7 @@ def _build_table_field(field: Field, dataset: Dataset) -> TableField:
         scale=USD_SCALE if field.kind == "decimal" else 0,
         is_signed=is_number,
         checks=[*list_size_checks(field), *field.checks],
+        formula=field.formula,
     )
 
 
@@ -175,7 +177,10 @@ def build_contract(
     counted = next((check for check in dataset.checks if isinstance(check, RowCount)), None)
     return Contract(
         table,
-        fields,
+        list_source_fields(fields),
+        derived=[
+            replace(field, scale=0, is_signed=True) for field in fields if field.formula is not None
+        ],
         partition_fields=[find_day_field(dataset), *find_value_fields(dataset)],
         claims=tuple(check for check in dataset.checks if isinstance(check, Claim)),
         rule_version=dataset.rule_version or hash_rules(dataset, code),
@@ -190,7 +195,10 @@ def hash_rules(dataset: Dataset, code: bytes) -> str:
     With a function of the project that is the whole file, as it may call others.
     """
     rows = [
-        (field.name, field.kind, str(field.type), field.source_name, field.optional, field.checks)
+        (
+            *(field.name, field.kind, str(field.type), field.source_name, field.optional),
+            *(field.checks, *([] if field.formula is None else [json.dumps(field.formula)])),
+        )
         for field in dataset.stored_fields
     ]
     reading = dataset.source.reading
@@ -203,13 +211,15 @@ def hash_rules(dataset: Dataset, code: bytes) -> str:
 def find_day_field(dataset: Dataset) -> str:
     """Return the field of records that has the day of their partition."""
     column = dataset.partitions.column
-    return next((field.source_name for field in dataset.fields if field.name == column), DAY_FIELD)
+    return next(
+        (field.source_name for field in dataset.source_fields if field.name == column), DAY_FIELD
+    )
 
 
 def find_value_fields(dataset: Dataset) -> Sequence[str]:
     """Return the field of records that has the other value of their partition, if there is one."""
     column = dataset.partitions.value_column
-    return [field.source_name for field in dataset.fields if field.name == column]
+    return [field.source_name for field in dataset.source_fields if field.name == column]
 
 
 def iterate_records(dataset: Dataset, body: bytes) -> Iterator[Record]:
@@ -257,19 +267,19 @@ def find_day_text(record: Record, name: str) -> str:
 def _read_declared(dataset: Dataset, body: bytes) -> Iterator[Record]:
     may_lack = dataset.missing_fields == "ignore"
     reads_all = may_lack or dataset.new_fields != "ignore"
-    json_names = [field.source_name for field in dataset.fields if field.kind == "json"]
+    json_names = [field.source_name for field in dataset.source_fields if field.kind == "json"]
     places = dataset.source.reading.names or {}
     reading = replace(
         dataset.source.reading,
         reads_all=reads_all,
         json_names=frozenset(places.get(name, name) for name in json_names),
     )
-    required = [field for field in dataset.fields if not (may_lack and field.optional)]
+    required = [field for field in dataset.source_fields if not (may_lack and field.optional)]
     names = [own_field.source_name for own_field in required]
-    subject = next((field.name for field in dataset.fields if field.subject), "")
+    subject = next((field.name for field in dataset.source_fields if field.subject), "")
     if subject and is_compressed(body):
         raise build_read_error(f"bytes out of which records of {subject} can be cut", "gzip or zip")
-    days = [field.source_name for field in dataset.fields if field.kind == "date"]
+    days = [field.source_name for field in dataset.source_fields if field.kind == "date"]
     for record in read_records(body, reading, names):
         with_others = record if dataset.new_fields == "ignore" else _collect_others(dataset, record)
         checked = _check_json(with_others, json_names) if json_names else with_others
@@ -292,7 +302,7 @@ def _collect_others(dataset: Dataset, record: Record) -> Record:
     Raises:
         SourceError: There are such fields, and the dataset refuses them.
     """
-    names = {field.source_name for field in dataset.fields}
+    names = {field.source_name for field in dataset.source_fields}
     other_names = {name: text for name, text in (record.texts or {}).items() if name not in names}
     if other_names and not dataset.collects:
         raise SourceError(
@@ -429,7 +439,9 @@ def _hash_key(dataset: Dataset, record: Record) -> str:
     """Return a short hash of a record's key, but for the day of the partition."""
     texts = record.texts or {}
     key = [
-        texts.get(field.source_name, "") for field in dataset.fields if field.name in dataset.key
+        texts.get(field.source_name, "")
+        for field in dataset.source_fields
+        if field.name in dataset.key
     ]
     return sha256(json.dumps(key).encode()).hexdigest()[:16]
 
@@ -475,7 +487,7 @@ def parse_delivery(
     Raises:
         SourceError: A part cannot be read.
     """
-    names = [field.source_name for field in dataset.stored_fields]
+    names = [field.source_name for field in dataset.stored_fields if field.formula is None]
     rows: list[tuple[Any, ...]] = []
     rejects: list[tuple[Any, ...]] = []
     reading = dataset.source.reading
@@ -509,7 +521,7 @@ def parse_delivery(
         .then(pl.lit(""))
         .otherwise(field.source_name)
         .alias(field.source_name)
-        for field in dataset.fields
+        for field in dataset.source_fields
         if field.optional and reading.null_values
     )
     if not dataset.has_day_field:

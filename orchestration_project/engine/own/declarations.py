@@ -145,7 +145,7 @@ class Dataset:
                 ", ".join([reading.format or "parse=", *reading.options]),
                 "leave subject out: the field is outside erasure then",
             )
-        for own_field in self.fields if reading.positions else ():
+        for own_field in self.source_fields if reading.positions else ():
             if own_field.source_name not in (reading.positions or {}):
                 raise build_config_error(
                     f"positions of {what}", "those of each field", f"no {own_field.name}"
@@ -176,6 +176,11 @@ class Dataset:
         return self.new_fields == "collect"
 
     @property
+    def source_fields(self) -> Sequence[Field]:
+        """The fields that the source has: those that are not computed from others."""
+        return [own_field for own_field in self.fields if own_field.formula is None]
+
+    @property
     def stored_fields(self) -> Sequence[Field]:
         """Its fields, and the one that collects others, if it does."""
         other_own_field = Field(
@@ -186,7 +191,7 @@ class Dataset:
     def _require_key(self, what: str) -> None:
         if not self.key:
             raise build_config_error(f"key of {what}", "at least one field", "none")
-        by_name = {own_field.name: own_field for own_field in self.fields}
+        by_name = {own_field.name: own_field for own_field in self.source_fields}
         for name in self.key:
             field = by_name.get(name)
             if field is None and name != self.partitions.column:
@@ -199,7 +204,7 @@ class Dataset:
     def _require_partition(self, what: str) -> None:
         """Make sure that the records of a partition differ from those of others."""
         column, value_column = self.partitions.column, self.partitions.value_column
-        texts = [own_field.name for own_field in self.fields if own_field.kind == "text"]
+        texts = [own_field.name for own_field in self.source_fields if own_field.kind == "text"]
         if value_column and value_column not in texts:
             remedy = did_you_mean(value_column, texts)
             raise build_config_error(
@@ -213,7 +218,7 @@ class Dataset:
             expected = "a source without documents and incremental"
             raise build_config_error(f"value_column of {what}", expected, value_column)
         field = next((own_field for own_field in self.fields if own_field.name == column), None)
-        if field is not None and field.kind != "date":
+        if field is not None and (field.kind != "date" or field.formula is not None):
             raise build_config_error(
                 f"field {column!r}", "a date, as it names partitions", field.kind
             )
@@ -253,7 +258,7 @@ class Dataset:
         return next(
             (
                 own_field
-                for own_field in self.fields
+                for own_field in self.source_fields
                 if incremental and own_field.name == incremental.field
             ),
             None,
@@ -286,7 +291,7 @@ class Dataset:
     @property
     def has_day_field(self) -> bool:
         """Whether its records have the day of their partition."""
-        return any(own_field.name == self.partitions.column for own_field in self.fields)
+        return any(own_field.name == self.partitions.column for own_field in self.source_fields)
 
     @property
     def key_columns(self) -> Sequence[str]:

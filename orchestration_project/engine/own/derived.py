@@ -73,10 +73,11 @@ class Derived:
             if declared.kind not in KEY_TYPES or declared.optional:
                 expected = f"required fields of the types {', '.join(KEY_TYPES)}"
                 raise build_config_error(f"key of {what}", expected, name)
-        if named := next((declared for declared in self.fields if declared.source), None):
+        if named := next((one for one in self.fields if one.source or one.formula), None):
             remedy = "name the column of the result as the field"
+            part = "source" if named.source else "formula"
             raise build_config_error(
-                f"source of field {named.name!r}", "none", named.source, remedy
+                f"{part} of field {named.name!r}", "none", named.source or named.formula, remedy
             )
 
     def _require_partition(self, what: str) -> None:

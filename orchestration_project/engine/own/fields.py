@@ -7,6 +7,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
+from orchestration_project.engine.contracts.field_formulas import (
+    find_formula_problem,
+    list_row_columns,
+)
 from orchestration_project.engine.own.reading import build_config_error, require_texts
 from orchestration_project.tables.schema import QUANTITY_SUFFIX, USD_SCALE, FieldCheck
 
@@ -106,6 +110,8 @@ class Field:
         subject: Kind of person or thing that it identifies, one word, for erasure.
         personal: Whether it is about a person: only admins of the gateway read its values, and
             exports leave it out unless they name it.
+        formula: Of a field that the source does not have: how it is computed from other fields of
+            the row, such as ``["multiply", "close", "volume"]``.
     """
 
     name: str
@@ -116,6 +122,7 @@ class Field:
     check: FieldCheck | Sequence[FieldCheck] = ()
     subject: str = ""
     personal: bool = False
+    formula: Any = None
 
     def __post_init__(self) -> None:
         what = f"field {self.name!r}"
@@ -202,9 +209,31 @@ def require_fields(what: str, fields: Sequence[Field], columns: Sequence[str] = 
     names = [field.name for field in fields]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise build_config_error(f"fields of {what}", "each name once", f"{twice} twice")
+    _require_formulas(fields)
     for field in fields:
         if field.kind == "decimal" and field.stored_name in {*names, *columns}:
             expected = f"no column {field.stored_name}, which the decimal {field.name} has in SQL"
             raise build_config_error(
                 f"fields of {what}", expected, field.stored_name, "rename one of them"
+            )
+
+
+def _require_formulas(fields: Sequence[Field]) -> None:
+    """Make sure that derived fields are computed from fields of the source, personal ones too."""
+    read = {field.name: field for field in fields if field.formula is None}
+    sources = {field.source_name for field in read.values()}
+    for field in fields:
+        if field.formula is None:
+            continue
+        what = f"formula of field {field.name!r}"
+        if field.source or field.subject or field.name in sources:
+            expected = "a field without source and subject, whose name the source does not have"
+            raise build_config_error(what, expected, f"field {field.name}")
+        kinds = {name: own_field.kind for name, own_field in read.items()}
+        if problem := find_formula_problem(field.formula, field.kind, kinds):
+            raise build_config_error(what, *problem)
+        names = [name for name in list_row_columns(field.formula) if read[name].personal]
+        if names and not field.personal:
+            raise build_config_error(
+                what, "personal=True, as it is computed from personal fields", ", ".join(names)
             )

@@ -26,8 +26,9 @@ def build_fields(fields: Sequence[TableField]) -> Sequence[Field]:
             field.column.key,
             _find_type(field),
             field.column.comment or field.name,
-            source=field.name,
+            source=field.name if field.formula is None else "",
             optional=bool(field.column.nullable),
+            formula=field.formula,
         )
         for field in fields
     ]
@@ -96,7 +97,9 @@ def _read(dataset: Dataset, formula: Formula) -> Formula:
     """
     null_values = dataset.source.reading.null_values
     for name in [
-        own_field.source_name for own_field in dataset.fields if own_field.optional and null_values
+        own_field.source_name
+        for own_field in dataset.source_fields
+        if own_field.optional and null_values
     ]:
         reading: Formula = ["if", _is_null(name, null_values), BLANK, name]
         formula = replace_field(formula, name, reading)

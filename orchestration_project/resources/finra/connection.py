@@ -182,7 +182,7 @@ def folder_source(
     folder: Folder, captures: Captures, clock: Clock, dataset: FinraDataset
 ) -> FolderSource:
     """Return a folder with a file for each partition of a dataset."""
-    names = [field.name for field in dataset.fields]
+    names = [field.name for field in dataset.contract.fields]
     return FolderSource(folder, captures, clock, dataset.name, dataset.partitioning, names)
 
 
