@@ -10,9 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from orchestration_project.catalog import cboe, fx
+from orchestration_project.catalog import REGISTRY, cboe, fx
 from orchestration_project.domains.finra.datasets import DATASETS
-from orchestration_project.services.explanation import RULES_FILE
+from orchestration_project.engine.contracts.formulas import serialize_rules
 
 DIGESTS = Path(__file__).with_suffix(".txt")
 
@@ -40,11 +40,10 @@ def digest_rules(rules: Mapping[str, Any]) -> str:
 
 def make_digests() -> Mapping[str, RuleDigest]:
     """Return the present version and digest of each dataset, by its table."""
-    tables = json.loads(RULES_FILE.read_text())["tables"]
     return {
-        name: RuleDigest(version, digest_rules(tables[name]))
+        name: RuleDigest(version, digest_rules(serialize_rules(REGISTRY.rules[name])))
         for name, version in read_versions().items()
-        if name in tables
+        if name in REGISTRY.rules
     }
 
 

@@ -74,6 +74,18 @@ def test_a_value_of_a_csv_has_its_field_line_and_load(files):
     assert files.explain(f"{DAY}|Ann", "day").formula[0] == "partition"
 
 
+def test_a_derived_value_has_its_formula_and_the_texts_that_it_is_computed_from(files):
+    close, volume = Field("close", int, "euros", source="Close"), Field("volume", int, "shares")
+    turnover = Field("turnover", int, "euros", formula=["multiply", "close", "volume"])
+    names = Field("name", str, "its name"), close, volume, turnover
+    files.declare_fields(*names, key="name", format="csv")
+    files.load_file(files.declared, DAY, "name,Close,volume\nAnn,7,3\n")
+    found = files.explain(f"{DAY}|Ann", "turnover")
+    assert found.formula[:2] == ["derived", ["multiply", "close", "volume"]]
+    assert (found.published, found.recomputed, found.is_equal) == (21, 21, True)
+    assert found.inputs[0].values == {"Close": "7", "volume": "3"}
+
+
 def test_a_value_of_json_has_its_record(files):
     close = Field("close", decimal(9, 2), "euros", source="price.close")
     files.declare_fields(Field("id", int, "number"), close, key="id", format="json", records="rows")
