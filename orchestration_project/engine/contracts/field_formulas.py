@@ -152,7 +152,7 @@ def replace_columns(formula: Formula, readings: Mapping[str, Formula]) -> Formul
 def find_formula_problem(
     formula: Formula, kind: str, kinds: Mapping[str, str]
 ) -> tuple[str, str] | None:
-    """Return what is expected of the formula of a derived field, and what it has; None: it fits.
+    """Compare the formula of a derived field with its columns: expected and found; None: it fits.
 
     Args:
         formula: The formula.
