@@ -1,8 +1,13 @@
 """Rules that sort rows out, audits and their summaries, and what is shown of bytes."""
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
@@ -36,7 +41,7 @@ from orchestration_project.engine.contracts.values import (
     parse_scaled,
     parse_signed_scaled,
 )
-from orchestration_project.tables.schema import METADATA, Field, count, day, table
+from orchestration_project.tables.schema import METADATA, Field, count, day, quantity, table
 from orchestration_project.tables.spine import audits
 from tests.properties import bounded
 
@@ -61,35 +66,100 @@ MOVES = Field(
 )
 
 
+PRICE_FIELDS = (
+    Field("tradeDate", day("trade_date", "Day of the trades", key=True)),
+    Field("price", quantity("price", "Dollars a share")),
+    Field("rate", quantity("rate", "Euros a dollar", optional=True)),
+)
+PRODUCT = Field(
+    "product",
+    quantity("product", "Price times rate", optional=True),
+    is_signed=True,
+    formula=["multiply", "price", "rate"],
+)
+
+
+class Derived(NamedTuple):
+    """Values of rows, and reason codes of rejects, of a load and of evidence."""
+
+    loaded: Sequence[Any]
+    expected: Sequence[Any]
+    rejected: Sequence[str]
+    outcomes: Sequence[str]
+
+    @property
+    def agrees(self) -> bool:
+        rejects = [outcome for outcome in self.outcomes if outcome != "row"]
+        return Counter(self.loaded) == Counter(self.expected) and self.rejected == rejects
+
+
+def derive_twice(fields: Sequence[Field], derived: Field, lines: Sequence[str]) -> Derived:
+    """Return what a load and evidence make of lines."""
+    columns = [field.column._copy() for field in (*fields, derived)]
+    declared = table("moves", "Moves", *columns, metadata=MetaData())
+    contract = Contract(declared, fields, ["tradeDate"], derived=[derived])
+    names = [field.name for field in fields]
+    parts = [Part(1, "\n".join(["|".join(names), *lines, ""]).encode())]
+    parsed = parse_parts(parts, names, of="moves")
+    split = split_rows(contract, parsed, parts, partition_texts=["2026-01-05"])
+    formulas, rules = build_row_formulas(contract), build_line_rules(contract)
+    lowered = [name.lower() for name in names]
+    records = [
+        build_row_set(dict(zip(lowered, line.split("|"), strict=True)), {}) for line in lines
+    ]
+    outcomes = [judge_line(record, rules) for record in records]
+    expected = [
+        evaluate(formulas[derived.column.key], record)
+        for record, outcome in zip(records, outcomes, strict=True)
+        if outcome == "row"
+    ]
+    loaded = split.rows[derived.column.key].to_list()
+    return Derived(loaded, expected, split.rejects["reason_code"].to_list(), outcomes)
+
+
 @bounded
 @given(st.lists(st.tuples(st.integers(0, 2**63 - 1), st.none() | st.integers(0, 9)), max_size=5))
 def test_a_derived_column_is_the_one_that_evidence_computes_from_the_line(
     counts: list[tuple[int, int | None]],
 ):
-    fields = (*DERIVED_FIELDS, MOVES)
-    columns = [field.column._copy() for field in fields]
-    declared = table("moves", "Moves", *columns, metadata=MetaData())
-    contract = Contract(declared, DERIVED_FIELDS, ["tradeDate"], derived=[MOVES])
     lines = [f"2026-01-05|{rose}|{'' if fell is None else fell}" for rose, fell in counts]
-    parts = [Part(1, "\n".join(["tradeDate|advances|declines", *lines, ""]).encode())]
-    parsed = parse_parts(parts, [field.name for field in DERIVED_FIELDS], of="moves")
-    split = split_rows(contract, parsed, parts, partition_texts=["2026-01-05"])
-    formulas, rules = build_row_formulas(contract), build_line_rules(contract)
-    records = [
-        build_row_set(
-            dict(zip(("tradedate", "advances", "declines"), line.split("|"), strict=True)), {}
-        )
-        for line in lines
+    derived = derive_twice(DERIVED_FIELDS, MOVES, lines)
+    assert derived.agrees, derived
+    assert len(derived.expected) == sum(fell is not None for _, fell in counts)
+
+
+@bounded
+@given(
+    st.lists(
+        st.tuples(
+            st.decimals(0, 9_000_000, places=6), st.none() | st.decimals(0, 9_000_000, places=6)
+        ),
+        max_size=5,
+    )
+)
+def test_a_product_that_no_column_keeps_exactly_is_a_reject_in_evidence_too(
+    factors: list[tuple[Decimal, Decimal | None]],
+):
+    texts = [[str(price), "" if rate is None else str(rate)] for price, rate in factors]
+    lines = ["|".join(["2026-01-05", *pair]) for pair in texts]
+    derived = derive_twice(PRICE_FIELDS, PRODUCT, lines)
+    assert derived.agrees, derived
+    products = [
+        None if rate is None else Fraction(price) * Fraction(rate) for price, rate in factors
     ]
-    outcomes = [judge_line(record, rules) for record in records]
-    expected = [
-        evaluate(formulas["net_count"], record)
-        for record, outcome in zip(records, outcomes, strict=True)
-        if outcome == "row"
+    is_kept = [
+        product is None or ((units := product * 10**6).denominator == 1 and units < 2**63)
+        for product in products
     ]
-    assert sorted(split.rows["net_count"].to_list()) == sorted(expected)
-    assert split.rejects["reason_code"].to_list() == [name for name in outcomes if name != "row"]
-    assert len(expected) == sum(fell is not None for _, fell in counts)
+    assert derived.outcomes == ["row" if kept else "not_an_amount" for kept in is_kept]
+
+
+def test_products_of_six_decimals_are_rows_or_rejects_by_their_value():
+    lines = ["2026-01-05|6.82|3", "2026-01-05|0.5|0.000001", "2026-01-05|4000000|4000000"]
+    derived = derive_twice(PRICE_FIELDS, PRODUCT, lines)
+    assert derived.agrees, derived
+    assert derived.loaded == [Decimal("20.46")]
+    assert derived.outcomes == ["row", "not_an_amount", "not_an_amount"]
 
 
 @bounded

@@ -128,8 +128,6 @@ SAMPLES: Mapping[str, Any] = {
 }
 """A value of each type, as formulas have it; timestamps and JSON are not computed with."""
 
-DIGITS_OF_PRODUCTS = Context(prec=100)
-
 
 def list_row_columns(formula: Formula) -> list[str]:
     """Return the columns that the formula of a derived field reads."""
@@ -206,18 +204,19 @@ def compute_texts(formula: Formula, rows: pl.DataFrame, types: Mapping[str, str]
 def _format(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, Fraction):  # of products of decimals, which is one
-        quotient = DIGITS_OF_PRODUCTS.divide(value.numerator, value.denominator)
-        return f"{quotient:f}"
+    if isinstance(value, Fraction):  # of products of decimals: a decimal of at most so many digits
+        digits = value.numerator.bit_length() + value.denominator.bit_length()
+        return f"{Context(prec=digits + 1).divide(value.numerator, value.denominator):f}"
     return "" if value is None else str(value)
 
 
 def reject_derived(formula: Formula, field: Field) -> list[Reject]:
-    """Return the defects of a derived field: null though required, and more than 64 bits."""
+    """Return the defects of a derived field: null though required, too large, or too fine."""
     missing = ("missing_value", ["equal", formula, None])
     large = GREATEST if field.kind == "Number" else None
     if large is not None and str(field.column.type).startswith("NUMERIC"):
         formula = ["multiply", formula, 10**USD_SCALE]
     is_small = ["not", ["greater", formula, large]], ["not", ["greater", -(large or 0), formula]]
-    too_large = ("not_an_amount", ["and", ["not", missing[1]], ["not", ["and", *is_small]]])
-    return [*([] if field.column.nullable else [missing]), *([too_large] if large else [])]
+    is_kept = ["and", *is_small, ["whole", formula]]
+    unkept = ("not_an_amount", ["and", ["not", missing[1]], ["not", is_kept]])
+    return [*([] if field.column.nullable else [missing]), *([unkept] if large else [])]

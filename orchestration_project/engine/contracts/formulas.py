@@ -392,6 +392,12 @@ def _and(rows: RowSet, *conditions: Formula) -> bool:
     return all(evaluate(condition, rows) for condition in conditions)
 
 
+@operator("whole", "whether a number has no fraction; null: true")
+def _whole(rows: RowSet, formula: Formula) -> bool:
+    value = evaluate(formula, rows)
+    return value is None or Fraction(value).denominator == 1
+
+
 @operator("if", "the second value where the first is true, else the third")
 def _if(rows: RowSet, condition: Formula, chosen: Formula, other: Formula = None) -> Value:
     return evaluate(chosen if evaluate(condition, rows) else other, rows)

@@ -60,7 +60,7 @@ OPERATORS = {  # described in rules.json
         v > own for v in known(e.each(e.alike(names, rows[0]), f, keys))),
     "single": single(lambda a: next((round(Decimal(t) * 10**6) for t in (
         f"{float(a):.{n}g}" for n in range(1, 10)) if single_of(t) == float(a)), None)),
-}
+    "whole": single(lambda a: a is None or a % 1 == 0)}
 def group_by(rows, key):
     groups = {}
     for row in rows:
