@@ -163,7 +163,7 @@ def test_a_released_name_goes_only_after_a_release_that_lists_it_as_deprecated()
     )
     deprecation = "### Deprecated\n\n- `OLD_PORT`: use `KEPT_PORT`.\n"
     drafted, released = (
-        f"{removed}## 0.2.0{day}\n\n{deprecation}" for day in ("", " - 2027-03-01")
+        f"{removed}## 0.2.0{day}\n\n{deprecation}" for day in (", not tagged yet", " - 2027-03-01")
     )
     assert unnamed_breaks(recorded, present, released) == []
     assert undeprecated_removals(recorded, present, drafted) == []
@@ -171,6 +171,8 @@ def test_a_released_name_goes_only_after_a_release_that_lists_it_as_deprecated()
         "settings: PORT is gone without a deprecation; restore it until a minor release lists "
         '"- `PORT`: …" in Deprecated of CHANGELOG.md'
     ]
+    with pytest.raises(ValueError, match=r"found 0\.2\.0 of March$"):
+        undeprecated_removals(recorded, present, released.replace(" - 2027-03-01", " of March"))
 
 
 def test_a_break_is_shown_with_the_line_and_the_command_that_allow_it():

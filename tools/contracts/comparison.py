@@ -25,7 +25,10 @@ ADDED, DEPRECATED = "Added", "Deprecated"
 """Headings that allow a removal: of the unreleased part, and of a release."""
 
 RELEASE = re.compile(r"\d+\.\d+\.\d+ - \d{4}-\d{2}-\d{2}")
-"""Title of a release; one without its day is not published."""
+"""Title of a release."""
+
+OTHER_PARTS = re.compile(r"Unreleased|\d+\.\d+\.\d+, not tagged yet|Drafts before \d+\.\d+\.\d+")
+"""Titles of what no user has as a release."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +143,19 @@ def unnamed_breaks(recorded: Record, present: Record, changelog: str) -> Sequenc
 def undeprecated_removals(recorded: Record, present: Record, changelog: str) -> Sequence[Break]:
     """Return the removals of released names that no release listed as deprecated.
 
-    Before the first release there are none. A name that the unreleased part added may go again.
+    Without a release there are none. A name that the unreleased part itself adds may be removed.
+
+    Raises:
+        ValueError: A title of the changelog is neither a release nor one of `OTHER_PARTS`.
     """
-    released = [body for title, body in split_parts(changelog) if RELEASE.fullmatch(title)]
+    parts = split_parts(changelog)
+    released = [body for title, body in parts if RELEASE.fullmatch(title)]
+    for title, _ in parts:
+        if not (RELEASE.fullmatch(title) or OTHER_PARTS.fullmatch(title)):
+            expected = "such as 0.1.0 - 2027-01-15, or 0.1.0, not tagged yet"
+            raise ValueError(
+                f"invalid title in CHANGELOG.md: expected one {expected}, found {title}"
+            )
     if not released:
         return []
     named = {item for body in released for item in named_items(body)}
