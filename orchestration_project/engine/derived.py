@@ -210,7 +210,7 @@ def _name_recomputed(result: DerivedResult) -> str:
 class DerivedLoad:
     """Derives partitions of tables, each with the dependents that its change reaches.
 
-    Between two partitions that are ``requested`` for, a dependent belongs to the earlier one.
+    A dependent between two partitions that are ``requested`` belongs to the earlier one.
 
     Attributes:
         tables: Tables that share their inputs and are partitioned alike.

@@ -32,7 +32,7 @@ class Lease:
 
 
 def lock_row(connection: Connection, name: str) -> Row[Any]:
-    """Have whoever requests the same name wait until this transaction ends; return its lease."""
+    """Lock the row of a lease until this transaction ends, and return it."""
     empty = {"name": name, "holder": "", "token": 0, "expires_at": EPOCH}
     insert_absent(connection, leases, [empty])
     query = select(leases).where(leases.c.name == name).with_for_update()

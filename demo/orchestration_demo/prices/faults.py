@@ -1,7 +1,7 @@
 """Faults of the demo's prices: each is on a known symbol.
 
-A symbol is a tier and a place among its ordinary symbols, the largest first. What a second request
-mends lies on large ones, which a first run requests by default; the rest on smaller ones.
+A symbol is a tier and a place among its ordinary symbols, the largest first. Faults that a
+second request mends are on large ones, which a first run loads by default; others on smaller ones.
 """
 
 from datetime import timedelta

@@ -125,7 +125,7 @@ def _build_unnamed_error(dimensions: Sequence[Sequence[str]]) -> ConfigurationEr
         "the run names no partition",
         expected=f"""--tags '{{"{PARTITION}": "{example}"}}', or of a range the tags """
         f"{RANGE_START} and {RANGE_END}",
-        remedy="name one; the UI requests it, as Materialize shows all that there are",
+        remedy="name one; in the UI, Materialize lists all of them",
     )
 
 

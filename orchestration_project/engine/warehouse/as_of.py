@@ -207,7 +207,7 @@ def build_absent_error(name: str, key: str, absent: Sequence[str]) -> Underivabl
         f"{name} of {key} cannot be derived",
         expected="what it is made of was loaded and published by then",
         found=f"no rows then: {', '.join(absent)}",
-        remedy="request a later time, or for another partition",
+        remedy="name a later time, or another partition",
     )
 
 
