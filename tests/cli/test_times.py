@@ -77,7 +77,7 @@ CASES: Mapping[str, Sequence[str]] = {
     "domains remove": ["web --dry-run"],
     "evidence export": ["--run {run} --output {folder}/e.zip"],
     "evidence repair": ["--dry-run"],
-    "evidence verify": ["{folder}/e.zip"],
+    "evidence verify": ["{folder}/verified.zip"],
     "explain": ["finra_treasury_weekly {key} dealer_customer_volume"],
     "items list": [""],
     "keys create": ["--role viewer --owner Bob", "--role viewer --owner Bob --dry-run"],
@@ -111,6 +111,12 @@ CASES: Mapping[str, Sequence[str]] = {
     "web check": [SHOP],
 }
 """Arguments of each command that writes JSON."""
+
+BEFORE: Mapping[str, str] = {
+    "evidence verify": "evidence export --run {run} --output {folder}/verified.zip",
+    "restore": "backup --to {folder}/backups",
+}
+"""Command that writes the file which a case reads, by the command of the case."""
 
 RECORDED = (
     *("access review", "alerts list", "approvals list", "attention", "config diff", "config show"),
@@ -242,8 +248,8 @@ def test_a_command_writes_times_of_records_with_their_zone(command: str, capsys)
 def test_a_command_writes_times_with_their_zone(
     command: str, arguments: str, loaded: Mapping[str, str], capsys
 ):
-    if command == "restore":
-        assert main(["backup", "--to", f"{loaded['folder']}/backups"]) == 0
+    if command in BEFORE:
+        assert main(BEFORE[command].format_map(loaded).split()) == 0
     found = times_of(command, arguments.format_map(loaded), capsys)
     assert [value for value in found if not ISO.fullmatch(value)] == []
 
